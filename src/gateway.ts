@@ -1,5 +1,5 @@
 import type { ApiKeyAuthenticator, Principal } from './access/api-keys.ts'
-import type { Permit, RateLimiter } from './access/rate-limiter.ts'
+import type { RateLimitDecision, RateLimiter } from './access/rate-limiter.ts'
 import { GatewayError, type ItemError } from './model/errors.ts'
 import type { NewEvent } from './model/event.ts'
 import { type EventIds, keyedEventId } from './model/event-id.ts'
@@ -23,7 +23,7 @@ import type { Idempotency, IdempotentRequest, SavedResponse } from './write/idem
 import type { PartitionEvent } from './write/round/round.ts'
 
 export type { Grant, Principal } from './access/api-keys.ts'
-export type { Permit } from './access/rate-limiter.ts'
+export type { RateLimitDecision } from './access/rate-limiter.ts'
 export type { IdempotentRequest, SavedResponse } from './write/idempotency.ts'
 
 export interface MetricFilter {
@@ -81,7 +81,11 @@ export interface Gateway {
   /** Returns the sender that an API key belongs to; undefined if the key is not valid. */
   authenticate(key: string): Principal | undefined | Promise<Principal | undefined>
   /** Takes a permit for a request of this class. Returns undefined if such requests are not limited. */
-  takePermit(principal: Principal, rateClass: RateClass, address: string): Permit | undefined | Promise<Permit>
+  takePermit(
+    principal: Principal,
+    rateClass: RateClass,
+    address: string,
+  ): RateLimitDecision | undefined | Promise<RateLimitDecision>
   /**
    * Rejects unless the store responds, accepts commits and has API keys. The message of the error is safe to show to
    * anybody.

@@ -7,7 +7,7 @@ import type { Store } from '../store/store.ts'
 import type { Principal } from './api-keys.ts'
 
 /** Whether a request may be served, and the values of its rate-limit headers. */
-export interface Permit {
+export interface RateLimitDecision {
   readonly isGranted: boolean
   /** Maximum number of requests per minute. */
   readonly limit: number
@@ -100,7 +100,11 @@ export class RateLimiter {
   }
 
   /** Takes a permit, synchronously if one is reserved already. Returns undefined if such requests are not limited. */
-  take(principal: Principal, rateClass: RateClass, address: string): Permit | undefined | Promise<Permit> {
+  take(
+    principal: Principal,
+    rateClass: RateClass,
+    address: string,
+  ): RateLimitDecision | undefined | Promise<RateLimitDecision> {
     const own = principal.limits?.[rateClass]
     const limit = own ?? this.#settings.limits[rateClass]
     if (limit === 'off') return undefined
@@ -148,7 +152,7 @@ export class RateLimiter {
   }
 
   /** Takes a permit without waiting. Returns undefined if the request has to wait for a reservation. */
-  #takeNow(counter: PermitCounter): Permit | undefined {
+  #takeNow(counter: PermitCounter): RateLimitDecision | undefined {
     const state = this.#stateOf(counter)
     switch (state) {
       case 'reserved':
@@ -172,7 +176,7 @@ export class RateLimiter {
     return reservationInProgress === undefined && this.#isStoreUnavailable() ? 'local' : 'unreserved'
   }
 
-  async #takeAfterReservation(counter: PermitCounter): Promise<Permit> {
+  async #takeAfterReservation(counter: PermitCounter): Promise<RateLimitDecision> {
     for (;;) {
       counter.waitingRequests++
       counter.reservationInProgress ??= this.#reserve(counter).finally(() => {
@@ -212,7 +216,7 @@ export class RateLimiter {
     return isRecent(UNAVAILABLE_PAUSE_MS, this.#unavailableMs, this.#now())
   }
 
-  #permitOf({ limit, reservedPermits, availablePermits, endMs }: PermitCounter, isGranted: boolean): Permit {
+  #permitOf({ limit, reservedPermits, availablePermits, endMs }: PermitCounter, isGranted: boolean): RateLimitDecision {
     const resetSeconds = Math.max(1, Math.ceil((endMs - this.#now()) / 1_000))
     return { isGranted, limit, remaining: reservedPermits + availablePermits, resetSeconds }
   }

@@ -24,7 +24,7 @@ import { type OtlpLimits, registerOtlpRoutes } from './otlp/otlp-routes.ts'
 import { registerClientModules } from './pages/client-modules.ts'
 import { createPageAssets, type PageAssets } from './pages/page-assets.ts'
 import { registerPages } from './pages/page-routes.ts'
-import { registerRemoteWriteRoute, sendWriteError } from './prometheus/remote-write-routes.ts'
+import { registerRemoteWriteRoute, sendRemoteWriteError } from './prometheus/remote-write-routes.ts'
 import { addCommonHeaders, setCommonHeaders } from './response/common-headers.ts'
 import { allowOrigins, type CorsOrigins, headersWithoutOrigin } from './response/cors.ts'
 import { asGatewayError, sendError, statusOf } from './response/error-status.ts'
@@ -180,7 +180,7 @@ function registerRoutes(
   })
   app.register(
     async (scope) => {
-      scope.setErrorHandler(errorHandler(sendWriteError))
+      scope.setErrorHandler(errorHandler(sendRemoteWriteError))
       registerRemoteWriteRoute(scope, { gateway, now, limits })
     },
     { prefix: '/api/v1' },

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Principal } from '../../src/access/api-keys.ts'
-import { type Permit, RateLimiter } from '../../src/access/rate-limiter.ts'
+import { type RateLimitDecision, RateLimiter } from '../../src/access/rate-limiter.ts'
 import { GatewayError } from '../../src/model/errors.ts'
 import { networkOf } from '../../src/model/network.ts'
 import type { RateLimits } from '../../src/model/rate.ts'
@@ -56,7 +56,7 @@ describe('a rate limit', () => {
     ['betterstack', 500],
   ] as const)('of %s grants exactly %d requests of a minute', async (rateClass, limit) => {
     const limiter = limiterOf(await faultyStore())
-    const permits: Permit[] = []
+    const permits: RateLimitDecision[] = []
     for (let i = 0; i < limit; i++) permits.push((await limiter.take(ME, rateClass, HERE))!)
     expect(permits.map(({ isGranted }) => isGranted)).not.toContain(false)
     expect(permits.map(({ remaining }) => remaining)).toEqual(permits.map((_, i) => limit - 1 - i))

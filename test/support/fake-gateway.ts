@@ -1,4 +1,4 @@
-import type { Gateway, Grant, IdempotentRequest, MetricFilter, Permit } from '../../src/gateway.ts'
+import type { Gateway, Grant, IdempotentRequest, MetricFilter, RateLimitDecision } from '../../src/gateway.ts'
 import type { ItemError } from '../../src/model/errors.ts'
 import { GatewayError } from '../../src/model/errors.ts'
 import { ItemCache } from '../../src/model/item-cache.ts'
@@ -35,7 +35,11 @@ export interface FakeGatewayOptions {
   readonly resolve?: (name: string, type: MetricType) => Rejection | undefined
   readonly query?: (project: string, input: QueryInput) => QueryResult
   /** Without it nothing is limited. */
-  readonly takePermit?: (rateClass: RateClass, keyId: string, address: string) => Permit | undefined | Promise<Permit>
+  readonly takePermit?: (
+    rateClass: RateClass,
+    keyId: string,
+    address: string,
+  ) => RateLimitDecision | undefined | Promise<RateLimitDecision>
   /** Run before a verb does anything; throws what the verb shall reject with. */
   readonly before?: (verb: keyof Gateway) => void | Promise<void>
 }

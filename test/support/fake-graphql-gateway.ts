@@ -2,8 +2,8 @@ import type {
   BatchOutcome,
   Gateway,
   IdempotentRequest,
-  Permit,
   Principal,
+  RateLimitDecision,
   SavedResponse,
   TrackedBatch,
 } from '../../src/gateway.ts'
@@ -68,7 +68,7 @@ export class FakeGateway implements Gateway {
     ['both', { keyId: 'b', project: 'shop', scopes: ['ingest', 'query'] }],
   ])
   /** What every request gets; undefined: nothing is limited. */
-  permit: Permit | undefined
+  permit: RateLimitDecision | undefined
   /** Thrown by the next calls. */
   failure: Error | undefined
   /** Added to every value. */
@@ -256,7 +256,7 @@ export class FakeGateway implements Gateway {
     yield [...this.rows.values()]
   }
 
-  takePermit(): Permit | undefined {
+  takePermit(): RateLimitDecision | undefined {
     return this.permit
   }
 

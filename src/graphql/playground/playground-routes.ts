@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { type Operation, STRING } from '../../http/openapi/operation.ts'
+import { type Operation, STRING_SCHEMA } from '../../http/openapi/operation.ts'
 import type { PageAssets } from '../../http/pages/page-assets.ts'
 import { CACHE_FOREVER, REVALIDATE, sendStaticFile } from '../../http/pages/static-file.ts'
 import { sendError } from '../../http/response/error-status.ts'
@@ -56,12 +56,12 @@ const PLAYGROUND_FILE: Operation = {
   summary: 'Returns a file of the playground',
   description: 'The name contains a hash of the content, so browsers may cache the file without limit.',
   parameters: [
-    { in: 'path', name: 'name', description: 'As the page of the playground refers to it.', schema: STRING },
+    { in: 'path', name: 'name', description: 'As the page of the playground refers to it.', schema: STRING_SCHEMA },
   ],
   response: {
     status: 200,
     description: 'A script, a style sheet or a picture.',
-    content: { 'text/javascript': STRING, 'text/css': STRING, 'image/svg+xml': STRING },
+    content: { 'text/javascript': STRING_SCHEMA, 'text/css': STRING_SCHEMA, 'image/svg+xml': STRING_SCHEMA },
   },
   errors: ['not_found'],
 }

@@ -1,4 +1,10 @@
-import { type Content, jsonContent, KEY_ERRORS, type Operation, queryParameter } from '../../http/openapi/operation.ts'
+import {
+  API_KEY_ERROR_CODES,
+  type Content,
+  jsonContent,
+  type Operation,
+  queryParameter,
+} from '../../http/openapi/operation.ts'
 import { refTo } from '../../http/openapi/schemas.ts'
 import type { ErrorCode } from '../../model/errors.ts'
 
@@ -17,7 +23,7 @@ const RESULT: Content = {
   },
 }
 
-const ERRORS: readonly ErrorCode[] = [...KEY_ERRORS, 'invalid_body', 'query_too_large', 'overloaded']
+const ERRORS: readonly ErrorCode[] = [...API_KEY_ERROR_CODES, 'invalid_body', 'query_too_large', 'overloaded']
 const ERROR_FORMAT = { content: jsonContent(refTo('GraphQLResult')) }
 
 export const GRAPHQL_POST: Operation = {

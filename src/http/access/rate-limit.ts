@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Gateway, Permit, Principal } from '../../gateway.ts'
+import type { Gateway, Principal, RateLimitDecision } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
 import type { RateClass } from '../../model/rate.ts'
 import { clientAddressOf } from './client-address.ts'
@@ -20,7 +20,7 @@ export async function takePermit(
   if (permit !== undefined) requireGranted(permit, reply)
 }
 
-function requireGranted(permit: Permit, reply: FastifyReply): void {
+function requireGranted(permit: RateLimitDecision, reply: FastifyReply): void {
   for (const [name, value] of rateLimitHeaders(permit)) reply.header(name, value)
   if (!permit.isGranted) throw rateLimitedError(permit)
 }
@@ -34,7 +34,7 @@ export function rateLimitHeaders({
   limit,
   remaining,
   resetSeconds,
-}: Permit): [name: string, value: number][] {
+}: RateLimitDecision): [name: string, value: number][] {
   const headers: [string, number][] = [
     ['ratelimit-limit', limit],
     ['ratelimit-remaining', remaining],
@@ -44,7 +44,7 @@ export function rateLimitHeaders({
   return headers
 }
 
-export function rateLimitedError({ limit, resetSeconds }: Permit): GatewayError {
+export function rateLimitedError({ limit, resetSeconds }: RateLimitDecision): GatewayError {
   return new GatewayError(
     'rate_limited',
     `the limit of ${limit} requests per minute is reached; retry in ${resetSeconds} s`,

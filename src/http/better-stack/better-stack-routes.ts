@@ -11,7 +11,7 @@ import {
 } from '../../wire/better-stack-body.ts'
 import { projectOf, requireScope } from '../access/authenticate.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
-import { IDEMPOTENCY_KEY, KEY_ERRORS, type Operation } from '../openapi/operation.ts'
+import { API_KEY_ERROR_CODES, IDEMPOTENCY_KEY_HEADER, type Operation } from '../openapi/operation.ts'
 import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 import { serveIdempotently } from '../server/idempotency.ts'
 
@@ -189,7 +189,7 @@ function sendMetricsAt(path: string): Operation {
     summary: 'Stores metrics sent in the Better Stack format',
     description: 'Invalid items are not stored; response headers count them.',
     scope: 'ingest',
-    parameters: [IDEMPOTENCY_KEY],
+    parameters: [IDEMPOTENCY_KEY_HEADER],
     body: {
       'application/json': {
         description: 'An item or an array of items of the Better Stack metrics API or of the Vector agent.',
@@ -207,7 +207,7 @@ function sendMetricsAt(path: string): Operation {
       },
     },
     errors: [
-      ...KEY_ERRORS,
+      ...API_KEY_ERROR_CODES,
       'invalid_body',
       'request_timeout',
       'idempotency_conflict',

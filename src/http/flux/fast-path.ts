@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import type { Permit, Principal } from '../../gateway.ts'
+import type { Principal, RateLimitDecision } from '../../gateway.ts'
 import type { GatewayError } from '../../model/errors.ts'
 import { apiKeyInHeaders } from '../access/authenticate.ts'
 import { rateLimitedError, rateLimitHeaders } from '../access/rate-limit.ts'
@@ -124,7 +124,7 @@ async function storeAndRespond(
 
 const NO_OPTIONS = {}
 
-function requireGranted(permit: Permit, headers: string[]): void {
+function requireGranted(permit: RateLimitDecision, headers: string[]): void {
   for (const [name, value] of rateLimitHeaders(permit)) headers.push(name, String(value))
   if (!permit.isGranted) throw rateLimitedError(permit)
 }

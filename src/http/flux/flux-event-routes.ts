@@ -12,16 +12,16 @@ import { projectOf, requireScope } from '../access/authenticate.ts'
 import { requireJsonBody } from '../body/media-type.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import {
-  FORMAT,
-  FROM,
+  API_KEY_ERROR_CODES,
+  FORMAT_PARAMETER,
+  FROM_PARAMETER,
   jsonContent,
-  KEY_ERRORS,
   limitParameter,
   type Operation,
   queryParameter,
-  STRING,
-  TAG_FILTER,
-  TO,
+  STRING_SCHEMA,
+  TAG_FILTER_PARAMETER,
+  TO_PARAMETER,
 } from '../openapi/operation.ts'
 import { listOf, objectOf, refTo } from '../openapi/schemas.ts'
 import { sendCsv, wantsCsv } from '../response/csv.ts'
@@ -133,20 +133,27 @@ const LIST_EVENTS: Operation = {
   scope: 'query',
   parameters: [
     queryParameter('name', 'Only events of this name, or, with a star at the end, names that start with it.'),
-    FROM,
-    TO,
-    TAG_FILTER,
+    FROM_PARAMETER,
+    TO_PARAMETER,
+    TAG_FILTER_PARAMETER,
     limitParameter('Maximum number of events, up to 1,000. Default: 100.'),
     queryParameter('after', 'The `next` of the previous page.'),
-    FORMAT,
+    FORMAT_PARAMETER,
   ],
   response: {
     status: 200,
     description: 'The events. `next` is present when another page may follow; with CSV it is the header `X-Next`.',
     content: {
-      ...jsonContent(objectOf({ data: listOf(refTo('Event')), next: STRING }, ['next'])),
-      'text/csv': STRING,
+      ...jsonContent(objectOf({ data: listOf(refTo('Event')), next: STRING_SCHEMA }, ['next'])),
+      'text/csv': STRING_SCHEMA,
     },
   },
-  errors: [...KEY_ERRORS, 'invalid_timestamp', 'invalid_range', 'invalid_tags', 'invalid_value', 'query_too_large'],
+  errors: [
+    ...API_KEY_ERROR_CODES,
+    'invalid_timestamp',
+    'invalid_range',
+    'invalid_tags',
+    'invalid_value',
+    'query_too_large',
+  ],
 }

@@ -11,17 +11,17 @@ import { projectOf, requireScope } from '../access/authenticate.ts'
 import { requireJsonBody } from '../body/media-type.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import {
-  FORMAT,
-  FROM,
+  API_KEY_ERROR_CODES,
+  FORMAT_PARAMETER,
+  FROM_PARAMETER,
   jsonContent,
-  KEY_ERRORS,
   limitParameter,
   type Operation,
   type Parameter,
   queryParameter,
-  STRING,
-  TAG_FILTER,
-  TO,
+  STRING_SCHEMA,
+  TAG_FILTER_PARAMETER,
+  TO_PARAMETER,
 } from '../openapi/operation.ts'
 import { listOf, objectOf, refTo } from '../openapi/schemas.ts'
 import { sendCsv, wantsCsv } from '../response/csv.ts'
@@ -123,7 +123,7 @@ const NAME: Parameter = {
   in: 'path',
   name: 'name',
   description: 'Name of the metric, percent-encoded.',
-  schema: STRING,
+  schema: STRING_SCHEMA,
 }
 
 const TRACK_METRIC = singleOperation(
@@ -164,7 +164,7 @@ const LIST_METRICS: Operation = {
     description: 'The metrics.',
     content: jsonContent(objectOf({ data: listOf(refTo('Metric')) })),
   },
-  errors: [...KEY_ERRORS, 'invalid_type', 'invalid_value', 'query_too_large'],
+  errors: [...API_KEY_ERROR_CODES, 'invalid_type', 'invalid_value', 'query_too_large'],
 }
 
 const GET_METRIC: Operation = {
@@ -174,7 +174,7 @@ const GET_METRIC: Operation = {
   scope: 'query',
   parameters: [NAME],
   response: { status: 200, description: 'The metric.', content: jsonContent(objectOf({ data: refTo('Metric') })) },
-  errors: [...KEY_ERRORS, 'metric_not_found'],
+  errors: [...API_KEY_ERROR_CODES, 'metric_not_found'],
 }
 
 const DELETE_METRIC: Operation = {
@@ -185,7 +185,7 @@ const DELETE_METRIC: Operation = {
   scope: 'admin',
   parameters: [NAME],
   response: { status: 204, description: 'The metric is deleted.' },
-  errors: [...KEY_ERRORS, 'metric_not_found'],
+  errors: [...API_KEY_ERROR_CODES, 'metric_not_found'],
 }
 
 const QUERY_METRIC: Operation = {
@@ -195,26 +195,26 @@ const QUERY_METRIC: Operation = {
   scope: 'query',
   parameters: [
     NAME,
-    FROM,
-    TO,
+    FROM_PARAMETER,
+    TO_PARAMETER,
     queryParameter(
       'aggregation',
       'One, or several separated by commas. The type of the metric decides which are possible.',
     ),
     queryParameter('interval', 'Bucket width: `10s`, `5m`, `1h`, `1d`, `1w`, `1mo`, or `auto`. Default: `auto`.'),
-    TAG_FILTER,
+    TAG_FILTER_PARAMETER,
     queryParameter('group_by', '`tags.a,tags.b`, or `series`.'),
     queryParameter('fill', 'What empty buckets show.', { type: 'string', enum: ['none', 'null', 'zero', 'previous'] }),
     queryParameter(
       'timezone',
       'IANA time zone in which days, weeks and months start, and in which `from` and `to` without an offset are read. Default: UTC.',
     ),
-    FORMAT,
+    FORMAT_PARAMETER,
   ],
   response: {
     status: 200,
     description: 'The buckets. As CSV a row for each, with a column for each group and aggregation.',
-    content: { ...jsonContent(refTo('QueryResult')), 'text/csv': STRING },
+    content: { ...jsonContent(refTo('QueryResult')), 'text/csv': STRING_SCHEMA },
     headers: {
       'X-Resolution': 'Widths of the stored buckets that were read, finest first.',
       'X-Buckets-Unavailable':
@@ -222,7 +222,7 @@ const QUERY_METRIC: Operation = {
     },
   },
   errors: [
-    ...KEY_ERRORS,
+    ...API_KEY_ERROR_CODES,
     'metric_not_found',
     'invalid_timestamp',
     'invalid_aggregation',

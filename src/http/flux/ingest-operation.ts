@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../model/errors.ts'
-import { IDEMPOTENCY_KEY, INGEST_ERRORS, jsonContent, type Operation } from '../openapi/operation.ts'
+import { IDEMPOTENCY_KEY_HEADER, INGEST_ERROR_CODES, jsonContent, type Operation } from '../openapi/operation.ts'
 import { refTo } from '../openapi/schemas.ts'
 
 /** OpenAPI descriptions of the routes that store the items of a JSON body. All of them accept an idempotency key. */
@@ -16,10 +16,10 @@ export function singleOperation(fields: IngestOperation, errors: readonly ErrorC
   return {
     ...operation,
     scope: 'ingest',
-    parameters: [IDEMPOTENCY_KEY],
+    parameters: [IDEMPOTENCY_KEY_HEADER],
     body: jsonContent(refTo(input)),
     response: { status: 201, description: 'The item is stored durably.', content: jsonContent(refTo(result)) },
-    errors: [...INGEST_ERRORS, ...errors],
+    errors: [...INGEST_ERROR_CODES, ...errors],
   }
 }
 

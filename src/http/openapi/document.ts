@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../model/errors.ts'
 import { statusOf } from '../response/error-status.ts'
 import {
-  CONTENT_ENCODING,
+  CONTENT_ENCODING_HEADER,
   type Content,
   type ErrorFormat,
   jsonContent,
@@ -54,7 +54,7 @@ function documentedRoutes(routes: readonly Route[]): readonly DocumentedRoute[] 
 function operationObject(operation: Operation): object {
   const { id, tag, summary, scope, body, response } = operation
   const description = descriptionOf(operation)
-  const parameters = [...(operation.parameters ?? []), ...(body === undefined ? [] : [CONTENT_ENCODING])]
+  const parameters = [...(operation.parameters ?? []), ...(body === undefined ? [] : [CONTENT_ENCODING_HEADER])]
   return {
     operationId: id,
     tags: [tag],

@@ -79,11 +79,11 @@ export const OPERATION_TAGS = [
 ] as const
 type OperationTag = (typeof OPERATION_TAGS)[number]
 
-export const STRING: JsonSchema = { type: 'string' }
+export const STRING_SCHEMA: JsonSchema = { type: 'string' }
 
 export const jsonContent = (schema: JsonSchema): Content => ({ 'application/json': schema })
 
-export const queryParameter = (name: string, description: string, schema: JsonSchema = STRING): Parameter => ({
+export const queryParameter = (name: string, description: string, schema: JsonSchema = STRING_SCHEMA): Parameter => ({
   in: 'query',
   name,
   description,
@@ -94,26 +94,26 @@ export const queryParameter = (name: string, description: string, schema: JsonSc
 export const limitParameter = (description: string): Parameter =>
   queryParameter('limit', description, { type: 'integer', minimum: 1 })
 
-export const FROM = queryParameter(
+export const FROM_PARAMETER = queryParameter(
   'from',
   'An instant, or relative to now such as `-6h`; inclusive. Default: 24 hours ago.',
 )
-export const FORMAT = queryParameter(
+export const FORMAT_PARAMETER = queryParameter(
   'format',
   '`json` or `csv`. Default: the header `Accept` decides between `application/json` and `text/csv`.',
   { type: 'string', enum: ['json', 'csv'] },
 )
-export const TO = queryParameter('to', 'The end of the range, in the same format; inclusive. Default: now.')
-export const TAG_FILTER: Parameter = {
+export const TO_PARAMETER = queryParameter('to', 'The end of the range, in the same format; inclusive. Default: now.')
+export const TAG_FILTER_PARAMETER: Parameter = {
   in: 'query',
   name: 'tags',
   description:
     '`tags[key]=value`: the tag must have this value. A repeated key accepts several values. All keys must match.',
-  schema: { type: 'object', additionalProperties: { anyOf: [STRING, listOf(STRING)] } },
+  schema: { type: 'object', additionalProperties: { anyOf: [STRING_SCHEMA, listOf(STRING_SCHEMA)] } },
   style: 'deepObject',
 }
 
-export const IDEMPOTENCY_KEY: Parameter = {
+export const IDEMPOTENCY_KEY_HEADER: Parameter = {
   in: 'header',
   name: 'Idempotency-Key',
   description:
@@ -122,7 +122,7 @@ export const IDEMPOTENCY_KEY: Parameter = {
 }
 
 /** A header of every request with a body. */
-export const CONTENT_ENCODING: Parameter = {
+export const CONTENT_ENCODING_HEADER: Parameter = {
   in: 'header',
   name: 'Content-Encoding',
   description: 'Compression of the body. The size limit holds before and after decompression.',
@@ -130,7 +130,7 @@ export const CONTENT_ENCODING: Parameter = {
 }
 
 /** Errors of every route that needs a key. */
-export const KEY_ERRORS = [
+export const API_KEY_ERROR_CODES = [
   'missing_api_key',
   'invalid_api_key',
   'forbidden',
@@ -140,8 +140,8 @@ export const KEY_ERRORS = [
 ] as const satisfies readonly ErrorCode[]
 
 /** Errors of every route that stores the items of a JSON body. */
-export const INGEST_ERRORS = [
-  ...KEY_ERRORS,
+export const INGEST_ERROR_CODES = [
+  ...API_KEY_ERROR_CODES,
   'invalid_body',
   'request_timeout',
   'idempotency_conflict',

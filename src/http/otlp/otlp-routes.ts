@@ -12,7 +12,7 @@ import { decodeOtlpJson, jsonNeedsIdempotencyKey } from '../../wire/otlp/otlp-js
 import { decodeOtlpProtobuf, needsIdempotencyKey } from '../../wire/otlp/otlp-protobuf.ts'
 import { projectOf, requireScope } from '../access/authenticate.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
-import { IDEMPOTENCY_KEY, INGEST_ERRORS, type Operation } from '../openapi/operation.ts'
+import { IDEMPOTENCY_KEY_HEADER, INGEST_ERROR_CODES, type Operation } from '../openapi/operation.ts'
 import { serveIdempotently } from '../server/idempotency.ts'
 import { otlpEncodingOf, otlpStatusOf, type PartialSuccess, sendOtlpResponse } from './otlp-response.ts'
 
@@ -126,7 +126,7 @@ const EXPORT_METRICS_OPERATION: Operation = {
   summary: 'Stores metrics sent by OTLP/HTTP',
   description: 'Rejected points are counted in `partialSuccess`; the others are stored.',
   scope: 'ingest',
-  parameters: [IDEMPOTENCY_KEY],
+  parameters: [IDEMPOTENCY_KEY_HEADER],
   body: {
     'application/x-protobuf': { type: 'string', format: 'binary', description: 'An ExportMetricsServiceRequest.' },
     'application/json': { type: 'object', description: 'An ExportMetricsServiceRequest in the JSON encoding of OTLP.' },
@@ -147,7 +147,7 @@ const EXPORT_METRICS_OPERATION: Operation = {
       },
     },
   },
-  errors: INGEST_ERRORS,
+  errors: INGEST_ERROR_CODES,
   errorFormat: {
     content: {
       'application/x-protobuf': { type: 'string', format: 'binary', description: 'A google.rpc.Status.' },

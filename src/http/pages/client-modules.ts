@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
-import { type Operation, STRING } from '../openapi/operation.ts'
+import { type Operation, STRING_SCHEMA } from '../openapi/operation.ts'
 import { createStaticFile, SCRIPT_TYPE, type StaticFile, sendStaticFile } from './static-file.ts'
 
 /** The folder into which the build writes the modules, relative to `dist/http/pages`. It does not exist in `src`. */
@@ -35,7 +35,7 @@ function moduleOperation(name: string): Operation {
     tag: 'Operations',
     summary: `Returns the ${name} module for browsers`,
     description: 'An ES module that pages of every origin may import.',
-    response: { status: 200, description: 'The module.', content: { 'text/javascript': STRING } },
+    response: { status: 200, description: 'The module.', content: { 'text/javascript': STRING_SCHEMA } },
     errors: ['not_found'],
   }
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
-import { jsonContent, type Operation, STRING } from '../openapi/operation.ts'
+import { jsonContent, type Operation, STRING_SCHEMA } from '../openapi/operation.ts'
 import { objectOf } from '../openapi/schemas.ts'
 import { sendError } from '../response/error-status.ts'
 import { sendJson } from '../response/json-response.ts'
@@ -60,7 +60,7 @@ const LINKS = {
   metrics: '/metrics',
 }
 
-const LINK_SCHEMAS = Object.fromEntries(Object.keys(LINKS).map((name) => [name, STRING]))
+const LINK_SCHEMAS = Object.fromEntries(Object.keys(LINKS).map((name) => [name, STRING_SCHEMA]))
 
 const INDEX: Operation = {
   id: 'index',
@@ -70,7 +70,7 @@ const INDEX: Operation = {
   response: {
     status: 200,
     description: 'Name, version and paths.',
-    content: jsonContent(objectOf({ name: STRING, version: STRING, links: objectOf(LINK_SCHEMAS) })),
+    content: jsonContent(objectOf({ name: STRING_SCHEMA, version: STRING_SCHEMA, links: objectOf(LINK_SCHEMAS) })),
   },
   errors: ['internal'],
 }
@@ -80,7 +80,7 @@ const EXPLORER_PAGE: Operation = {
   tag: 'Operations',
   summary: 'The explorer, for browsers',
   description: 'Charts of any metric. Its address holds the question that it shows.',
-  response: { status: 200, description: 'A page.', content: { 'text/html': STRING } },
+  response: { status: 200, description: 'A page.', content: { 'text/html': STRING_SCHEMA } },
   errors: ['internal'],
 }
 
@@ -93,12 +93,12 @@ const PAGE_FILE: Operation = {
     in: 'path',
     name,
     description: 'As the pages refer to it.',
-    schema: STRING,
+    schema: STRING_SCHEMA,
   })),
   response: {
     status: 200,
     description: 'A script, a style sheet or a picture.',
-    content: { 'text/javascript': STRING, 'text/css': STRING, 'image/svg+xml': STRING },
+    content: { 'text/javascript': STRING_SCHEMA, 'text/css': STRING_SCHEMA, 'image/svg+xml': STRING_SCHEMA },
   },
   errors: ['not_found', 'internal'],
 }

@@ -14,7 +14,7 @@ import { decodeWriteRequestV2, hasHistogramsV2 } from '../../wire/prometheus/wri
 import { decompressedSnappyLength, decompressSnappy } from '../../wire/snappy.ts'
 import { projectOf, requireScope } from '../access/authenticate.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
-import { IDEMPOTENCY_KEY, INGEST_ERRORS, type Operation } from '../openapi/operation.ts'
+import { IDEMPOTENCY_KEY_HEADER, INGEST_ERROR_CODES, type Operation } from '../openapi/operation.ts'
 import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 import { serveIdempotently } from '../server/idempotency.ts'
 
@@ -185,10 +185,10 @@ function outcomeOf({ itemCount, histogramIndexes }: DeliveredItems, rejected: re
 }
 
 /** Sends an error as text. Senders write this text to their logs. */
-export function sendWriteError(reply: FastifyReply, { code, message }: GatewayError): FastifyReply {
+export function sendRemoteWriteError(reply: FastifyReply, { code, message }: GatewayError): FastifyReply {
   const retryAfterSeconds = code === 'request_timeout' ? 1 : retryAfterSecondsOf(code)
   if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
-  const status = writeStatusOf(code)
+  const status = remoteWriteStatusOf(code)
   if (status === 401) reply.header('www-authenticate', 'Bearer')
   return sendText(reply, status, `${code}: ${message}`)
 }
@@ -196,7 +196,7 @@ export function sendWriteError(reply: FastifyReply, { code, message }: GatewayEr
 /**
  * Returns the HTTP status of an error. A request that arrived too slowly gets 503, because senders do not retry 408.
  */
-export function writeStatusOf(code: ErrorCode): number {
+export function remoteWriteStatusOf(code: ErrorCode): number {
   return code === 'request_timeout' ? 503 : statusOf(code)
 }
 
@@ -213,7 +213,7 @@ const REMOTE_WRITE_OPERATION: Operation = {
   summary: 'Stores samples sent by Prometheus remote write 1.0 or 2.0',
   description: 'The body is compressed with Snappy (block format).',
   scope: 'ingest',
-  parameters: [IDEMPOTENCY_KEY],
+  parameters: [IDEMPOTENCY_KEY_HEADER],
   body: {
     'application/x-protobuf': {
       type: 'string',
@@ -230,10 +230,10 @@ const REMOTE_WRITE_OPERATION: Operation = {
       'X-Prometheus-Remote-Write-Exemplars-Written': 'Always 0: exemplars are not stored.',
     },
   },
-  errors: INGEST_ERRORS,
+  errors: INGEST_ERROR_CODES,
   errorFormat: {
     content: { 'text/plain': { type: 'string' } },
-    statusOf: writeStatusOf,
+    statusOf: remoteWriteStatusOf,
     withoutCode: { 400: 'Some samples cannot be stored; the others are.' },
   },
 }

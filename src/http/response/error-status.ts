@@ -4,7 +4,7 @@ import { GatewayError } from '../../model/errors.ts'
 import { sendJson } from './json-response.ts'
 
 /**
- * The HTTP status of each error code. Three APIs have exceptions: see `otlpStatusOf`, `writeStatusOf` and
+ * The HTTP status of each error code. Three APIs have exceptions: see `otlpStatusOf`, `remoteWriteStatusOf` and
  * `betterStackStatusOf`.
  */
 const STATUS_BY_CODE: Readonly<Record<ErrorCode, number>> = {

@@ -3,7 +3,7 @@ import type { Gateway } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { withTimeout } from '../../model/with-timeout.ts'
 import type { Telemetry } from '../../telemetry/telemetry-interface.ts'
-import { jsonContent, type Operation, STRING } from '../openapi/operation.ts'
+import { jsonContent, type Operation, STRING_SCHEMA } from '../openapi/operation.ts'
 import { objectOf } from '../openapi/schemas.ts'
 import { sendJson } from '../response/json-response.ts'
 
@@ -80,7 +80,7 @@ const OWN_METRICS: Operation = {
   response: {
     status: 200,
     description: 'Metrics in the Prometheus text format, without project data.',
-    content: { 'text/plain': STRING },
+    content: { 'text/plain': STRING_SCHEMA },
   },
   errors: ['internal', 'overloaded'],
 }
