@@ -1,6 +1,6 @@
 import type { BinAccumulator } from '../sketch/bin-accumulator.ts'
 import { BinColumns, decodeBins } from '../sketch/bins.ts'
-import { binOf, KEY_MAX } from '../sketch/quantile-precision.ts'
+import { BIN_KEY_MAX, binOf } from '../sketch/quantile-precision.ts'
 import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import type { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
@@ -46,7 +46,7 @@ export function addBinsToSketch(rows: RollupRows, row: number, sketch: QuantileS
 export function addBinsToAccumulator(rows: RollupRows, row: number, accumulator: BinAccumulator): void {
   if (hasBins(rows, row)) {
     decodeBins(rows.binBytes, rows.binStart[row]!, scratch)
-    if (scratch.length === 0) accumulator.add(-KEY_MAX, BROKEN_WEIGHT)
+    if (scratch.length === 0) accumulator.add(-BIN_KEY_MAX, BROKEN_WEIGHT)
     accumulator.addColumns(scratch)
   } else {
     accumulator.add(binOf(rows.min[row]!), rows.count[row]!)

@@ -1,6 +1,6 @@
 import { addCounts } from '../model/count.ts'
 import type { BinColumns } from './bins.ts'
-import { KEY_MAX, KEY_OF_ONE } from './quantile-precision.ts'
+import { BIN_KEY_MAX, BIN_KEY_OF_ONE } from './quantile-precision.ts'
 import type { ByteWriter } from './varint.ts'
 
 /**
@@ -13,13 +13,13 @@ import type { ByteWriter } from './varint.ts'
  * values are.
  */
 export class BinAccumulator {
-  /** The weight of key k is at index k + KEY_MAX. */
-  readonly #weights = new Float64Array(2 * KEY_MAX + 1)
+  /** The weight of key k is at index k + BIN_KEY_MAX. */
+  readonly #weights = new Float64Array(2 * BIN_KEY_MAX + 1)
   /**
    * `#used` has one bit for each weight, set if the weight is not 0. `#usedWords` has one bit for each word of `#used`,
    * set if the word is not 0.
    */
-  readonly #used = new Uint32Array(((2 * KEY_MAX) >>> 5) + 1)
+  readonly #used = new Uint32Array(((2 * BIN_KEY_MAX) >>> 5) + 1)
   readonly #usedWords = new Uint32Array((this.#used.length >>> 5) + 1)
   #binCount = 0
   /** All words of `#usedWords` before this index are 0. */
@@ -30,7 +30,7 @@ export class BinAccumulator {
   }
 
   add(key: number, weight: number): void {
-    const index = key + KEY_MAX
+    const index = key + BIN_KEY_MAX
     const before = this.#weights[index]!
     if (before === 0) this.#use(index)
     this.#weights[index] = addCounts(before, weight)
@@ -38,7 +38,7 @@ export class BinAccumulator {
 
   addColumns({ keys, weights, length }: BinColumns): void {
     for (let i = 0; i < length; i++) {
-      const index = keys[i]! + KEY_MAX
+      const index = keys[i]! + BIN_KEY_MAX
       const before = this.#weights[index]!
       if (before === 0) this.#use(index)
       this.#weights[index] = addCounts(before, weights[i]!)
@@ -85,7 +85,7 @@ export class BinAccumulator {
         while (bits !== 0) {
           const index = (word << 5) + 31 - Math.clz32(bits & -bits)
           bits &= bits - 1
-          if (previous < 0) writer.zigzag(index - KEY_MAX - KEY_OF_ONE)
+          if (previous < 0) writer.zigzag(index - BIN_KEY_MAX - BIN_KEY_OF_ONE)
           else writer.varint(index - previous)
           writer.varint(weights[index]!)
           weights[index] = 0

@@ -1,8 +1,8 @@
-import { KEY_MAX, KEY_OF_ONE } from './quantile-precision.ts'
+import { BIN_KEY_MAX, BIN_KEY_OF_ONE } from './quantile-precision.ts'
 import { ByteReader, type ByteWriter } from './varint.ts'
 
 /**
- * Encodes the bins of a quantile sketch as varints: the number of bins; the first key minus `KEY_OF_ONE`, in zigzag
+ * Encodes the bins of a quantile sketch as varints: the number of bins; the first key minus `BIN_KEY_OF_ONE`, in zigzag
  * encoding, and the first weight; then for each further bin the difference from the previous key (1 or more) and the
  * weight. Most differences and weights are below 128, so a bin takes little more than two bytes. Decoded blocks keep
  * this encoding in memory, and a merge decodes the bins of one row at a time.
@@ -30,7 +30,7 @@ export class BinColumns {
 /** Appends the encoding of a sketch with one bin. */
 export function encodeBin(key: number, weight: number, writer: ByteWriter): void {
   writer.varint(1)
-  writer.zigzag(key - KEY_OF_ONE)
+  writer.zigzag(key - BIN_KEY_OF_ONE)
   writer.varint(weight)
 }
 
@@ -51,7 +51,7 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
   const { keys, weights } = into
   const zigzag = nextVarint(bytes)
   // The shift works on 32 bits: it could turn a number that is too large into a valid key.
-  const firstKey = zigzag > ZIGZAG_MAX ? Number.NaN : ((zigzag >>> 1) ^ -(zigzag & 1)) + KEY_OF_ONE
+  const firstKey = zigzag > ZIGZAG_MAX ? Number.NaN : ((zigzag >>> 1) ^ -(zigzag & 1)) + BIN_KEY_OF_ONE
   let key = firstKey
   let weight = nextVarint(bytes)
   keys[0] = key
@@ -86,25 +86,25 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
     keys[i] = key
     weights[i] = weight
   }
-  if (!isValid || sign < 0 || !(firstKey >= -KEY_MAX && key <= KEY_MAX))
+  if (!isValid || sign < 0 || !(firstKey >= -BIN_KEY_MAX && key <= BIN_KEY_MAX))
     throw new RangeError(`not the bins of a sketch at offset ${start}`)
   into.length = count
   return offset
 }
 
-/** The last bin that `beginBins` or `nextBin` has read, and the offset after it. The next call overwrites it. */
+/** The last bin that `readFirstBin` or `readNextBin` has read, and the offset after it. The next call overwrites it. */
 export const binCursor = { key: 0, weight: 0, offset: 0 }
 
 /**
  * Reads the first bin of the sketch at `start` into `binCursor`. Returns the number of bins. Does not check the bytes:
  * `decodeBins` must have accepted them before.
  */
-export function beginBins(bytes: Uint8Array, start: number): number {
+export function readFirstBin(bytes: Uint8Array, start: number): number {
   position = start
   const count = nextVarint(bytes)
   if (count === 0) return 0
   const zigzag = nextVarint(bytes)
-  binCursor.key = ((zigzag >>> 1) ^ -(zigzag & 1)) + KEY_OF_ONE
+  binCursor.key = ((zigzag >>> 1) ^ -(zigzag & 1)) + BIN_KEY_OF_ONE
   binCursor.weight = nextVarint(bytes)
   binCursor.offset = position
   return count
@@ -113,7 +113,7 @@ export function beginBins(bytes: Uint8Array, start: number): number {
 /**
  * Reads the bin at `offset` into `binCursor`. `binCursor.key` is then the difference from the previous key, not a key.
  */
-export function nextBin(bytes: Uint8Array, offset: number): void {
+export function readNextBin(bytes: Uint8Array, offset: number): void {
   position = offset
   binCursor.key = nextVarint(bytes)
   binCursor.weight = nextVarint(bytes)

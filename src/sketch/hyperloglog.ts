@@ -62,7 +62,7 @@ function trailingZeros(word: number): number {
 }
 
 /** Returns the index of the register to which a member belongs, and the rank of the member: `index << 6 | rank`. */
-export function entryOf(member: string): number {
+export function registerEntryOf(member: string): number {
   murmurHash64(memberBytes, encodeMember(member), hash)
   const low = hash[0]!
   const high = hash[1]!
@@ -80,15 +80,15 @@ export class HyperLogLog {
 
   /** Adds a member. Returns whether a register changed. */
   add(member: string): boolean {
-    return this.addEntry(entryOf(member))
+    return this.addEntry(registerEntryOf(member))
   }
 
-  /** Adds a member that is given as the result of `entryOf`. Returns whether a register changed. */
+  /** Adds a member that is given as the result of `registerEntryOf`. Returns whether a register changed. */
   addEntry(entry: number): boolean {
     return this.#raiseRegister(entry >>> 6, entry & 63)
   }
 
-  /** Whether adding this member, given as the result of `entryOf`, would change nothing. */
+  /** Whether adding this member, given as the result of `registerEntryOf`, would change nothing. */
   has(entry: number): boolean {
     const index = entry >>> 6
     const words = this.#words

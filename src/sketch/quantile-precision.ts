@@ -23,19 +23,19 @@ const BINS_PER_LN = 1 / LN_GAMMA
 const LN_CENTER = Math.log(2 / (1 + GAMMA))
 
 /** Key of the bin whose largest value is 1. */
-export const KEY_OF_ONE = 1 - Math.ceil(Math.log(Number.MIN_VALUE) * BINS_PER_LN)
-/** All keys are in [-KEY_MAX, KEY_MAX]. */
-export const KEY_MAX = KEY_OF_ONE + Math.ceil(Math.log(Number.MAX_VALUE) * BINS_PER_LN)
+export const BIN_KEY_OF_ONE = 1 - Math.ceil(Math.log(Number.MIN_VALUE) * BINS_PER_LN)
+/** All keys are in [-BIN_KEY_MAX, BIN_KEY_MAX]. */
+export const BIN_KEY_MAX = BIN_KEY_OF_ONE + Math.ceil(Math.log(Number.MAX_VALUE) * BINS_PER_LN)
 
 /** Returns the key of a value's bin. Throws a RangeError for NaN and infinities. */
 export function binOf(value: number): number {
-  if (value > 0 && value <= Number.MAX_VALUE) return KEY_OF_ONE + Math.ceil(Math.log(value) * BINS_PER_LN)
-  if (value < 0 && value >= -Number.MAX_VALUE) return -KEY_OF_ONE - Math.ceil(Math.log(-value) * BINS_PER_LN)
+  if (value > 0 && value <= Number.MAX_VALUE) return BIN_KEY_OF_ONE + Math.ceil(Math.log(value) * BINS_PER_LN)
+  if (value < 0 && value >= -Number.MAX_VALUE) return -BIN_KEY_OF_ONE - Math.ceil(Math.log(-value) * BINS_PER_LN)
   if (value === 0) return 0
   throw new RangeError(`not a finite number: ${value}`)
 }
 
 export function valueOfBin(key: number): number {
   if (key === 0) return 0
-  return Math.sign(key) * Math.exp((Math.abs(key) - KEY_OF_ONE) * LN_GAMMA + LN_CENTER)
+  return Math.sign(key) * Math.exp((Math.abs(key) - BIN_KEY_OF_ONE) * LN_GAMMA + LN_CENTER)
 }

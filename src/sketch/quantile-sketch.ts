@@ -1,6 +1,6 @@
 import { addCounts } from '../model/count.ts'
 import { BinPages, pageOf } from './bin-pages.ts'
-import { beginBins, binCursor, nextBin } from './bins.ts'
+import { binCursor, readFirstBin, readNextBin } from './bins.ts'
 import { binOf, valueOfBin } from './quantile-precision.ts'
 
 /**
@@ -65,7 +65,7 @@ export class QuantileSketch {
    */
   mergeEncoded(bytes: Uint8Array, start: number): void {
     const pages = this.#pages
-    const count = beginBins(bytes, start)
+    const count = readFirstBin(bytes, start)
     let { key, weight, offset } = binCursor
     let total = this.#totalWeight
     let n = 0
@@ -89,7 +89,7 @@ export class QuantileSketch {
         key += delta
         offset += 2
       } else {
-        nextBin(bytes, offset)
+        readNextBin(bytes, offset)
         key += binCursor.key
         weight = binCursor.weight
         offset = binCursor.offset

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { BinAccumulator } from '../../src/sketch/bin-accumulator.ts'
 import { BinColumns, decodeBins, encodeBin } from '../../src/sketch/bins.ts'
-import { binOf, KEY_MAX, KEY_OF_ONE } from '../../src/sketch/quantile-precision.ts'
+import { BIN_KEY_MAX, BIN_KEY_OF_ONE, binOf } from '../../src/sketch/quantile-precision.ts'
 import { ByteWriter } from '../../src/sketch/varint.ts'
 
 type Bin = readonly [key: number, weight: number]
@@ -36,7 +36,7 @@ function summed(bins: readonly Bin[]): Bin[] {
 const key = fc.oneof(
   fc.double({ noNaN: true, noDefaultInfinity: true }).map(binOf),
   fc.double({ min: 1, max: 100, noNaN: true }).map(binOf),
-  fc.constantFrom(-KEY_MAX, KEY_MAX, 0, KEY_OF_ONE),
+  fc.constantFrom(-BIN_KEY_MAX, BIN_KEY_MAX, 0, BIN_KEY_OF_ONE),
 )
 const weight = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 2 ** 45 }), fc.constant(2 ** 53))
 const observations = fc.array(fc.tuple(key, weight), { maxLength: 60 })
@@ -73,7 +73,7 @@ test('a window takes columns as it takes bins one by one', () => {
 })
 
 test('a window is empty after a weight that cannot be encoded', () => {
-  window.add(-KEY_MAX, 1)
+  window.add(-BIN_KEY_MAX, 1)
   window.add(5, 1.5)
   window.add(900, 1)
   expect(() => window.encode(new ByteWriter())).toThrow(RangeError)
@@ -83,8 +83,8 @@ test('a window is empty after a weight that cannot be encoded', () => {
 
 test('the bytes are count, first key relative to the key of 1, and pairs of distance and weight', () => {
   const bins: Bin[] = [
-    [KEY_OF_ONE + 4, 200],
-    [KEY_OF_ONE - 1, 3],
+    [BIN_KEY_OF_ONE + 4, 200],
+    [BIN_KEY_OF_ONE - 1, 3],
   ]
   expect([...encoded(bins)]).toEqual([2, 1, 3, 5, 0xc8, 1])
   expect([...encoded([])]).toEqual([0])
@@ -118,9 +118,9 @@ test.each<[string, number[]]>([
   ['a key twice', [2, 0, 1, 0, 1]],
   ['a weight of 0 first', [2, 0, 0, 1, 1]],
   ['a weight of 0 later', [2, 0, 1, 1, 0]],
-  ['a key beyond the largest', [2, 0, 1, KEY_MAX, 1]],
+  ['a key beyond the largest', [2, 0, 1, BIN_KEY_MAX, 1]],
   ['a key that wraps around 32 bits', [2, 0, 1, 2 ** 32, 1]],
-  ['a key below the lowest', [1, (KEY_MAX + KEY_OF_ONE) * 2 + 1, 1]],
+  ['a key below the lowest', [1, (BIN_KEY_MAX + BIN_KEY_OF_ONE) * 2 + 1, 1]],
 ])('%s is refused', (_, varints) => {
   const writer = new ByteWriter()
   for (const value of varints) writer.varint(value)

@@ -3,7 +3,7 @@ import type { RollupKind } from '../../model/metric.ts'
 /** Constants and errors of the block format. `docs/storage-format.md` describes every byte of a block. */
 
 /** The kind of rollups in a section is encoded as its index in this list. */
-export const KINDS: readonly RollupKind[] = ['gauge', 'counter', 'distribution', 'set']
+export const ROLLUP_KINDS: readonly RollupKind[] = ['gauge', 'counter', 'distribution', 'set']
 export const KIND_MASK = 3
 export const FLAG_HAS_TOTALS = 4
 export const FLAG_HAS_BINS = 8

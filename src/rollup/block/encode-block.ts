@@ -14,7 +14,7 @@ import {
   FLAG_HAS_BINS,
   FLAG_HAS_TOTALS,
   INFLATED_BYTES_MAX,
-  KINDS,
+  ROLLUP_KINDS,
   SCALARS_MAGIC,
   SHAPE_FLAT,
   SHAPE_FULL,
@@ -209,7 +209,9 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): Bodies
     const hasBins = sectionBins.length > 0
     directory.u32le(metricId.hi)
     directory.u32le(metricId.lo)
-    directory.u8(KINDS.indexOf(rows.kind) | (rows.hasTotals ? FLAG_HAS_TOTALS : 0) | (hasBins ? FLAG_HAS_BINS : 0))
+    directory.u8(
+      ROLLUP_KINDS.indexOf(rows.kind) | (rows.hasTotals ? FLAG_HAS_TOTALS : 0) | (hasBins ? FLAG_HAS_BINS : 0),
+    )
     directory.varint(to - from)
     directory.varint(lastSeries + 1 - firstSeries)
     directory.varint(sectionScalars.length)

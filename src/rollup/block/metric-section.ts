@@ -10,7 +10,7 @@ import {
   FLAG_HAS_BINS,
   FLAG_HAS_TOTALS,
   KIND_MASK,
-  KINDS,
+  ROLLUP_KINDS,
   SHAPE_FLAT,
   SHAPE_FULL,
   SHAPE_MIXED,
@@ -107,7 +107,7 @@ export class MetricSection implements RollupRows {
     start: number,
     { metricId, flags, length, seriesCount, bytes: sectionBytes }: SectionHead,
   ) {
-    const kind = KINDS[flags & KIND_MASK]
+    const kind = ROLLUP_KINDS[flags & KIND_MASK]
     assert(kind !== undefined, 'two bits name a kind')
     this.metricId = metricId
     this.kind = kind

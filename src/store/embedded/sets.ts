@@ -1,5 +1,5 @@
 import { formatId, type Id64 } from '../../model/id.ts'
-import { entryOf, HyperLogLog } from '../../sketch/hyperloglog.ts'
+import { HyperLogLog, registerEntryOf } from '../../sketch/hyperloglog.ts'
 import { type SetKey, type SetMembers, type WindowKey, windowWidthMs } from '../store.ts'
 import { setKey, windowKey } from './keys.ts'
 import { hasExpiredStretch, isExpired } from './stretches.ts'
@@ -30,7 +30,7 @@ export class SetChange {
   }
 
   add(set: SetMembers): void {
-    const entries = set.members.map(entryOf)
+    const entries = set.members.map(registerEntryOf)
     for (const resolutionMs of this.#resolutions) {
       const bucketMs = Math.floor(set.bucketMs / resolutionMs) * resolutionMs
       if (this.#isExpired(set.metricId, resolutionMs, bucketMs)) continue
