@@ -93,7 +93,7 @@ export function gridReadingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: 
 
 /** Days from Monday to 1970-01-01, which was a Thursday. Weeks begin on Mondays. */
 const EPOCH_DAYS_SINCE_MONDAY = 3
-export const UNIT_MONTHS = { month: 1, quarter: 3, year: 12 } as const
+export const MONTHS_PER_UNIT = { month: 1, quarter: 3, year: 12 } as const
 
 function gridReadingAtOrBefore(interval: FixedOrCalendar, localMs: number): number {
   if (interval.kind === 'fixed') return floorTo(localMs, interval.ms)
@@ -106,7 +106,7 @@ function gridReadingAtOrBefore(interval: FixedOrCalendar, localMs: number): numb
       return (Math.floor((day + EPOCH_DAYS_SINCE_MONDAY) / days) * days - EPOCH_DAYS_SINCE_MONDAY) * DAY_MS
     }
     default: {
-      const months = interval.count * UNIT_MONTHS[interval.unit]
+      const months = interval.count * MONTHS_PER_UNIT[interval.unit]
       return monthStart(Math.floor(monthOf(localMs) / months) * months)
     }
   }
@@ -120,7 +120,7 @@ function nextGridReading(interval: FixedOrCalendar, readingMs: number): number {
     case 'week':
       return readingMs + interval.count * 7 * DAY_MS
     default:
-      return monthStart(monthOf(readingMs) + interval.count * UNIT_MONTHS[interval.unit])
+      return monthStart(monthOf(readingMs) + interval.count * MONTHS_PER_UNIT[interval.unit])
   }
 }
 
@@ -135,7 +135,7 @@ function gridReadingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: 
     case 'week':
       return (localToMs - localFromMs) / (interval.count * 7 * DAY_MS)
     default:
-      return (monthOf(localToMs) - monthOf(localFromMs)) / (interval.count * UNIT_MONTHS[interval.unit])
+      return (monthOf(localToMs) - monthOf(localFromMs)) / (interval.count * MONTHS_PER_UNIT[interval.unit])
   }
 }
 

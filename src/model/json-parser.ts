@@ -7,7 +7,7 @@ import { StepBudget, type Steps } from './steps.ts'
  */
 
 /** Maximum nesting of objects and arrays in a request body. */
-export const BODY_LEVELS_MAX = 256
+export const BODY_NESTING_MAX = 256
 
 /** Integers with more digits become doubles, because the time to parse a bigint grows with the square of its length. */
 const INTEGER_DIGITS_MAX = 308
@@ -26,7 +26,7 @@ interface JsonParserOptions {
 /** Parses a JSON text. Throws a SyntaxError with the position of the first error. */
 export function* parseJsonInSteps(
   text: string,
-  { depthMax = BODY_LEVELS_MAX, visitElement }: JsonParserOptions = {},
+  { depthMax = BODY_NESTING_MAX, visitElement }: JsonParserOptions = {},
 ): Steps<unknown> {
   const budget = new StepBudget()
   const openContainers: Container[] = []
@@ -92,16 +92,16 @@ export function* parseJsonInSteps(
   }
 }
 
-/** Whether objects and arrays are nested deeper than `BODY_LEVELS_MAX` levels. The text must be valid JSON. */
+/** Whether objects and arrays are nested deeper than `BODY_NESTING_MAX` levels. The text must be valid JSON. */
 export function isNestedTooDeeply(text: string): boolean {
   // Each level takes two brackets, so a shorter text cannot exceed the limit.
-  if (text.length <= 2 * BODY_LEVELS_MAX) return false
+  if (text.length <= 2 * BODY_NESTING_MAX) return false
   let levels = 0
   for (let index = 0; index < text.length; index++) {
     const code = text.charCodeAt(index)
     if (code === QUOTE) index = endOfString(text, index) - 1
     else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) levels--
-    else if ((code === OPEN_BRACKET || code === OPEN_BRACE) && ++levels > BODY_LEVELS_MAX) return true
+    else if ((code === OPEN_BRACKET || code === OPEN_BRACE) && ++levels > BODY_NESTING_MAX) return true
   }
   return false
 }

@@ -4,12 +4,12 @@
  * accepts much more than RFC 3339 and ISO 8601.
  */
 import {
+  clampToInstantRange,
   DAY_MS,
   dayNumber,
   HOUR_MS,
   isLeapYear,
   MINUTE_MS,
-  nearestInstant,
   parseDuration,
   SECOND_MS,
   validInstant,
@@ -161,7 +161,7 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
 function instantOfLocal(readingMs: number, localClock: ReadingToInstant | undefined): number | undefined {
   const validMs = validInstant(readingMs)
   if (validMs === undefined || localClock === undefined) return validMs
-  return nearestInstant(localClock(validMs))
+  return clampToInstantRange(localClock(validMs))
 }
 
 /**

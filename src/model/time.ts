@@ -40,7 +40,7 @@ export function validInstant(ms: number): number | undefined {
 }
 
 /** Clamps a time to the years 1 to 9999. The edges of the first and the last bucket may lie outside of these years. */
-export function nearestInstant(ms: number): number {
+export function clampToInstantRange(ms: number): number {
   return Math.min(INSTANT_MAX_MS, Math.max(INSTANT_MIN_MS, ms))
 }
 

@@ -91,7 +91,7 @@ function createZone(name: string): TimeZone | undefined {
   if (UTC_NAMES.has(resolved)) return UTC_ZONE
   // For some names Intl returns an older alias (Asia/Katmandu). Then the name of the caller is used.
   const zoneName = resolved.toLowerCase() === name.toLowerCase() ? resolved : name
-  return new ChangingZone(zoneName, intlOffsets(format))
+  return new ZoneWithOffsetChanges(zoneName, intlOffsets(format))
 }
 
 const UTC_NAMES: ReadonlySet<string> = new Set(['UTC', 'Etc/UTC', 'GMT', 'Etc/GMT', 'Etc/UCT', 'UCT'])
@@ -168,7 +168,7 @@ interface PeriodOffsets {
  * A zone with clock changes. It calls `source` a bounded number of times, whatever instants are asked for. Only
  * `lookUpOffsetMs` calls `source` each time.
  */
-export class ChangingZone implements TimeZone {
+export class ZoneWithOffsetChanges implements TimeZone {
   readonly name: string
   readonly #source: OffsetSource
   readonly #offsetsByPeriod = new Map<number, PeriodOffsets>()
@@ -300,7 +300,7 @@ function yearKind(year: number): number {
  * Searches and caches the clock changes of a range of time, so that later calls for the range do not call Intl. It
  * works in short steps: all years together take 20,000 calls of Intl, which would block the event loop for too long.
  */
-export async function loadChanges(zone: TimeZone, fromMs: number, toMs: number): Promise<void> {
+export async function loadOffsetChanges(zone: TimeZone, fromMs: number, toMs: number): Promise<void> {
   const pacer = new Pacer()
   const endMs = Math.min(toMs, yearStart(REPEATING_YEAR + CALENDAR_CYCLE_YEARS))
   for (let atMs = Math.max(fromMs, FIRST_MS); atMs < endMs; atMs = zone.constantUntilMs(atMs)) await pacer.pause()

@@ -2,8 +2,8 @@ import { GatewayError } from '../model/errors.ts'
 import { formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
 import { SERIES_CACHED_MAX } from '../model/series.ts'
-import { nearestInstant } from '../model/time.ts'
-import { loadChanges } from '../model/zone-offsets.ts'
+import { clampToInstantRange } from '../model/time.ts'
+import { loadOffsetChanges } from '../model/zone-offsets.ts'
 import type { MetricRow } from '../store/catalog.ts'
 import type { Store } from '../store/store.ts'
 import { accumulate, type PeriodSources } from './compute/accumulate.ts'
@@ -170,11 +170,11 @@ export class Querier {
         cost += extended.cost
       }
     }
-    const edges = current.plan.edges.map(nearestInstant)
+    const edges = current.plan.edges.map(clampToInstantRange)
     return {
       metric,
-      fromMs: nearestInstant(current.plan.fromMs),
-      toMs: nearestInstant(current.plan.toMs),
+      fromMs: clampToInstantRange(current.plan.fromMs),
+      toMs: clampToInstantRange(current.plan.toMs),
       interval: formatInterval(current.plan.interval),
       timezone: request.zone.name,
       fill: request.fill,
@@ -210,7 +210,7 @@ export class Querier {
     const resolutionsMs = this.#resolutionsOf(metric)
     const retentionSetting = retentionSettingOf(metric)
     const { zone, fromMs, toMs } = request
-    await loadChanges(zone, request.compare === undefined ? fromMs : fromMs - (toMs - fromMs), toMs)
+    await loadOffsetChanges(zone, request.compare === undefined ? fromMs : fromMs - (toMs - fromMs), toMs)
     const pause = (): Promise<void> => session.pause()
     const current = await planPeriod(this.#sources, metric, {
       ...request,

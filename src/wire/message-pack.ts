@@ -1,5 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
-import { BODY_LEVELS_MAX, defineMember } from '../model/json-parser.ts'
+import { BODY_NESTING_MAX, defineMember } from '../model/json-parser.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
@@ -275,8 +275,8 @@ class MessagePackReader {
   #requireValues(values: number, depth: number): void {
     // Each value takes at least one byte.
     this.#requireBytes(values)
-    if (values > 0 && depth === BODY_LEVELS_MAX)
-      throw undecodableError(`it is nested deeper than ${BODY_LEVELS_MAX} levels`)
+    if (values > 0 && depth === BODY_NESTING_MAX)
+      throw undecodableError(`it is nested deeper than ${BODY_NESTING_MAX} levels`)
   }
 
   /** Skips bytes and returns their start. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { bucketEdges, bucketStart, nextBucketStart } from '../../src/model/bucket-grid.ts'
 import { type FixedOrCalendar, parseInterval } from '../../src/model/interval.ts'
 import { formatInstant } from '../../src/model/time.ts'
-import { ChangingZone, type TimeZone, timeZone } from '../../src/model/zone-offsets.ts'
+import { type TimeZone, timeZone, ZoneWithOffsetChanges } from '../../src/model/zone-offsets.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 86_400_000
@@ -283,7 +283,7 @@ describe('bucket edges', () => {
   it('are counted before any is computed', () => {
     const real = zone('Europe/Berlin')
     let asked = 0
-    const berlin = new ChangingZone('Europe/Berlin', (utcMs) => {
+    const berlin = new ZoneWithOffsetChanges('Europe/Berlin', (utcMs) => {
       asked++
       return real.lookUpOffsetMs(utcMs)
     })

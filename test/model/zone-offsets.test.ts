@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  ChangingZone,
   instantOfReading,
-  loadChanges,
+  loadOffsetChanges,
   lookUpInstantOfReading,
   type TimeZone,
   timeZone,
+  ZoneWithOffsetChanges,
 } from '../../src/model/zone-offsets.ts'
 
 const HOUR_MS = 3_600_000
@@ -151,7 +151,7 @@ describe('the work of finding offsets', () => {
   it('is bounded for a zone, for any ranges and any number of calls', () => {
     const real = zone('Europe/Berlin')
     let asked = 0
-    const berlin = new ChangingZone('Europe/Berlin', (utcMs) => {
+    const berlin = new ZoneWithOffsetChanges('Europe/Berlin', (utcMs) => {
       asked++
       return real.lookUpOffsetMs(utcMs)
     })
@@ -166,14 +166,14 @@ describe('the work of finding offsets', () => {
     expect(asked).toBe(once)
   })
 
-  it('is done by loadChanges for all of history, including years that repeat', async () => {
+  it('is done by loadOffsetChanges for all of history, including years that repeat', async () => {
     const real = zone('Europe/Berlin')
     let lookups = 0
-    const berlin = new ChangingZone('Europe/Berlin', (utcMs) => {
+    const berlin = new ZoneWithOffsetChanges('Europe/Berlin', (utcMs) => {
       lookups++
       return real.lookUpOffsetMs(utcMs)
     })
-    await loadChanges(berlin, Date.parse('0001-01-01'), Date.parse('9999-01-01'))
+    await loadOffsetChanges(berlin, Date.parse('0001-01-01'), Date.parse('9999-01-01'))
     expect(lookups).toBeGreaterThan(0)
     lookups = 0
     for (let year = 1; year < 10_000; year++) berlin.offsetMs(new Date(0).setUTCFullYear(year, 6, 1))
@@ -183,7 +183,7 @@ describe('the work of finding offsets', () => {
   it('is small for common ranges', () => {
     const real = zone('America/New_York')
     let asked = 0
-    const newYork = new ChangingZone('America/New_York', (utcMs) => {
+    const newYork = new ZoneWithOffsetChanges('America/New_York', (utcMs) => {
       asked++
       return real.lookUpOffsetMs(utcMs)
     })
@@ -241,7 +241,7 @@ describe('instantOfSingleReading', () => {
 
   it('takes at most four lookups', () => {
     let lookups = 0
-    const berlin = new ChangingZone('Europe/Berlin', (utcMs) => {
+    const berlin = new ZoneWithOffsetChanges('Europe/Berlin', (utcMs) => {
       lookups++
       return zone('Europe/Berlin').lookUpOffsetMs(utcMs)
     })

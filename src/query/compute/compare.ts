@@ -1,7 +1,7 @@
 import { bucketBefore, instantBefore, periodBefore } from '../../model/earlier-period.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { formatInterval } from '../../model/interval.ts'
-import { nearestInstant, validInstant } from '../../model/time.ts'
+import { clampToInstantRange, validInstant } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { Compare } from '../plan/request.ts'
@@ -62,7 +62,7 @@ export function planComparison(
   const counterpartOf = Int32Array.from(startMs, (start, i) => (endMs[i]! > start ? indexOfEdge.get(start)! : -1))
   for (const [i, bucket] of counterpartOf.entries()) if (bucket >= 0) endMs[i] = earlierEdges[bucket + 1]!
   const label = compare === 'previousPeriod' ? 'previous period' : `${formatInterval(offset)} before`
-  const times = { startMs: startMs.map(nearestInstant), endMs: endMs.map(nearestInstant), label }
+  const times = { startMs: startMs.map(clampToInstantRange), endMs: endMs.map(clampToInstantRange), label }
   return { ...earlier, edges: earlierEdges, counterpartOf, times }
 }
 

@@ -1,6 +1,6 @@
 import { bucketStart, nextBucketStart } from '../../model/bucket-grid.ts'
 import type { FixedOrCalendar, Interval } from '../../model/interval.ts'
-import { DAY_MS, nearestInstant } from '../../model/time.ts'
+import { clampToInstantRange, DAY_MS } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import { AUTO_BUCKETS_MAX } from '../plan/plan.ts'
 import { groupKey, type QueryResult } from './result.ts'
@@ -46,7 +46,7 @@ interface LastValueSearch {
 export async function findValuesBefore(search: LastValueSearch): Promise<ReadonlyMap<string, LastValues>> {
   const { fromMs, interval, zone, groupKeys, aggregationNames, query } = search
   const lastValues = new Map(groupKeys.map((key) => [key, new Map<string, number>()]))
-  const searchFromMs = nearestInstant(fromMs - VALUE_BEFORE_SEARCH_MS)
+  const searchFromMs = clampToInstantRange(fromMs - VALUE_BEFORE_SEARCH_MS)
   // Leaves room for two buckets that are searched only in part: the start of the range cuts one, and the start of the
   // search may cut another.
   const nearBucketsMax = Math.min(AUTO_BUCKETS_MAX, search.bucketsMax - 2)

@@ -3,7 +3,7 @@ import { fixedInterval, formatInterval, parseInterval } from '../../model/interv
 import type { MetricType } from '../../model/metric.ts'
 import { parseInstant, parseTimeArgument } from '../../model/parse-instant.ts'
 import { describe } from '../../model/point.ts'
-import { DAY_MS, nearestInstant, parseDuration, validInstant } from '../../model/time.ts'
+import { clampToInstantRange, DAY_MS, parseDuration, validInstant } from '../../model/time.ts'
 import { instantOfReading, type TimeZone, timeZone, UTC_ZONE } from '../../model/zone-offsets.ts'
 import {
   type Aggregation,
@@ -116,7 +116,7 @@ export function parseRange(
   }
   const fromMs =
     input.from === undefined || input.from === null
-      ? nearestInstant(toMs - DEFAULT_RANGE_MS)
+      ? clampToInstantRange(toMs - DEFAULT_RANGE_MS)
       : parseRangeBound('from', input.from, nowMs, zone)
   if (fromMs > toMs) throw new GatewayError('invalid_range', 'from is after to')
   return { fromMs, toMs }
