@@ -3,7 +3,7 @@ import { pino } from 'pino'
 import { KEYS_USAGE, parseKeysCommand, UsageError } from './access/keys-command.ts'
 import { readConfig } from './config/config.ts'
 import { startMessage } from './process/greeting.ts'
-import { openKeyStore } from './process/open-store.ts'
+import { openApiKeyStore } from './process/open-store.ts'
 import { isWorker, startProcesses } from './process/processes.ts'
 import { startInThisProcess } from './process/start.ts'
 import { sendToPrimary } from './telemetry/worker-messages.ts'
@@ -44,7 +44,7 @@ async function serve(): Promise<void> {
 async function manageKeys(args: readonly string[]): Promise<void> {
   const config = readConfig(process.env)
   const command = parseKeysCommand(args, Date.now())
-  const store = await openKeyStore(config, pino({ level: 'warn', base: null }, pino.destination(2)))
+  const store = await openApiKeyStore(config, pino({ level: 'warn', base: null }, pino.destination(2)))
   try {
     process.stdout.write(`${await command.run(store, Date.now())}\n`)
   } finally {

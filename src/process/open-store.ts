@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { type Config, usesRedis } from '../config/config.ts'
-import { openEmbeddedKeys } from '../store/embedded/api-keys.ts'
+import { openEmbeddedApiKeys } from '../store/embedded/api-keys.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import { openRedisStore } from '../store/redis/redis-store.ts'
 import type { ApiKeyStore, Store } from '../store/store.ts'
@@ -13,8 +13,8 @@ export function openStore(config: Config, log: Logger, now: () => number): Promi
 }
 
 /** Opens only the API keys of the configured store. This works while gateways run on the store. */
-export function openKeyStore(config: Config, log: Logger): Promise<ApiKeyStore> {
-  return usesRedis(config) ? openStore(config, log, Date.now) : addSettingName(openEmbeddedKeys(config.store.folder))
+export function openApiKeyStore(config: Config, log: Logger): Promise<ApiKeyStore> {
+  return usesRedis(config) ? openStore(config, log, Date.now) : addSettingName(openEmbeddedApiKeys(config.store.folder))
 }
 
 /** Adds the name of the setting `DATA_DIR` to an error of opening the folder. */

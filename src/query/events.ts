@@ -1,7 +1,7 @@
 import { GatewayError } from '../model/errors.ts'
 import { decodeEvent, type Event } from '../model/event.ts'
 import { isInstant } from '../model/time.ts'
-import type { EventPlace } from '../store/events.ts'
+import type { EventPosition } from '../store/events.ts'
 import type { Store } from '../store/store.ts'
 import { parseRange } from './plan/prepare.ts'
 import { type AcceptedTagValues, compileFilters } from './plan/tag-filter.ts'
@@ -101,11 +101,11 @@ export class EventReader {
 const FIRST_ID = '0'
 
 /** The cursor that continues after an event. Opaque to clients; stays valid while events are added and expire. */
-export function encodeCursor({ timeMs, id }: EventPlace): string {
+export function encodeCursor({ timeMs, id }: EventPosition): string {
   return Buffer.from(`${timeMs}:${id}`).toString('base64url')
 }
 
-function decodeCursor(cursor: string): EventPlace {
+function decodeCursor(cursor: string): EventPosition {
   const [, time, id] = /^(-?\d{1,16}):([0-9A-Z]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   const timeMs = Number(time)
   // A first page with `limit` 0 ends before the first event of the list. Its cursor is one millisecond after the end of

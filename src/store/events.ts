@@ -13,7 +13,7 @@ export interface EventRequest {
   readonly fromMs: number
   readonly toMs: number
   /** Cursor: the page begins after this event in the list, which is sorted newest first. Undefined: the first page. */
-  readonly after?: EventPlace
+  readonly after?: EventPosition
   /** Maximum number of events. */
   readonly limit: number
   /** Maximum bytes of the events' JSON. */
@@ -21,7 +21,7 @@ export interface EventRequest {
 }
 
 /** Identifies the position of an event in a list of events, which is sorted by time, then by id. */
-export interface EventPlace {
+export interface EventPosition {
   readonly timeMs: number
   readonly id: string
 }

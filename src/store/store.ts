@@ -91,7 +91,7 @@ export interface Store {
    * Returns the time at which a marker was stored: `nowMs` of the commit part that has the marker. Undefined if this
    * partition does not have the marker.
    */
-  readMarker(partition: number, marker: Marker): Promise<number | undefined>
+  readMarker(partition: number, marker: IdempotencyMarker): Promise<number | undefined>
   /**
    * Returns the number of the writer's last applied commit in each of the partitions; 0 if there is none, or if it is
    * older than `WATERMARK_MS`.
@@ -227,7 +227,7 @@ export interface Commit {
  */
 export interface CommitPart {
   /** If the partition already has this marker, the part is skipped. Otherwise applying the part stores the marker. */
-  readonly marker?: Marker
+  readonly marker?: IdempotencyMarker
   readonly block?: NamedBlock
   readonly metrics: readonly MetricUpdate[]
   readonly series: readonly SeriesRegistration[]
@@ -239,7 +239,7 @@ export interface CommitPart {
 /**
  * A stored marker shows that the request with this idempotency key was applied, so that a retry is not applied again.
  */
-export interface Marker {
+export interface IdempotencyMarker {
   readonly project: string
   readonly key: string
 }

@@ -11,7 +11,7 @@ import { type Tables, tablesOver } from './table.ts'
  * runs: LMDB allows several processes, and saving a key writes a single row that does not depend on others. Keys are
  * therefore never in the journal, which belongs to one process.
  */
-export async function openEmbeddedKeys(folder: string): Promise<ApiKeyStore> {
+export async function openEmbeddedApiKeys(folder: string): Promise<ApiKeyStore> {
   const lmdb = new Lmdb(folder)
   const tables = tablesOver(lmdb.tables, () => [])
   try {

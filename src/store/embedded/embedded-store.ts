@@ -13,12 +13,12 @@ import type {
   BlockPart,
   Commit,
   FoldCommit,
+  IdempotencyMarker,
   InboxEntry,
   IndexRemovals,
   IndexRequest,
   IndexSnapshot,
   LeaseRequest,
-  Marker,
   NamedBlock,
   PermitRequest,
   SetKey,
@@ -192,7 +192,7 @@ class EmbeddedStore implements Store {
     return appended.map(({ outcome }) => outcome)
   }
 
-  readMarker(partition: number, { project, key }: Marker): Promise<number | undefined> {
+  readMarker(partition: number, { project, key }: IdempotencyMarker): Promise<number | undefined> {
     return this.#environment.read((tables) => {
       const bytes = tables.markers.get(markerKey(partition, project, key))
       return bytes && decodeTime(bytes)

@@ -10,7 +10,7 @@ import {
   type WindowKey,
   windowStart,
 } from '../store.ts'
-import { digestOf, type PartitionKeys, setName } from './keys.ts'
+import { digestOf, type PartitionKeys, sketchName } from './keys.ts'
 import { groupsOf, type RedisAccess, textLists } from './redis-access.ts'
 import { run, ScriptCall } from './scripts.ts'
 import {
@@ -191,7 +191,7 @@ function addSets(
     for (const { resolutionMs, bucketMs, position } of targets[i]!) {
       call
         .key(keys.setPrefix({ metricId, resolutionMs, bucketMs }) + series)
-        .arg(position, setName(resolutionMs, bucketMs, series))
+        .arg(position, sketchName(resolutionMs, bucketMs, series))
     }
   }
 }

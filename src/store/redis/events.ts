@@ -1,4 +1,4 @@
-import type { EventPlace, EventRequest, StoredEvent } from '../events.ts'
+import type { EventPosition, EventRequest, StoredEvent } from '../events.ts'
 import { type RedisAccess, textList } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'
 import { decodeEvent, decodeEventAge, eventTime } from './text-encoding.ts'
@@ -42,7 +42,7 @@ export async function readEvents(redis: RedisAccess, request: EventRequest): Pro
   return withinBytes(whole.slice(0, limit), bytesMax)
 }
 
-function newestFirst(a: EventPlace, b: EventPlace): number {
+function newestFirst(a: EventPosition, b: EventPosition): number {
   return b.timeMs - a.timeMs || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)
 }
 

@@ -60,7 +60,7 @@ export interface PartitionKeys {
   expired(timeline: TimelineKey): string
   /** HyperLogLog: the members of a series in a bucket. The key is this prefix and the series id. */
   setPrefix(bucket: Pick<SetKey, 'metricId' | 'resolutionMs' | 'bucketMs'>): string
-  /** Set: names (`setName`) of the set sketches of a window. */
+  /** Set: names (`sketchName`) of the set sketches of a window. */
   setsOf(window: WindowKey): string
   /** Set: names of the set sketches of an expired window that are not deleted yet. */
   setsToDeleteOf(window: WindowKey): string
@@ -160,6 +160,6 @@ export function windowName({ metricId, resolutionMs, windowMs }: WindowKey): str
 }
 
 /** Returns the name of a set sketch in its window: the index of the bucket in the window, and the series id. */
-export function setName(resolutionMs: number, bucketMs: number, series: string): string {
+export function sketchName(resolutionMs: number, bucketMs: number, series: string): string {
   return `${(bucketMs - windowStart(resolutionMs, bucketMs)) / resolutionMs}.${series}`
 }

@@ -6,7 +6,7 @@ import type { MetricDeletion } from '../catalog.ts'
 import type { CommitListener } from '../commit-listeners.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
 import { removedByExpiry, removedByFold } from '../index-removals.ts'
-import type { Commit, FoldCommit, IndexRemovals, Marker, Store, WindowExpiry } from '../store.ts'
+import type { Commit, FoldCommit, IdempotencyMarker, IndexRemovals, Store, WindowExpiry } from '../store.ts'
 import type { StoreLog } from '../store-log.ts'
 import { type StoreSettings, storeShapeOf } from '../store-shape.ts'
 import { listKeys, readKey, saveKey } from './api-keys.ts'
@@ -149,7 +149,7 @@ class RedisStore implements Store {
     }
     return outcomes
   })
-  readonly readMarker = this.#verb(async (redis, partition: number, { project, key }: Marker) => {
+  readonly readMarker = this.#verb(async (redis, partition: number, { project, key }: IdempotencyMarker) => {
     const madeMs = await redis.call('zscore', redis.keys(partition).markers, digestOf(project, key))
     return madeMs === null ? undefined : Number(madeMs)
   })

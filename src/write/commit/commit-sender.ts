@@ -6,7 +6,7 @@ import { inboxBytesOf, registeringAllSeries } from '../recover/retained-commits.
 import { pauseBeforeRetry, StoreAvailability, type StoreWait } from '../recover/store-availability.ts'
 import type { Series } from '../round/cached-metric.ts'
 import type { EncodedPart } from '../round/encode-round.ts'
-import type { Step } from './commit-steps.ts'
+import type { PartsByPartition } from './commit-steps.ts'
 
 /**
  * Sends the commits of a round to the store. A commit is retried under its number until its outcome is known, so a lost
@@ -138,7 +138,11 @@ export class CommitSender {
    * step was encoded. An unexpected error is passed to `onDefect` instead of being thrown; the commit numbers are then
    * fenced too.
    */
-  async commit(step: Step, registryVersion: number, { onWaitOver, onDefect }: StepHooks): Promise<StepOutcome> {
+  async commit(
+    step: PartsByPartition,
+    registryVersion: number,
+    { onWaitOver, onDefect }: StepHooks,
+  ): Promise<StepOutcome> {
     const pendingCommits = this.#startCommits(step, registryVersion)
     const wait = this.#availability.startWait(() => onWaitOver(pendingCommits.length))
     try {
@@ -157,7 +161,7 @@ export class CommitSender {
     )
   }
 
-  #startCommits(step: Step, registryVersion: number): PendingCommit[] {
+  #startCommits(step: PartsByPartition, registryVersion: number): PendingCommit[] {
     const { registry, now } = this.#context
     const nowMs = now()
     return [...step].map(([partition, parts]) => {

@@ -31,14 +31,14 @@ const SERIES_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / (SERIES_US + METRIC_
 const MEMBERS_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / 2 / SET_MEMBER_US)
 
 /** The parts to commit, by partition. Each partition gets one commit. */
-export type Step = ReadonlyMap<number, readonly EncodedPart[]>
+export type PartsByPartition = ReadonlyMap<number, readonly EncodedPart[]>
 
 /**
  * Returns the steps of a round. The parts of a partition keep their order. Yields between parts, because a round may be
  * large.
  */
-export function* commitSteps(parts: Step): Steps<Step[]> {
-  const steps: Step[] = []
+export function* commitSteps(parts: PartsByPartition): Steps<PartsByPartition[]> {
+  const steps: PartsByPartition[] = []
   let step = new Map<number, EncodedPart[]>()
   let costUs = 0
   for (const [partition, partsOfPartition] of parts) {

@@ -4,13 +4,13 @@ import { Pacer } from '../../model/pacer.ts'
 import { type Pace, runPaced } from '../../model/steps.ts'
 import { withTimeout } from '../../model/with-timeout.ts'
 import type { MetricDeletion } from '../../store/catalog.ts'
-import type { Marker } from '../../store/store.ts'
+import type { IdempotencyMarker } from '../../store/store.ts'
 import type { ReplayEvents } from '../recover/replay.ts'
 import type { EncodedPart, EncodingFault } from '../round/encode-round.ts'
 import type { PointBatch } from '../round/point-batch.ts'
 import { type PartitionEvent, Round, type RoundContext } from '../round/round.ts'
 import { type CommitContext, CommitSender, type ConflictReason, type StepOutcome } from './commit-sender.ts'
-import { commitSteps, type Step } from './commit-steps.ts'
+import { commitSteps, type PartsByPartition } from './commit-steps.ts'
 
 export interface GroupEvents extends ReplayEvents {
   /**
@@ -56,7 +56,7 @@ interface ClosedRounds {
   readonly oldestRoundNumber: number
   readonly waiting: readonly WaitingRequest[]
   /** The steps that are not committed yet. */
-  readonly steps: Step[]
+  readonly steps: PartsByPartition[]
   /** The version of the registry when encoding began. */
   readonly registryVersion: number
   readonly bytes: number
@@ -145,7 +145,7 @@ export class GroupCommit {
    */
   add(
     { batch, positions, events }: RequestShare,
-    marker: Marker | undefined,
+    marker: IdempotencyMarker | undefined,
     large?: LargeRound,
   ): Promise<number> | undefined {
     const round =
@@ -168,7 +168,11 @@ export class GroupCommit {
   }
 
   /** Adds the points of a large request, in steps, to a separate round. The caller then passes the round to `add`. */
-  async addInSteps({ batch, positions }: RequestShare, marker: Marker | undefined, pace: Pace): Promise<LargeRound> {
+  async addInSteps(
+    { batch, positions }: RequestShare,
+    marker: IdempotencyMarker | undefined,
+    pace: Pace,
+  ): Promise<LargeRound> {
     const round = new Round(++lastRoundNumber, this.#context.rounds, marker)
     return { round, points: await runPaced(round.addRequestInSteps(batch, positions), pace) }
   }
@@ -257,7 +261,7 @@ export class GroupCommit {
     return true
   }
 
-  async #commitStep(closed: ClosedRounds, step: Step): Promise<void> {
+  async #commitStep(closed: ClosedRounds, step: PartsByPartition): Promise<void> {
     const { events } = this.#context
     const reject = (error: GatewayError): void => {
       rejectAll(closed.waiting, error)
@@ -266,7 +270,7 @@ export class GroupCommit {
     const startedMs = performance.now()
     const outcome: StepOutcome = await this.#sender.commit(step, closed.registryVersion, {
       onWaitOver: (commits) => {
-        reject(outcomeUnknown('the store did not confirm the points in time'))
+        reject(unknownOutcomeError('the store did not confirm the points in time'))
         events.warn('the store does not respond; the outcome of a commit is unknown', { commits })
       },
       onDefect: (cause) => reject(new GatewayError('internal', 'the points could not be stored', { cause })),
@@ -362,7 +366,7 @@ export class GroupCommit {
   #rejectWaiting(): void {
     for (const { waiting, storedPartitions, conflictsByPartition } of this.#closedRounds) {
       const isPartlyCommitted = storedPartitions.size + conflictsByPartition.size > 0
-      rejectAll(waiting, isPartlyCommitted ? outcomeUnknown('the store took part of the points') : nothingStored())
+      rejectAll(waiting, isPartlyCommitted ? unknownOutcomeError('the store took part of the points') : nothingStored())
     }
     this.#closedRounds = []
     rejectAll(this.#waiting, nothingStored())
@@ -416,7 +420,7 @@ function rejectFaulty(
 }
 
 /** Returns the error for a request of which it is unknown whether its points were stored. */
-export function outcomeUnknown(message: string, cause?: unknown): GatewayError {
+export function unknownOutcomeError(message: string, cause?: unknown): GatewayError {
   return new GatewayError('store_unavailable', message, { details: { outcome: 'unknown' }, cause })
 }
 
@@ -427,7 +431,7 @@ const CONFLICT_MESSAGES: Readonly<Record<ConflictReason, string>> = {
 
 function conflictError(conflictReason: ConflictReason, isPartlyStored: boolean): GatewayError {
   return isPartlyStored
-    ? outcomeUnknown(`${CONFLICT_MESSAGES[conflictReason]}; part of the points was stored`)
+    ? unknownOutcomeError(`${CONFLICT_MESSAGES[conflictReason]}; part of the points was stored`)
     : new GatewayError(
         'store_unavailable',
         `${CONFLICT_MESSAGES[conflictReason]}; nothing was stored, send the request again`,

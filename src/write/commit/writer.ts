@@ -7,7 +7,7 @@ import type { Decode } from '../../model/point.ts'
 import { SERIES_CACHED_MAX } from '../../model/series.ts'
 import { type Pace, runAtOnce, runPaced } from '../../model/steps.ts'
 import type { MetricDeletion } from '../../store/catalog.ts'
-import type { Marker, Store } from '../../store/store.ts'
+import type { IdempotencyMarker, Store } from '../../store/store.ts'
 import { CommitNumbers } from '../recover/commit-numbers.ts'
 import { LOSS_CHECK_INTERVAL_MS, RETAINED_MS_MAX } from '../recover/replay.ts'
 import { RetainedCommits } from '../recover/retained-commits.ts'
@@ -19,7 +19,13 @@ import type { PartitionEvent, RoundSettings } from '../round/round.ts'
 import { sortByIndex } from '../round/sort-rejections.ts'
 import { TablePool } from '../round/table-pool.ts'
 import type { CommitSettings } from './commit-sender.ts'
-import { GroupCommit, type GroupEvents, type LargeRound, outcomeUnknown, type RequestShare } from './group-commit.ts'
+import {
+  GroupCommit,
+  type GroupEvents,
+  type LargeRound,
+  type RequestShare,
+  unknownOutcomeError,
+} from './group-commit.ts'
 import { ProjectPendingBytes } from './project-pending-bytes.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
@@ -181,7 +187,7 @@ export class Writer {
     project: string,
     group: GroupCommit,
     share: RequestShare,
-    marker: Marker | undefined,
+    marker: IdempotencyMarker | undefined,
   ): Promise<number> | undefined {
     const before = group.pendingBytes
     const commit = group.add(share, marker)
@@ -198,7 +204,7 @@ export class Writer {
   async #commitShares(
     project: string,
     batch: PointBatch,
-    marker: Marker | undefined,
+    marker: IdempotencyMarker | undefined,
     events: readonly PartitionEvent[],
   ): Promise<number> {
     const { isLarge } = batch
@@ -332,7 +338,7 @@ async function allStored(commits: readonly Promise<number>[]): Promise<number> {
   const defect = causes.find((cause) => !(cause instanceof GatewayError && cause.code === 'store_unavailable'))
   if (defect !== undefined) throw defect
   const isNothingStored = causes.length === outcomes.length && causes.every((cause) => !hasUnknownOutcome(cause))
-  throw isNothingStored ? causes[0] : outcomeUnknown('the store did not confirm all of the points', causes[0])
+  throw isNothingStored ? causes[0] : unknownOutcomeError('the store did not confirm all of the points', causes[0])
 }
 
 function hasUnknownOutcome(cause: unknown): boolean {

@@ -5,7 +5,7 @@ import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/block
 import { mergeRows } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { RollupTable } from '../../rollup/rollup-table.ts'
-import type { CommitPart, Marker, MetricUpdate, SeriesRegistration, SetMembers } from '../../store/store.ts'
+import type { CommitPart, IdempotencyMarker, MetricUpdate, SeriesRegistration, SetMembers } from '../../store/store.ts'
 import type { Metric, Series } from './cached-metric.ts'
 
 /**
@@ -192,12 +192,16 @@ export function setMembers(roundMetrics: readonly RoundMetric[]): SetMembers[] {
  * depends on the kind of content and on the position among the parts of this kind. So a retry gets the same markers,
  * even if it has other rejected items than the first attempt. The line feed cannot occur in an idempotency key.
  */
-export function partMarker({ project, key }: Marker, kind: 'values' | 'sets' | 'events', position: number): Marker {
+export function partMarker(
+  { project, key }: IdempotencyMarker,
+  kind: 'values' | 'sets' | 'events',
+  position: number,
+): IdempotencyMarker {
   const suffix = kind === 'values' && position === 0 ? '' : `\n${kind}${position === 0 ? '' : position}`
   return { project, key: key + suffix }
 }
 
 /** Returns the idempotency marker of the part with the events of a request. */
-export function eventsMarker(marker: Marker): Marker {
+export function eventsMarker(marker: IdempotencyMarker): IdempotencyMarker {
   return partMarker(marker, 'events', 0)
 }

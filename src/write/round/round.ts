@@ -1,7 +1,7 @@
 import { Pacer } from '../../model/pacer.ts'
 import type { Steps } from '../../model/steps.ts'
 import type { StoredEvent } from '../../store/events.ts'
-import type { CommitPart, Marker } from '../../store/store.ts'
+import type { CommitPart, IdempotencyMarker } from '../../store/store.ts'
 import type { Metric, Series } from './cached-metric.ts'
 import {
   type EncodedPart,
@@ -79,7 +79,7 @@ export class Round {
   /** Unique in this process. */
   readonly roundNumber: number
   readonly #context: RoundContext
-  readonly #marker: Marker | undefined
+  readonly #marker: IdempotencyMarker | undefined
   readonly #metrics: RoundMetric[] = []
   /** The index of each metric in `#metrics`. Needed if another round has overwritten `Metric.indexInRound`. */
   readonly #indexByMetric = new Map<Metric, number>()
@@ -91,7 +91,7 @@ export class Round {
   requests = 0
 
   /** A round with a marker contains only one request. */
-  constructor(roundNumber: number, context: RoundContext, marker?: Marker) {
+  constructor(roundNumber: number, context: RoundContext, marker?: IdempotencyMarker) {
     this.roundNumber = roundNumber
     this.#context = context
     this.#marker = marker

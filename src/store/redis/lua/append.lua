@@ -9,7 +9,7 @@
 --          (marker markedMs markerMs block (scalarsValue hasSketches (sketchesValue)? entry)?
 --           metrics (metricId name sortKey generation identity about points firstMs lastMs cumulative)*
 --           seriesMetrics (seriesMetricId newTagKeys (tagKey)* newSeries (seriesId tags)*)*
---           windows (windowMs)* sets (members (member)* targets (window setName)*)*
+--           windows (windowMs)* sets (members (member)* targets (window sketchName)*)*
 --           eventProjects (newEvents (event age)*)*)*)*
 -- REPLY  per commit: 'applied' and the positions of skipped parts, 'known', 'gap' and the watermark, or 'conflict' and
 --        metric ids (with a minus sign before those of a deleted generation)
@@ -72,7 +72,7 @@ local function takeSet(windows)
   set.from, set.to = arguments('member', count('members'))
   for i = 1, count('targets') do
     local window = windows[integer('window') + 1] or error('argument out of range: window')
-    set.targets[i] = { window = window, sketch = key('sketch'), name = argument('setName') }
+    set.targets[i] = { window = window, sketch = key('sketch'), name = argument('sketchName') }
   end
   return set
 end

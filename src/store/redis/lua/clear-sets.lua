@@ -2,7 +2,7 @@
 -- Deletes some of the set sketches of an expired window. `expire-window.lua` has moved their names to `setsToDelete`.
 --
 -- KEYS   setsToDelete windowsWithSetsToDelete (sketch)*
--- ARGV   windowName sketches (setName)*
+-- ARGV   windowName sketches (sketchName)*
 -- REPLY  number of sketches that remain
 --
 -- Blocks the server for about 2 µs per sketch; the caller names at most 500.
@@ -10,7 +10,7 @@
 local setsToDelete, windowsWithSetsToDelete = key('setsToDelete'), key('windowsWithSetsToDelete')
 local windowName = argument('windowName')
 local sketches = {}
-for i = 1, count('sketches') do sketches[i] = { key = key('sketch'), name = argument('setName') } end
+for i = 1, count('sketches') do sketches[i] = { key = key('sketch'), name = argument('sketchName') } end
 complete()
 local remaining = redis.call('SCARD', setsToDelete)
 redis.call('SCARD', windowsWithSetsToDelete)
