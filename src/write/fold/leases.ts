@@ -21,7 +21,7 @@ export class FoldLeases {
 
   /**
    * Makes sure that this gateway has the lease of a partition: takes it, or renews it after half of its time. Returns
-   * whether it has the lease. A lease that was refused is not requested again before `releaseAll`.
+   * whether it has the lease. A lease that another gateway holds is not requested again before `releaseAll`.
    */
   async takeOrKeep(partition: number): Promise<boolean> {
     if (this.#heldByOthers.has(partition)) return false

@@ -242,7 +242,7 @@ export class Replay {
         nextCommitNumbers.set(partition, this.#firstToReplay(partition, outcome.watermark, lossyPartitions))
         return false
       case 'conflict':
-        // The commit is sent again under the same number, without the refused metrics.
+        // The commit is sent again under the same number, without the conflicting metrics.
         this.#dropConflicting(partition, commitNumber, outcome)
         return false
       case 'known':
@@ -300,8 +300,8 @@ export class Replay {
   }
 
   /**
-   * Removes from a commit the metrics that the store refuses. The points of deleted metrics do not count as lost. The
-   * points of a metric that another gateway has meanwhile defined with another type are lost.
+   * Removes from a commit the metrics that conflict with the store. The points of deleted metrics do not count as lost.
+   * The points of a metric that another gateway has meanwhile defined with another type are lost.
    */
   #dropConflicting(partition: number, commitNumber: number, { metricIds, deleted }: ConflictOutcome): void {
     const { retained, events } = this.#context

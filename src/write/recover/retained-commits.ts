@@ -15,7 +15,7 @@ import { type EncodedPart, seriesRegistrations } from '../round/encode-round.ts'
  */
 interface RetainedCommit {
   commitNumber: number
-  /** Empty for a fence, and for a commit whose metrics the store refuses. */
+  /** Empty for a fence, and for a commit whose metrics all conflict with the store. */
   parts: readonly EncodedPart[]
   points: number
   readonly bytes: number
@@ -99,7 +99,7 @@ export class RetainedCommits {
       this.#evict(chain)
   }
 
-  /** Replaces the parts of a commit by parts without the metrics that the store refuses. */
+  /** Replaces the parts of a commit by parts without the metrics that conflict with the store. */
   reduce(commit: RetainedCommit, parts: readonly EncodedPart[]): void {
     commit.parts = parts
     commit.points = pointsOf(parts)
