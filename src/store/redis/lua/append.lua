@@ -49,7 +49,7 @@ local function takeMetric()
 end
 
 local function takeSeries()
-  local group = {
+  local metricSeries = {
     metric = key('seriesMetric'),
     series = key('series'),
     order = key('seriesOrder'),
@@ -59,12 +59,12 @@ local function takeSeries()
     ids = {},
     tags = {},
   }
-  for i = 1, count('newTagKeys') do group.tagKeys[i] = argument('tagKey') end
+  for i = 1, count('newTagKeys') do metricSeries.tagKeys[i] = argument('tagKey') end
   for i = 1, count('newSeries') do
-    group.ids[i] = argument('seriesId')
-    group.tags[i] = argument('tags')
+    metricSeries.ids[i] = argument('seriesId')
+    metricSeries.tags[i] = argument('tags')
   end
-  return group
+  return metricSeries
 end
 
 local function takeSet(windows)
@@ -93,14 +93,14 @@ local function takePart()
   end
   for i = 1, count('sets') do part.sets[i] = takeSet(part.windows) end
   for i = 1, count('eventProjects') do
-    local group = { key = key('events'), agesKey = key('eventAges'), members = {}, ages = {} }
+    local projectEvents = { key = key('events'), agesKey = key('eventAges'), members = {}, ages = {} }
     for n = 1, count('newEvents') do
-      group.members[2 * n - 1] = 0
-      group.members[2 * n] = argument('event')
-      group.ages[2 * n - 1] = exact(part.markedMs)
-      group.ages[2 * n] = argument('age')
+      projectEvents.members[2 * n - 1] = 0
+      projectEvents.members[2 * n] = argument('event')
+      projectEvents.ages[2 * n - 1] = exact(part.markedMs)
+      projectEvents.ages[2 * n] = argument('age')
     end
-    part.events[i] = group
+    part.events[i] = projectEvents
   end
   return part
 end
@@ -165,24 +165,24 @@ local function touchMetric(commit, touch)
 end
 
 -- Collects the new series of a metric in `commit.series`, without writing to Redis. Returns false on a conflict.
-local function touchSeries(commit, group)
-  if not commit.metrics[group.metric] then return false end
-  redis.call('LLEN', group.order)
-  redis.call('SCARD', group.tagKeysKey)
-  local staged = commit.series[group.series]
+local function touchSeries(commit, metricSeries)
+  if not commit.metrics[metricSeries.metric] then return false end
+  redis.call('LLEN', metricSeries.order)
+  redis.call('SCARD', metricSeries.tagKeysKey)
+  local staged = commit.series[metricSeries.series]
   if not staged then
-    staged = { order = group.order, tags = {}, ids = {}, pairs = {} }
-    commit.series[group.series] = staged
+    staged = { order = metricSeries.order, tags = {}, ids = {}, pairs = {} }
+    commit.series[metricSeries.series] = staged
   end
   local same = true
-  for i, id in ipairs(group.ids) do
-    local known = staged.tags[id] or redis.call('HGET', group.series, id)
+  for i, id in ipairs(metricSeries.ids) do
+    local known = staged.tags[id] or redis.call('HGET', metricSeries.series, id)
     if not known then
-      staged.tags[id] = group.tags[i]
+      staged.tags[id] = metricSeries.tags[i]
       staged.ids[#staged.ids + 1] = id
       staged.pairs[#staged.pairs + 1] = id
-      staged.pairs[#staged.pairs + 1] = group.tags[i]
-    elseif known ~= group.tags[i] then
+      staged.pairs[#staged.pairs + 1] = metricSeries.tags[i]
+    elseif known ~= metricSeries.tags[i] then
       same = false
     end
   end
@@ -242,13 +242,13 @@ local function check(commit)
         conflict[#conflict + 1] = isDeleted(touch) and '-' .. touch.id or touch.id
       end
     end
-    for _, group in ipairs(part.series) do
-      if not touchSeries(commit, group) then conflict[#conflict + 1] = group.id end
+    for _, metricSeries in ipairs(part.series) do
+      if not touchSeries(commit, metricSeries) then conflict[#conflict + 1] = metricSeries.id end
     end
     checkSets(part)
-    for _, group in ipairs(part.events) do
-      redis.call('ZCARD', group.key)
-      redis.call('ZCARD', group.agesKey)
+    for _, projectEvents in ipairs(part.events) do
+      redis.call('ZCARD', projectEvents.key)
+      redis.call('ZCARD', projectEvents.agesKey)
     end
     if part.block then hasBlocks = true end
   end
@@ -313,11 +313,11 @@ local function write(commit)
   inChunks('ZADD', commit.markers, commit.marks)
   local hasBlocks = false
   for _, part in ipairs(commit.kept) do
-    for _, group in ipairs(part.series) do inChunks('SADD', group.tagKeysKey, group.tagKeys) end
+    for _, metricSeries in ipairs(part.series) do inChunks('SADD', metricSeries.tagKeysKey, metricSeries.tagKeys) end
     writeSets(part)
-    for _, group in ipairs(part.events) do
-      inChunks('ZADD', group.key, group.members)
-      inChunks('ZADD', group.agesKey, group.ages)
+    for _, projectEvents in ipairs(part.events) do
+      inChunks('ZADD', projectEvents.key, projectEvents.members)
+      inChunks('ZADD', projectEvents.agesKey, projectEvents.ages)
     end
     local block = part.block
     if block then
