@@ -68,7 +68,7 @@ export async function compare(comparison: Comparison): Promise<Costs> {
       return drive(server.port, connections, count, fleet.next, isAccepted)
     }
     // Warms up: fills the caches of series, and lets code be compiled.
-    for (const server of servers) await send(server, Math.max(fleet.groups, Math.ceil(requests / 4)))
+    for (const server of servers) await send(server, Math.max(fleet.groups, requests))
     await pause(FOLD_AGE_MS + TICK_MS)
     await untilIdle(gateway, idleShare)
     for (let round = 0; round < rounds; round++) {

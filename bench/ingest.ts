@@ -48,7 +48,7 @@ export async function measureIngest(
     const name = `${series.toLocaleString('en-US')} series, ${metrics} metric${metrics === 1 ? '' : 's'}, ${connections} conn${clock === 'now' ? '' : ', 15 s apart'}${dialect === 'flux' ? '' : `, Better Stack ${dialect}`}${type === undefined ? '' : `, ${type}s`}${isNewEachTime ? ', first sight' : ''}`
     if (!name.includes(options.filter)) continue
     const fleet = createFleet({ ...scenario, batch: BATCH })
-    const points = isNewEachTime ? series : options.quick ? Math.max(50_000, series) : Math.max(300_000, 2 * series)
+    const points = isNewEachTime ? series : options.quick ? Math.max(50_000, series) : Math.max(600_000, 2 * series)
     const { rounds, entry } = options
     const cost = await compare({
       fleet,

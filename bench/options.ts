@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util'
 import { STORES, type StoreKind } from './store.ts'
 
-export const SECTIONS = ['ingest', 'single', 'graphql', 'queries', 'bytes', 'memory'] as const
+export const SECTIONS = ['ingest', 'single', 'graphql', 'queries', 'bytes', 'memory', 'growth'] as const
 export type Section = (typeof SECTIONS)[number]
-/** Runs only when named, because it takes minutes on each store. */
-const ON_DEMAND: readonly Section[] = ['memory']
+/** Run only when named, because they take minutes on each store. */
+const ON_DEMAND: readonly Section[] = ['memory', 'growth']
 
 export interface Options {
   readonly sections: readonly Section[]

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { measureBytes } from './bytes.ts'
 import { measureGraphQL } from './graphql.ts'
+import { measureGrowth } from './growth.ts'
 import { measureIngest, measureSingle } from './ingest.ts'
 import { measureMemory } from './memory.ts'
 import { type Options, readOptions, type Section } from './options.ts'
@@ -23,6 +24,7 @@ const MEASURES: Readonly<Record<Section, Measure>> = {
   queries: measureQueries,
   bytes: measureBytes,
   memory: measureMemory,
+  growth: measureGrowth,
 }
 
 const RESULTS = join('bench', 'results')
