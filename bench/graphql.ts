@@ -12,6 +12,7 @@ import { onStore, openStore, type StoreKind } from './store.ts'
 
 /** The gateway must need less than yoga. */
 const BUDGET = 1
+const BUDGET_REST = 1.6
 const BATCH = 500
 const SERIES = 200
 const CONNECTIONS = 8
@@ -77,6 +78,7 @@ export async function measureGraphQL(
         note: `${perSecond(own!)} requests a CPU second, yoga ${perSecond(yoga!)}`,
       })
     }
+    await measureAgainstRest(report, options, kind, servers[0]!)
   } finally {
     await Promise.all(servers.map((server) => server.stop()))
     await Promise.all(stores.map((store) => store.stop()))
@@ -84,14 +86,59 @@ export async function measureGraphQL(
   }
 }
 
-function scenarios(quick: boolean): readonly Scenario[] {
-  const random = randomNumbers(7)
-  const point = (i: number) => ({
+/** The same batch by GraphQL variables and by REST, in alternating rounds. */
+async function measureAgainstRest(
+  report: Report,
+  options: Options,
+  kind: StoreKind,
+  gateway: ServerProcess,
+): Promise<void> {
+  const name = `trackMetrics of ${BATCH}, the same batch by REST`
+  if (!name.includes(options.filter)) return
+  const requests = options.quick ? 30 : 300
+  const variants = Array.from({ length: VARIANTS }, () => Array.from({ length: BATCH }, (_, i) => pointOf(i)))
+  const byGraphQL = variants.map((metrics) =>
+    postBytes('/graphql', API_KEY, JSON.stringify({ query: TRACK_BATCH, variables: { metrics } })),
+  )
+  const byRest = variants.map((metrics) =>
+    postBytes(
+      '/api/v1/metrics/batch',
+      API_KEY,
+      JSON.stringify({ metrics: metrics.map((metric) => ({ ...metric, type: 'distribution' })) }),
+    ),
+  )
+  const costs = [byGraphQL, byRest].map((bodies) => ({ bodies, us: [] as number[] }))
+  for (let round = -1; round < options.rounds; round++) {
+    for (const { bodies, us } of costs) {
+      const before = gateway.cpu.readMs()
+      await drive(gateway.port, CONNECTIONS, requests, (i) => bodies[i % bodies.length]!, isAccepted)
+      await pause(20)
+      // The first round warms up.
+      if (round >= 0) us.push(((gateway.cpu.readMs() - before) * 1_000) / (requests * BATCH))
+    }
+  }
+  report.add({
+    section: `GraphQL${onStore(kind)}: CPU a point, against the same batch by REST`,
+    name,
+    measured: median(costs[0]!.us),
+    unit: 'µs',
+    floor: median(costs[1]!.us),
+    budget: BUDGET_REST,
+  })
+}
+
+const values = randomNumbers(7)
+
+function pointOf(i: number) {
+  return {
     name: 'http.request.duration',
     type: 'DISTRIBUTION',
-    value: latency(random),
+    value: latency(values),
     tags: { endpoint: `/api/v1/resource-${i % SERIES}`, method: 'GET', region: 'eu-west-1', status: '200' },
-  })
+  }
+}
+
+function scenarios(quick: boolean): readonly Scenario[] {
   const body = (query: string, variables: object) =>
     postBytes('/graphql', API_KEY, JSON.stringify({ query, variables }))
   const variants = <T>(make: (i: number) => T): T[] => Array.from({ length: VARIANTS }, (_, i) => make(i))
@@ -100,9 +147,9 @@ function scenarios(quick: boolean): readonly Scenario[] {
     {
       name: `trackMetrics of ${BATCH}`,
       requests: 300 * share,
-      bodies: variants(() => body(TRACK_BATCH, { metrics: Array.from({ length: BATCH }, (_, i) => point(i)) })),
+      bodies: variants(() => body(TRACK_BATCH, { metrics: Array.from({ length: BATCH }, (_, i) => pointOf(i)) })),
     },
-    { name: 'trackMetric', requests: 4_000 * share, bodies: variants((i) => body(TRACK, { input: point(i) })) },
+    { name: 'trackMetric', requests: 4_000 * share, bodies: variants((i) => body(TRACK, { input: pointOf(i) })) },
     {
       name: 'viewer',
       requests: 4_000 * share,
@@ -114,6 +161,10 @@ function scenarios(quick: boolean): readonly Scenario[] {
       bodies: [body(CHART, { metric: 'http.request.duration' })],
     },
   ]
+}
+
+function isAccepted({ status, body }: Response): boolean {
+  return status === 201 || isData({ status, body })
 }
 
 function isData({ status, body }: Response): boolean {
