@@ -92,8 +92,13 @@ export function requireShortVariables(
     if (Array.isArray(value)) {
       if (value.length > itemsMax) throw listTooLongError(longListCodeOf(document), value.length, itemsMax)
       for (const item of value) if (typeof item === 'object' && item !== null) pending.push(item)
-    } else if (typeof value === 'object' && value !== null) {
-      for (const item of Object.values(value)) if (typeof item === 'object' && item !== null) pending.push(item)
+    } else {
+      // `Object.values` would create an array for each object.
+      const object = value as Readonly<Record<string, unknown>>
+      for (const key in object) {
+        const item = object[key]
+        if (typeof item === 'object' && item !== null) pending.push(item)
+      }
     }
   }
 }
