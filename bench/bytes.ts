@@ -145,17 +145,17 @@ async function measureRewriting(report: Report, options: Options, storeKind: Sto
       })
       await folds.drain()
     }
-    const { inboxBytes, bytesWritten, merges, seals, failures } = folds.totals
+    const { foldedBytes, bytesWritten, merges, seals, failures } = folds.totals
     const diskBytes = onDisk() - diskBefore
     await running.close()
     await store.stop()
     rmSync(folder, { recursive: true, force: true })
     if (failures > 0) throw new Error(`${failures} folds failed`)
-    const note = `${hours} h, ${merges} merges, ${seals} windows closed, ${(diskBytes / inboxBytes).toFixed(1)} on the disk${storeKind === 'redis' ? '' : " with the engine's pages"}`
+    const note = `${hours} h, ${merges} merges, ${seals} windows closed, ${(diskBytes / foldedBytes).toFixed(1)} on the disk${storeKind === 'redis' ? '' : " with the engine's pages"}`
     report.add({
       section,
       name: `${kind}, per byte of inbox`,
-      measured: bytesWritten / inboxBytes,
+      measured: bytesWritten / foldedBytes,
       unit: '',
       budget: REWRITING_BUDGET,
       note,

@@ -142,7 +142,7 @@ export function createGateway(options: GatewayOptions): Gateway {
         partition: partitionOf(project, name, store.partitions),
         event: { project, id: idempotencyKey === undefined ? eventIds.next() : '', timeMs, json },
         ...(idempotencyKey !== undefined && {
-          idAcceptedAt: (acceptedMs: number) => keyedEventId(project, idempotencyKey, acceptedMs, index),
+          eventIdAt: (acceptedMs: number) => keyedEventId(project, idempotencyKey, acceptedMs, index),
         }),
       }))
       const rejected = await writer.track(project, batch.decode ?? noPoints, idempotencyKey, partitionEvents)
@@ -152,12 +152,12 @@ export function createGateway(options: GatewayOptions): Gateway {
       const acceptedMs = new Map<number, number>()
       await Promise.all(
         partitions.map(async (partition) => {
-          acceptedMs.set(partition, await idempotency.acceptedMs(project, idempotencyKey, partition))
+          acceptedMs.set(partition, await idempotency.readAcceptedMs(project, idempotencyKey, partition))
         }),
       )
       return {
         rejected,
-        eventIds: partitionEvents.map(({ partition, idAcceptedAt }) => idAcceptedAt!(acceptedMs.get(partition)!)),
+        eventIds: partitionEvents.map(({ partition, eventIdAt }) => eventIdAt!(acceptedMs.get(partition)!)),
       }
     },
     serveOnce: (project, request, serve) => idempotency.serveOnce(project, request, serve),

@@ -21,7 +21,7 @@ const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   // The arguments of a verb of the store contract.
   'store/redis/redis-store.ts': ['args'],
   // Partitions, of which there are few thousands at most.
-  'write/fold/fold-loop.ts': ['this.#schedulers.map((scheduler) => scheduler.waitedMs)'],
+  'write/fold/fold-loop.ts': ['this.#schedulers.map((scheduler) => scheduler.oldestEntryAgeMs)'],
   // Resolutions.
   'store/redis/deletion.ts': ['expired'],
   // The two strings of a block.

@@ -46,7 +46,7 @@ export function createComponents(
     retainedBytes: () => writer.retainedBytes,
     cacheBytes: () => querier.cacheBytes,
     rateCounters: () => limiter.counterCount,
-    folds: () => ({ ...folds.totals, waitedMs: folds.waitedMs }),
+    folds: () => ({ ...folds.totals, waitedMs: folds.oldestEntryAgeMs }),
     backlog: () => inboxBacklogOf(store),
   }
   const telemetry = new GatewayMetrics(sources, shareMetrics)

@@ -39,18 +39,18 @@ export class Idempotency {
   readonly #now: () => number
   /** Requests in progress, by project and key. */
   readonly #inProgress = new Map<string, Promise<unknown>>()
-  readonly #retained: RetainedReceipts
+  readonly #retainedReceipts: RetainedReceipts
 
   constructor(store: Store, settings: IdempotencySettings, now: () => number) {
     this.#store = store
     this.#settings = settings
     this.#now = now
-    this.#retained = new RetainedReceipts(store, settings, now)
+    this.#retainedReceipts = new RetainedReceipts(store, settings, now)
   }
 
   /** Number of receipts that are kept for a replay. */
-  get retainedReceipts(): number {
-    return this.#retained.size
+  get retainedReceiptCount(): number {
+    return this.#retainedReceipts.size
   }
 
   /**
@@ -86,7 +86,7 @@ export class Idempotency {
    * Returns the time in UNIX milliseconds at which the store first accepted the events of the request with this key.
    * Retries for `storeWaitMsMax`, also if the marker is missing: the store may have lost it, and a replay restores it.
    */
-  acceptedMs(project: string, key: string, partition: number): Promise<number> {
+  readAcceptedMs(project: string, key: string, partition: number): Promise<number> {
     return this.#retry(async () => {
       const acceptedMs = await this.#store.readMarker(partition, eventsMarker({ project, key }))
       if (acceptedMs === undefined) {
@@ -98,11 +98,11 @@ export class Idempotency {
 
   /** Writes the retained receipts again, after the store lost writes. */
   replayReceipts(): Promise<void> {
-    return this.#retained.replay()
+    return this.#retainedReceipts.replay()
   }
 
   close(): void {
-    this.#retained.close()
+    this.#retainedReceipts.close()
   }
 
   async #serve(
@@ -114,7 +114,7 @@ export class Idempotency {
     const stored = await withTimeout(storeWaitMsMax, () => this.#store.readReceipt(project, key, this.#now()))
     if (stored !== undefined) return responseOf(stored, requestHash)
     // The store may have lost the receipt since the last check for lost receipts.
-    const retained = this.#retained.find(project, key)
+    const retained = this.#retainedReceipts.find(project, key)
     if (retained !== undefined) return responseOf(await this.#write(project, key, retained), requestHash)
     const response = await serve()
     if (response.status < 200 || response.status > 299) return response
@@ -124,7 +124,7 @@ export class Idempotency {
   /** Stores the receipt unless the key has one. Returns the stored receipt. */
   async #write(project: string, key: string, receipt: Receipt): Promise<Receipt> {
     const first = await this.#retry(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
-    this.#retained.add(project, key, first)
+    this.#retainedReceipts.add(project, key, first)
     return first
   }
 

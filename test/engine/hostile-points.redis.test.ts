@@ -148,8 +148,8 @@ describe.each(STORES)('on %s', (_, settings) => {
       expect(await gateway.store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
       const { totals } = gateway.folds
       expect(totals).toMatchObject({ failures: 0, rowsOmitted: 0, blocksOmitted: 0 })
-      expect(totals.stepRowsMax).toBeLessThanOrEqual(STEP_ROWS_MAX)
-      expect(totals.stepWindowsMax).toBeLessThanOrEqual(STEP_WINDOWS_MAX)
+      expect(totals.largestStepRows).toBeLessThanOrEqual(STEP_ROWS_MAX)
+      expect(totals.largestStepWindows).toBeLessThanOrEqual(STEP_WINDOWS_MAX)
       expect(totals.steps).toBeGreaterThan(4)
 
       const counted = await call('/api/v1/metrics/hits/query?interval=1d&aggregation=sum', NEIGHBOUR)

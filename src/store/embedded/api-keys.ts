@@ -2,7 +2,7 @@ import type { ApiKeyRow } from '../api-keys.ts'
 import type { ApiKeyStore } from '../store.ts'
 import { readFormat } from './format.ts'
 import { apiKeyKey } from './keys.ts'
-import { convertLmdbErrors, Lmdb, unavailable } from './lmdb.ts'
+import { convertLmdbErrors, Lmdb, unavailableError } from './lmdb.ts'
 import { decodeJson, encodeJson } from './rows.ts'
 import { type Tables, tablesOver } from './table.ts'
 
@@ -22,7 +22,7 @@ export async function openEmbeddedApiKeys(folder: string): Promise<ApiKeyStore> 
   }
   let isClosed = false
   async function read<T>(verb: () => T): Promise<T> {
-    if (isClosed) throw unavailable()
+    if (isClosed) throw unavailableError()
     return convertLmdbErrors(verb)
   }
   return {

@@ -4,7 +4,7 @@ import { type JournalState, replayJournal, writeCheckpoint } from './checkpoint.
 import { Journal, type OpenJournalFile, openJournalFile, removeJournalFilesBefore } from './journal.ts'
 import type { TableName } from './keys.ts'
 import { Layer } from './layer.ts'
-import { asUnavailable, convertLmdbErrors, type Lmdb, unavailable } from './lmdb.ts'
+import { asUnavailable, convertLmdbErrors, type Lmdb, unavailableError } from './lmdb.ts'
 import { type Tables, tablesOver } from './table.ts'
 import { WriteSet } from './write-set.ts'
 
@@ -127,13 +127,13 @@ export class Environment {
 
   /** Runs a read on one snapshot of the durable data. `verb` is synchronous, so no write can run meanwhile. */
   async read<T>(verb: (tables: Tables) => T): Promise<T> {
-    if (this.#isClosing) throw unavailable()
+    if (this.#isClosing) throw unavailableError()
     return convertLmdbErrors(() => verb(this.tables))
   }
 
   /** Runs a write after all earlier ones. Resolves when its changes are durable. */
   write<T>(verb: (writes: WriteSet) => T): Promise<T> {
-    if (this.#isClosing) return Promise.reject(unavailable())
+    if (this.#isClosing) return Promise.reject(unavailableError())
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({ verb, resolve, reject })
       this.#running ??= this.#runQueue()
@@ -142,7 +142,7 @@ export class Environment {
 
   /** Writes rows that other processes also read and write directly to LMDB, not to the journal. */
   writeShared(puts: (lmdb: Lmdb) => void): Promise<void> {
-    if (this.#isClosing) return Promise.reject(unavailable())
+    if (this.#isClosing) return Promise.reject(unavailableError())
     return this.#lmdb.write(() => puts(this.#lmdb))
   }
 

@@ -72,7 +72,7 @@ export class Lmdb {
     try {
       await this.#root.batch(puts)
     } catch (error) {
-      throw unavailable(await causeOf(error))
+      throw unavailableError(await causeOf(error))
     }
   }
 
@@ -86,16 +86,16 @@ export function convertLmdbErrors<T>(verb: () => T): T {
   try {
     return verb()
   } catch (error) {
-    throw isLmdbError(error) ? unavailable(error) : error
+    throw isLmdbError(error) ? unavailableError(error) : error
   }
 }
 
-export function unavailable(cause?: unknown): GatewayError {
+export function unavailableError(cause?: unknown): GatewayError {
   return new GatewayError('store_unavailable', 'the store is unavailable', cause === undefined ? {} : { cause })
 }
 
 export function asUnavailable(error: unknown): GatewayError {
-  return error instanceof GatewayError ? error : unavailable(error)
+  return error instanceof GatewayError ? error : unavailableError(error)
 }
 
 /**

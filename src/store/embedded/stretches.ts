@@ -92,7 +92,7 @@ function lastStretchFrom(
   resolutionMs: number,
   timeMs: number,
 ): Stretch | undefined {
-  const row = tables.expired.rowBefore(
+  const row = tables.expired.lastRowUpTo(
     windowKey(partition, metricId, resolutionMs, timeMs),
     timelineKey(partition, metricId, resolutionMs),
   )

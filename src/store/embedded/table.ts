@@ -125,7 +125,7 @@ export class Table {
   }
 
   /** Returns the row with the greatest key that is at most `start` and greater than `end`. */
-  rowBefore(start: Uint8Array, end: Uint8Array): Row | undefined {
+  lastRowUpTo(start: Uint8Array, end: Uint8Array): Row | undefined {
     for (const row of this.rows({ start, end, reverse: true, limit: 1 })) return row
     return undefined
   }

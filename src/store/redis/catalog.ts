@@ -68,7 +68,7 @@ async function defineChunk(
     for (const [at, row] of (await readRows(redis, partition, named)).entries()) rows[missing[at]!] = row
   }
   return rows.map((row) => {
-    if (row === undefined) throw changesTooFast()
+    if (row === undefined) throw changesTooFastError()
     return row
   })
 }
@@ -102,12 +102,12 @@ async function defineIds(
     }
   }
   return ids.map((id) => {
-    if (id === undefined) throw changesTooFast()
+    if (id === undefined) throw changesTooFastError()
     return id
   })
 }
 
-function changesTooFast(): GatewayError {
+function changesTooFastError(): GatewayError {
   return new GatewayError('store_unavailable', 'a metric is deleted and defined at the same time; try again')
 }
 
@@ -128,7 +128,7 @@ export async function deleteMetric(
     const status = await redis.run('delete-metric', call)
     if (status !== 'changed') return status === 'deleted' ? id : undefined
   }
-  throw changesTooFast()
+  throw changesTooFastError()
 }
 
 export async function readMetric(redis: RedisAccess, project: string, name: string): Promise<MetricRow | undefined> {

@@ -115,8 +115,8 @@ export class CommitSender {
   }
 
   /** Checks whether the store has lost commits, and replays the lost ones. */
-  verify(): Promise<void> {
-    return this.#replay.verify()
+  replayLostCommits(): Promise<void> {
+    return this.#replay.replayLostCommits()
   }
 
   /** Keeps an acknowledged deletion, so that it can be replayed after lost writes. */
@@ -182,12 +182,12 @@ export class CommitSender {
   }
 
   #takeNumber(partition: number, nowMs: number): { readonly writer: string; readonly commitNumber: number } {
-    const { numbers, retained } = this.#context
-    if (numbers.needsNewWriterName(partition, nowMs)) {
-      numbers.changeWriterName(partition)
-      retained.clear(partition)
+    const { commitNumbers, retainedCommits } = this.#context
+    if (commitNumbers.needsNewWriterName(partition, nowMs)) {
+      commitNumbers.changeWriterName(partition)
+      retainedCommits.clear(partition)
     }
-    return numbers.take(partition, nowMs)
+    return commitNumbers.take(partition, nowMs)
   }
 
   /**
@@ -197,25 +197,26 @@ export class CommitSender {
   async #finishAll(pendingCommits: readonly PendingCommit[], wait: StoreWait): Promise<void> {
     let isOneCallPerCommit = false
     for (;;) {
-      const open = pendingCommits.filter(isOpen)
-      if (open.length === 0) return
-      if (wait.isOver) for (const pending of open) fence(pending)
-      const outcomes = await this.#availability.append(open.map(commitOf), isOneCallPerCommit, wait)
+      const unfinished = pendingCommits.filter(isUnfinished)
+      if (unfinished.length === 0) return
+      if (wait.isOver) for (const pending of unfinished) fence(pending)
+      const outcomes = await this.#availability.append(unfinished.map(commitOf), isOneCallPerCommit, wait)
       const watermarks = new Map<number, number>()
       for (const [i, outcome] of outcomes.entries()) {
-        const watermark = this.#handleOutcome(open[i]!, outcome)
-        if (watermark !== undefined) watermarks.set(open[i]!.partition, watermark)
+        const watermark = this.#handleOutcome(unfinished[i]!, outcome)
+        if (watermark !== undefined) watermarks.set(unfinished[i]!.partition, watermark)
       }
       const hasNoResponse = outcomes.includes(undefined)
       // One call per commit: if the commits share a call, one partition that does not respond hides all outcomes.
       if (hasNoResponse) isOneCallPerCommit = true
       if (hasNoResponse && this.#isClosing && wait.isOver) return
       if (watermarks.size > 0) {
-        const isReplayed = await this.#replay.replay(watermarks, wait, () => this.#isClosing && wait.isOver)
+        const isReplayed = await this.#replay.replayAfter(watermarks, wait, () => this.#isClosing && wait.isOver)
         if (!isReplayed) return
-        for (const pending of open) if (watermarks.has(pending.partition)) this.#renumber(pending)
+        for (const pending of unfinished) if (watermarks.has(pending.partition)) this.#prepareAfterReplay(pending)
       }
-      if (hasNoResponse || open.some((pending) => isOpen(pending) && pending.replays > 1)) await pauseBeforeRetry()
+      if (hasNoResponse || unfinished.some((pending) => isUnfinished(pending) && pending.replays > 1))
+        await pauseBeforeRetry()
     }
   }
 
@@ -236,7 +237,7 @@ export class CommitSender {
         return this.#handleConflict(pending, outcome)
       case 'gap':
         if (this.#context.store.mayLoseWrites) return outcome.watermark
-        return this.#takeNewWriterName(pending, `unexpected gap after commit ${outcome.watermark}`)
+        return this.#giveUpCommit(pending, `unexpected gap after commit ${outcome.watermark}`)
       default:
         return status satisfies never
     }
@@ -307,12 +308,12 @@ export class CommitSender {
    * Fences all unfinished commits after an unexpected error. If that fails too, their partitions get new writer names.
    */
   async #fenceAll(pendingCommits: readonly PendingCommit[], wait: StoreWait): Promise<void> {
-    for (const pending of pendingCommits) if (isOpen(pending)) fence(pending)
+    for (const pending of pendingCommits) if (isUnfinished(pending)) fence(pending)
     try {
       await this.#finishAll(pendingCommits, wait)
     } catch (cause) {
       for (const pending of pendingCommits)
-        if (isOpen(pending)) this.#takeNewWriterName(pending, 'a commit failed', cause)
+        if (isUnfinished(pending)) this.#giveUpCommit(pending, 'a commit failed', cause)
     }
   }
 
@@ -320,12 +321,12 @@ export class CommitSender {
    * Prepares a commit after a replay: takes a new number if the replay changed the writer's name, and registers all
    * series.
    */
-  #renumber(pending: PendingCommit): void {
-    const { numbers, now } = this.#context
+  #prepareAfterReplay(pending: PendingCommit): void {
+    const { commitNumbers, now } = this.#context
     const { partition } = pending
     pending.replays++
-    if (pending.writer !== numbers.writerName(partition)) {
-      const { writer, commitNumber } = numbers.take(partition, now())
+    if (pending.writer !== commitNumbers.writerName(partition)) {
+      const { writer, commitNumber } = commitNumbers.take(partition, now())
       pending.writer = writer
       pending.commitNumber = commitNumber
     }
@@ -343,18 +344,18 @@ export class CommitSender {
    * Gives up a commit, and gives its partition a new writer name with numbers from 1, because it is unknown which
    * numbers of the old name the store has applied.
    */
-  #takeNewWriterName(pending: PendingCommit, reason: string, cause?: unknown): undefined {
-    const { numbers, retained, events } = this.#context
+  #giveUpCommit(pending: PendingCommit, reason: string, cause?: unknown): undefined {
+    const { commitNumbers, retainedCommits, events } = this.#context
     const { partition } = pending
     events.warn('the partition gets a new writer name', { partition, reason, err: cause })
-    numbers.changeWriterName(partition)
-    retained.clear(partition)
+    commitNumbers.changeWriterName(partition)
+    retainedCommits.clear(partition)
     this.#replay.dropCaches()
     pending.state = 'fenced'
   }
 }
 
-function isOpen({ state }: PendingCommit): boolean {
+function isUnfinished({ state }: PendingCommit): boolean {
   return state === 'sending' || state === 'fencing'
 }
 

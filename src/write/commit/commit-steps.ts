@@ -16,19 +16,19 @@ import { type EncodedPart, seriesRegistrations } from '../round/encode-round.ts'
 export const STEP_COST_US_MAX = 6_000
 
 /** Costs in microseconds of a part, and of each metric and each new series in it. */
-const PART_US = 20
-const METRIC_US = 10
-const SERIES_US = 5
+const PART_COST_US = 20
+const METRIC_COST_US = 10
+const SERIES_COST_US = 5
 /** Costs in microseconds of a bucket of a set at all resolutions, of a member in the bucket, and of an event. */
-const SET_BUCKET_US = 60
-const SET_MEMBER_US = 0.6
-const EVENT_US = 3
+const SET_BUCKET_COST_US = 60
+const SET_MEMBER_COST_US = 0.6
+const EVENT_COST_US = 3
 /** Bytes of a block that the server stores in one microsecond. */
 const BLOCK_BYTES_PER_US = 2_048
 
 /** Maximum number of new series, and of set members, in one of the parts that `splitPart` splits off. */
-const SERIES_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / (SERIES_US + METRIC_US))
-const MEMBERS_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / 2 / SET_MEMBER_US)
+const SERIES_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / (SERIES_COST_US + METRIC_COST_US))
+const MEMBERS_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / 2 / SET_MEMBER_COST_US)
 
 /** The parts to commit, by partition. Each partition gets one commit. */
 export type PartsByPartition = ReadonlyMap<number, readonly EncodedPart[]>
@@ -90,7 +90,7 @@ function* inseparableParts(parts: readonly EncodedPart[]): Iterable<readonly Enc
  */
 function* splitPart(whole: EncodedPart): Generator<EncodedPart, EncodedPart, undefined> {
   const { part, seriesToRegister, series } = whole
-  const updatesById = new Map(part.metrics.map((touch) => [formatId(touch.metricId), withoutPoints(touch)]))
+  const updatesById = new Map(part.metrics.map((update) => [formatId(update.metricId), withoutPoints(update)]))
   const updatesOf = (ids: Iterable<Id64>): MetricUpdate[] =>
     [...new Set([...ids].map(formatId))].flatMap((id) => updatesById.get(id) ?? [])
   const empty = { metrics: [], series: [], members: [], events: [], nowMs: part.nowMs }
@@ -147,12 +147,12 @@ function* memberChunks(members: readonly SetMembers[]): Iterable<readonly SetMem
 function costUsOf({ part }: EncodedPart): number {
   const { block, metrics, series, members, events } = part
   const bytes = (block?.scalars.length ?? 0) + (block?.sketches?.length ?? 0)
-  const rows = metrics.length * METRIC_US + series.length * SERIES_US + events.length * EVENT_US
-  return PART_US + rows + membersCostUs(members) + bytes / BLOCK_BYTES_PER_US
+  const rows = metrics.length * METRIC_COST_US + series.length * SERIES_COST_US + events.length * EVENT_COST_US
+  return PART_COST_US + rows + membersCostUs(members) + bytes / BLOCK_BYTES_PER_US
 }
 
 function membersCostUs(sets: readonly SetMembers[]): number {
-  return sets.reduce((sum, { members }) => sum + SET_BUCKET_US + members.length * SET_MEMBER_US, 0)
+  return sets.reduce((sum, { members }) => sum + SET_BUCKET_COST_US + members.length * SET_MEMBER_COST_US, 0)
 }
 
 function withoutPoints(update: MetricUpdate): MetricUpdate {

@@ -22,7 +22,7 @@ export interface GroupEvents extends ReplayEvents {
 
 export interface GroupContext extends CommitContext {
   readonly events: GroupEvents
-  readonly rounds: RoundContext
+  readonly roundContext: RoundContext
   /** Returns a block name that was never used before. */
   blockName(partition: number): string
   /** Called when the store lost writes in a partition of the group. */
@@ -46,7 +46,7 @@ export interface LargeRound {
 interface WaitingRequest {
   /** The round that contains the points of the request. Undefined for a deletion, which has no points. */
   readonly round?: Round
-  readonly request?: number
+  readonly requestIndex?: number
   resolve(): void
   reject(error: GatewayError): void
 }
@@ -59,7 +59,7 @@ interface ClosedRounds {
   readonly steps: PartsByPartition[]
   /** The version of the registry when encoding began. */
   readonly registryVersion: number
-  readonly bytes: number
+  readonly memoryBytes: number
   /** Partitions in which a commit of the rounds was stored. */
   readonly storedPartitions: Set<number>
   /** Partitions in which a commit of the rounds conflicts with the store, with the reason. */
@@ -78,7 +78,7 @@ const LARGE_ROUNDS_MAX = 3
 const IDLE_PAUSE_MS = 5
 
 /** Number of the newest round. Round numbers are unique in this process. */
-let lastRoundNumber = 0
+let newestRoundNumber = 0
 
 /**
  * Group commit for one group of partitions (`Store.groups`). All requests that arrive during a commit are added to
@@ -98,26 +98,26 @@ export class GroupCommit {
   #openRound: Round
   /** Small rounds that have one request each, with an idempotency key. They are closed together with the open round. */
   #markedRounds: Round[] = []
-  #waiting: WaitingRequest[] = []
+  #waitingRequests: WaitingRequest[] = []
   /** Large rounds that are not being encoded yet. */
   #largeRounds: { readonly round: Round; readonly waiting: WaitingRequest }[] = []
   /** Estimated memory of the open round, of the rounds with an idempotency key and of the large rounds. */
   #unencodedBytes = 0
   /** Rounds that are being encoded. */
-  readonly #encoding = new Set<Round>()
+  readonly #roundsBeingEncoded = new Set<Round>()
   #closedRounds: ClosedRounds[] = []
   /** The closed rounds whose step is being committed. They are not in `#closedRounds` meanwhile. */
-  #committing: ClosedRounds | undefined
+  #roundsBeingCommitted: ClosedRounds | undefined
   #running: Promise<void> | undefined
 
   constructor(context: GroupContext, partitions: readonly number[]) {
     this.#context = context
     this.#sender = new CommitSender(context, partitions, {
       onUnavailable: () => this.#rejectWaiting(),
-      onVerifyNeeded: () => this.#start(),
+      onReplayNeeded: () => this.#start(),
       onWritesLost: () => context.onWritesLost(),
     })
-    this.#openRound = new Round(++lastRoundNumber, context.rounds)
+    this.#openRound = new Round(++newestRoundNumber, context.roundContext)
   }
 
   /** Whether the store has taken no commits for longer than a request may wait. */
@@ -128,13 +128,13 @@ export class GroupCommit {
   /** Estimated memory of all rounds that wait for a commit. */
   get pendingBytes(): number {
     let pendingBytes = this.#unencodedBytes
-    for (const { bytes } of this.#encoding) pendingBytes += bytes
-    for (const { bytes } of this.#closedRounds) pendingBytes += bytes
+    for (const { memoryBytes } of this.#roundsBeingEncoded) pendingBytes += memoryBytes
+    for (const { memoryBytes } of this.#closedRounds) pendingBytes += memoryBytes
     return pendingBytes
   }
 
   /** A promise that resolves when no round is left to commit. Undefined if none is left now. */
-  get running(): Promise<void> | undefined {
+  get untilIdle(): Promise<void> | undefined {
     return this.#running
   }
 
@@ -150,17 +150,17 @@ export class GroupCommit {
   ): Promise<number> | undefined {
     const round =
       large?.round ??
-      (marker === undefined ? this.#openRound : new Round(++lastRoundNumber, this.#context.rounds, marker))
-    const before = large === undefined ? round.bytes : 0
-    const request = large === undefined ? round.requests : 0
+      (marker === undefined ? this.#openRound : new Round(++newestRoundNumber, this.#context.roundContext, marker))
+    const before = large === undefined ? round.memoryBytes : 0
+    const requestIndex = large === undefined ? round.requestCount : 0
     const points = large?.points ?? round.addRequest(batch, positions)
     round.addEvents(events)
-    this.#unencodedBytes += round.bytes - before
+    this.#unencodedBytes += round.memoryBytes - before
     if (points + events.length === 0) return undefined
     const stored = new Promise<number>((resolve, reject) => {
-      const waiting = { round, request, resolve: () => resolve(points), reject }
+      const waiting = { round, requestIndex, resolve: () => resolve(points), reject }
       if (large !== undefined) this.#largeRounds.push({ round, waiting })
-      else this.#waiting.push(waiting)
+      else this.#waitingRequests.push(waiting)
     })
     if (large === undefined && round !== this.#openRound) this.#markedRounds.push(round)
     this.#start()
@@ -173,7 +173,7 @@ export class GroupCommit {
     marker: IdempotencyMarker | undefined,
     pace: Pace,
   ): Promise<LargeRound> {
-    const round = new Round(++lastRoundNumber, this.#context.rounds, marker)
+    const round = new Round(++newestRoundNumber, this.#context.roundContext, marker)
     return { round, points: await runPaced(round.addRequestInSteps(batch, positions), pace) }
   }
 
@@ -184,12 +184,12 @@ export class GroupCommit {
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { store, settings } = this.#context
     if (this.isUnavailable) throw new GatewayError('store_unavailable', 'the store does not respond')
-    const lastRoundBefore = lastRoundNumber
+    const newestBefore = newestRoundNumber
     await new Promise<void>((resolve, reject) => {
-      this.#waiting.push({ resolve, reject })
+      this.#waitingRequests.push({ resolve, reject })
       this.#start()
     })
-    while (this.#oldestRoundNumber() <= lastRoundBefore) await pause(IDLE_PAUSE_MS)
+    while (this.#oldestRoundNumber() <= newestBefore) await pause(IDLE_PAUSE_MS)
     const existed = await withTimeout(settings.storeWaitMsMax, () => store.deleteMetric(deletion))
     this.#sender.retainDeletion(deletion)
     return existed
@@ -217,14 +217,20 @@ export class GroupCommit {
     // Requests that arrive in the same turn of the event loop share the first round.
     await new Promise(setImmediate)
     while (this.#hasRounds || this.#sender.mayHaveLostWrites) {
-      if (this.#sender.mayHaveLostWrites) await this.#sender.verify()
+      if (this.#sender.mayHaveLostWrites) await this.#sender.replayLostCommits()
       else if (!(await this.#commitNext())) await pause(IDLE_PAUSE_MS)
     }
     this.#running = undefined
   }
 
   get #hasRounds(): boolean {
-    return this.#waiting.length + this.#largeRounds.length + this.#encoding.size + this.#closedRounds.length > 0
+    return (
+      this.#waitingRequests.length +
+        this.#largeRounds.length +
+        this.#roundsBeingEncoded.size +
+        this.#closedRounds.length >
+      0
+    )
   }
 
   /**
@@ -234,9 +240,9 @@ export class GroupCommit {
   #oldestRoundNumber(): number {
     let oldest = Number.POSITIVE_INFINITY
     for (const { round } of this.#largeRounds) oldest = Math.min(oldest, round.roundNumber)
-    for (const round of this.#encoding) oldest = Math.min(oldest, round.roundNumber)
+    for (const round of this.#roundsBeingEncoded) oldest = Math.min(oldest, round.roundNumber)
     for (const closed of this.#closedRounds) oldest = Math.min(oldest, closed.oldestRoundNumber)
-    return Math.min(oldest, this.#committing?.oldestRoundNumber ?? oldest)
+    return Math.min(oldest, this.#roundsBeingCommitted?.oldestRoundNumber ?? oldest)
   }
 
   /**
@@ -244,17 +250,17 @@ export class GroupCommit {
    * no closed rounds, or if the store has no room for any of their steps.
    */
   async #commitNext(): Promise<boolean> {
-    if (this.#waiting.length > 0) await this.#closeOpenRound()
-    this.#closeLargeRounds()
+    if (this.#waitingRequests.length > 0) await this.#closeOpenRound()
+    this.#encodeLargeRounds()
     const next = this.#context.store.hasRoomForLargeWrites
       ? 0
       : this.#closedRounds.findIndex(({ steps }) => steps.length <= 1)
     const [closed] = next === -1 ? [] : this.#closedRounds.splice(next, 1)
     if (closed === undefined) return false
     const step = closed.steps.shift()
-    this.#committing = closed
+    this.#roundsBeingCommitted = closed
     if (step !== undefined) await this.#commitStep(closed, step)
-    this.#committing = undefined
+    this.#roundsBeingCommitted = undefined
     if (closed.isRejected) return true
     if (closed.steps.length > 0) this.#closedRounds.push(closed)
     else respond(closed)
@@ -288,14 +294,14 @@ export class GroupCommit {
    */
   async #closeOpenRound(): Promise<void> {
     const rounds = [this.#openRound, ...this.#markedRounds]
-    const waiting = this.#waiting
-    this.#startRound()
+    const waiting = this.#waitingRequests
+    this.#openNewRound()
     await this.#encodeAndEnqueue(rounds, waiting)
   }
 
   /** Begins to encode large rounds, as long as at most `LARGE_ROUNDS_MAX` are in progress. */
-  #closeLargeRounds(): void {
-    let inProgress = this.#encoding.size
+  #encodeLargeRounds(): void {
+    let inProgress = this.#roundsBeingEncoded.size
     for (const { steps } of this.#closedRounds) if (steps.length > 1) inProgress++
     for (const { round, waiting } of this.#largeRounds.splice(0, Math.max(0, LARGE_ROUNDS_MAX - inProgress)))
       void this.#encodeAndEnqueue([round], [waiting])
@@ -308,22 +314,22 @@ export class GroupCommit {
     const { version } = this.#context.registry
     let bytes = 0
     for (const round of rounds) {
-      bytes += round.bytes
-      this.#encoding.add(round)
+      bytes += round.memoryBytes
+      this.#roundsBeingEncoded.add(round)
     }
     this.#unencodedBytes -= bytes
     try {
       const { parts, faults } = await this.#encodeRounds(rounds)
       const steps = await runPaced(commitSteps(parts), new Pacer())
       const encoded = waiting.filter((request) => !rejectFaulty(request, faults))
-      if (this.isUnavailable) rejectAll(encoded, nothingStored())
+      if (this.isUnavailable) rejectAll(encoded, nothingStoredError())
       else {
         this.#closedRounds.push({
           oldestRoundNumber: rounds[0]!.roundNumber,
           waiting: encoded,
           steps,
           registryVersion: version,
-          bytes,
+          memoryBytes: bytes,
           storedPartitions: new Set(),
           conflictsByPartition: new Map(),
           isRejected: false,
@@ -332,7 +338,7 @@ export class GroupCommit {
     } catch (cause) {
       rejectAll(waiting, new GatewayError('internal', 'the points could not be encoded', { cause }))
     } finally {
-      for (const round of rounds) this.#encoding.delete(round)
+      for (const round of rounds) this.#roundsBeingEncoded.delete(round)
     }
   }
 
@@ -351,7 +357,7 @@ export class GroupCommit {
         faults.set(round, encoded.faults)
         // A request that has a round of its own is stored completely or not at all. So if its round has faults, none of
         // the round's parts is committed.
-        if (round.requests === 1) continue
+        if (round.requestCount === 1) continue
       }
       for (const [partition, added] of encoded.parts) {
         const known = parts.get(partition)
@@ -366,24 +372,27 @@ export class GroupCommit {
   #rejectWaiting(): void {
     for (const { waiting, storedPartitions, conflictsByPartition } of this.#closedRounds) {
       const isPartlyCommitted = storedPartitions.size + conflictsByPartition.size > 0
-      rejectAll(waiting, isPartlyCommitted ? unknownOutcomeError('the store took part of the points') : nothingStored())
+      rejectAll(
+        waiting,
+        isPartlyCommitted ? unknownOutcomeError('the store took part of the points') : nothingStoredError(),
+      )
     }
     this.#closedRounds = []
-    rejectAll(this.#waiting, nothingStored())
-    for (const { waiting } of this.#largeRounds) waiting.reject(nothingStored())
+    rejectAll(this.#waitingRequests, nothingStoredError())
+    for (const { waiting } of this.#largeRounds) waiting.reject(nothingStoredError())
     this.#largeRounds = []
     this.#unencodedBytes = 0
-    this.#startRound()
+    this.#openNewRound()
   }
 
-  #startRound(): void {
-    this.#openRound = new Round(++lastRoundNumber, this.#context.rounds)
+  #openNewRound(): void {
+    this.#openRound = new Round(++newestRoundNumber, this.#context.roundContext)
     this.#markedRounds = []
-    this.#waiting = []
+    this.#waitingRequests = []
   }
 }
 
-function nothingStored(): GatewayError {
+function nothingStoredError(): GatewayError {
   return new GatewayError('store_unavailable', 'the store does not respond; nothing was stored')
 }
 
@@ -396,11 +405,11 @@ function respond({ waiting, storedPartitions, conflictsByPartition }: ClosedRoun
     return
   }
   const requests = new Map<Round, ReadonlyMap<number, ReadonlySet<number>>>()
-  for (const { round, request, resolve, reject } of waiting) {
+  for (const { round, requestIndex, resolve, reject } of waiting) {
     let byPartition = round && requests.get(round)
     if (round !== undefined && byPartition === undefined)
-      requests.set(round, (byPartition = round.requestsByPartition()))
-    const hasPointsIn = (partition: number): boolean => byPartition?.get(partition)?.has(request!) === true
+      requests.set(round, (byPartition = round.requestIndexesByPartition()))
+    const hasPointsIn = (partition: number): boolean => byPartition?.get(partition)?.has(requestIndex!) === true
     const conflictReason = [...conflictsByPartition].find(([partition]) => hasPointsIn(partition))?.[1]
     if (conflictReason === undefined) resolve()
     else reject(conflictError(conflictReason, [...storedPartitions].some(hasPointsIn)))
@@ -409,10 +418,10 @@ function respond({ waiting, storedPartitions, conflictsByPartition }: ClosedRoun
 
 /** Rejects a request if some of its points could not be encoded. Returns whether the request was rejected. */
 function rejectFaulty(
-  { round, request, reject }: WaitingRequest,
+  { round, requestIndex, reject }: WaitingRequest,
   faults: ReadonlyMap<Round, readonly EncodingFault[]>,
 ): boolean {
-  const fault = round && faults.get(round)?.find(({ requests }) => requests.includes(request!))
+  const fault = round && faults.get(round)?.find(({ requestIndexes }) => requestIndexes.includes(requestIndex!))
   if (fault === undefined) return false
   const { cause } = fault
   reject(new GatewayError('internal', 'some of the points could not be encoded', { cause }))

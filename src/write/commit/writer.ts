@@ -35,8 +35,8 @@ export interface WriterSettings extends CommitSettings, RoundSettings, RegistryL
 
 /** Settings of the writer that users cannot configure. */
 export const FIXED_WRITER_SETTINGS = {
-  entriesMax: SERIES_CACHED_MAX,
-  itemMemoryBytesMax: ITEM_CACHE_BYTES_MAX,
+  registryEntriesMax: SERIES_CACHED_MAX,
+  itemCacheBytesMax: ITEM_CACHE_BYTES_MAX,
   retainedMsMax: RETAINED_MS_MAX,
   lossCheckIntervalMs: LOSS_CHECK_INTERVAL_MS,
 }
@@ -49,9 +49,9 @@ export interface WriterTotals {
 }
 
 /** Maximum number of point batches that are kept for reuse. */
-const BATCH_POOL_MAX = 16
+const POOLED_BATCHES_MAX = 16
 /** Maximum number of rejected items that are sorted without a pause. */
-const SORTED_AT_ONCE_MAX = 10_000
+const REJECTIONS_SORTED_AT_ONCE_MAX = 10_000
 
 /**
  * Stores the points of requests, and resolves when they are durable. Each group of partitions (`Store.groups`) has its
@@ -67,14 +67,14 @@ export class Writer {
   readonly #pendingBytesByProject = new ProjectPendingBytes()
   readonly #decodeQueue: DecodeQueue
   readonly #newPace: () => Pace
-  readonly #retained: RetainedCommits
+  readonly #retainedCommits: RetainedCommits
   readonly #groups: readonly GroupCommit[]
   /** The group of each partition. The index is the partition. */
   readonly #groupByPartition: readonly GroupCommit[]
   /** Random prefix of the block names of this process. */
-  readonly #name = randomBytes(16).toString('hex')
-  #blocksNamed = 0
-  #pendingDecodes = 0
+  readonly #blockNamePrefix = randomBytes(16).toString('hex')
+  #blockNamesUsed = 0
+  #requestsInProgress = 0
   #admissionBytes = 0
   #isClosing = false
 
@@ -90,17 +90,18 @@ export class Writer {
     const registry = new Registry(store, settings, now)
     this.#settings = settings
     this.#registry = registry
-    this.#retained = new RetainedCommits(store.partitions, settings.retainedBytesMax)
+    this.#retainedCommits = new RetainedCommits(store.partitions, settings.retainedBytesMax)
     const shared = {
       store,
       settings,
       events,
       registry,
       now,
-      numbers: new CommitNumbers(store.partitions),
-      retained: this.#retained,
-      rounds: { settings, registry, tablePool: new TablePool(), keepsSeries: store.mayLoseWrites },
-      blockName: (partition: number) => `${this.#name}.${partition}.${(this.#blocksNamed++).toString(36)}`,
+      commitNumbers: new CommitNumbers(store.partitions),
+      retainedCommits: this.#retainedCommits,
+      roundContext: { settings, registry, tablePool: new TablePool(), keepsSeries: store.mayLoseWrites },
+      blockName: (partition: number) =>
+        `${this.#blockNamePrefix}.${partition}.${(this.#blockNamesUsed++).toString(36)}`,
     }
     const groupByPartition: GroupCommit[] = []
     this.#groups = store.groups.map((partitions) => {
@@ -125,7 +126,7 @@ export class Writer {
 
   /** Estimated memory of the acknowledged commits that are kept for a replay. */
   get retainedBytes(): number {
-    return this.#retained.bytes
+    return this.#retainedCommits.memoryBytes
   }
 
   /**
@@ -138,7 +139,7 @@ export class Writer {
     idempotencyKey?: string,
     events: readonly PartitionEvent[] = NO_EVENTS,
   ): Promise<readonly ItemError[]> {
-    this.#throwIfNotAccepting(project)
+    this.#requireAccepting(project)
     if (this.#registry.isFull) this.#registry.clear()
     const batch = this.#batchPool.pop() ?? new PointBatch(this.#registry)
     let admission: Admission | undefined
@@ -151,15 +152,15 @@ export class Writer {
     }
     let isAdmitted = false
     batch.begin(project)
-    this.#pendingDecodes++
+    this.#requestsInProgress++
     try {
       const steps = decode(batch)
-      const decoding = steps && this.#decodeQueue.run(steps, () => reviewOf(batch, admit))
+      const decoding = steps && this.#decodeQueue.run(steps, () => startReviewIfDue(batch, admit))
       if (decoding !== undefined) await decoding
-      if (admission !== undefined || batch.newSeries.length > 0) await admit().finish()
+      if (admission !== undefined || batch.newSeries.length > 0) await admit().admitAllAndDefine()
       isAdmitted = true
       let rejected = batch.takeRejected()
-      const starts = batch.takeStarts()
+      const starts = batch.takeCounterStarts()
       if (rejected.length > 1) rejected = await this.#sortByIndex(rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
       const commit =
@@ -170,7 +171,7 @@ export class Writer {
         this.totals.points += await commit
         this.totals.events += events.length
       }
-      for (const [series, startMs] of starts) series.storedStartMs = startMs
+      for (const [series, startMs] of starts) series.storedCounterStartMs = startMs
       return rejected
     } finally {
       const ended = admission?.end()
@@ -178,7 +179,7 @@ export class Writer {
       // The batch of an admitted request may already be back in the pool and in use by another request, so it is not
       // touched.
       if (!isAdmitted) this.#registry.evictUndefined(batch.takeNew().metrics)
-      this.#pendingDecodes--
+      this.#requestsInProgress--
     }
   }
 
@@ -192,7 +193,7 @@ export class Writer {
     const before = group.pendingBytes
     const commit = group.add(share, marker)
     const bytes = group.pendingBytes - before
-    if (this.#batchPool.length < BATCH_POOL_MAX) this.#batchPool.push(share.batch)
+    if (this.#batchPool.length < POOLED_BATCHES_MAX) this.#batchPool.push(share.batch)
     if (commit === undefined) return undefined
     this.#pendingBytesByProject.add(project, bytes)
     const release = (): void => this.#pendingBytesByProject.add(project, -bytes)
@@ -225,7 +226,7 @@ export class Writer {
         if (commit !== undefined) commits.push(commit)
       }
       // A pooled batch keeps its memory, so large batches are not pooled.
-      if (!isLarge && this.#batchPool.length < BATCH_POOL_MAX) this.#batchPool.push(batch)
+      if (!isLarge && this.#batchPool.length < POOLED_BATCHES_MAX) this.#batchPool.push(batch)
       return commits.length === 1 ? await commits[0]! : await allStored(commits)
     } finally {
       this.#pendingBytesByProject.add(project, -addedBytes)
@@ -239,19 +240,19 @@ export class Writer {
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { project, name } = deletion
-    this.#throwIfNotAccepting(project)
+    this.#requireAccepting(project)
     const group = this.#groupByPartition[partitionOf(project, name, this.#groupByPartition.length)]!
-    this.#pendingDecodes++
+    this.#requestsInProgress++
     try {
-      return await this.#registry.delete(project, name, () => group.deleteMetric(deletion))
+      return await this.#registry.runDeletion(project, name, () => group.deleteMetric(deletion))
     } finally {
-      this.#pendingDecodes--
+      this.#requestsInProgress--
     }
   }
 
   /** Throws `store_unavailable` while the store accepts no commits in some partition, even if it still serves reads. */
   requireAvailableStore(): void {
-    if (this.#groups.some(({ isUnavailable }) => isUnavailable)) throw unavailable()
+    if (this.#groups.some(({ isUnavailable }) => isUnavailable)) throw unavailableError()
   }
 
   /** Refuses new requests, and resolves when all accepted requests are finished. */
@@ -259,9 +260,9 @@ export class Writer {
     this.#isClosing = true
     for (const group of this.#groups) group.close()
     for (;;) {
-      const running = this.#groups.flatMap((group) => group.running ?? [])
+      const running = this.#groups.flatMap((group) => group.untilIdle ?? [])
       if (running.length > 0) await Promise.all(running)
-      else if (this.#pendingDecodes > 0) await new Promise(setImmediate)
+      else if (this.#requestsInProgress > 0) await new Promise(setImmediate)
       else break
     }
     // Stops the checks for lost writes that the last commits have started.
@@ -270,13 +271,13 @@ export class Writer {
 
   async #sortByIndex(rejected: readonly ItemError[]): Promise<readonly ItemError[]> {
     const steps = sortByIndex(rejected)
-    return rejected.length <= SORTED_AT_ONCE_MAX ? runAtOnce(steps) : runPaced(steps, this.#newPace())
+    return rejected.length <= REJECTIONS_SORTED_AT_ONCE_MAX ? runAtOnce(steps) : runPaced(steps, this.#newPace())
   }
 
-  #throwIfNotAccepting(project: string): void {
+  #requireAccepting(project: string): void {
     if (this.#isClosing) throw new GatewayError('overloaded', 'the gateway is shutting down')
-    if (this.#groups.every(({ isUnavailable }) => isUnavailable)) throw unavailable()
-    if (this.#isFull(project, this.pendingBytes, this.#settings.pendingBytesMax)) throw full()
+    if (this.#groups.every(({ isUnavailable }) => isUnavailable)) throw unavailableError()
+    if (this.#isFull(project, this.pendingBytes, this.#settings.pendingBytesMax)) throw overloadedError()
   }
 
   #isFull(project: string, bytes: number, bytesMax: number): boolean {
@@ -309,14 +310,14 @@ export class Writer {
       // Half of the limit: a group whose server is slow must leave room for the other groups.
       const isFull = this.#isFull(project, group.pendingBytes, this.#settings.pendingBytesMax / 2)
       if (!group.isUnavailable && !isFull) continue
-      throw group.isUnavailable ? unavailable() : full()
+      throw group.isUnavailable ? unavailableError() : overloadedError()
     }
     return [...shares].map(([group, share]) => [group, { batch, ...share }] as const)
   }
 }
 
 /** Starts a review (`Admission.review`) if the points decoded so far have many unknown metric names. */
-function reviewOf(batch: PointBatch, admit: () => Admission): Promise<void> | undefined {
+function startReviewIfDue(batch: PointBatch, admit: () => Admission): Promise<void> | undefined {
   return Admission.isReviewDue(batch) ? admit().review() : undefined
 }
 
@@ -345,10 +346,10 @@ function hasUnknownOutcome(cause: unknown): boolean {
   return cause instanceof GatewayError && cause.details?.['outcome'] === 'unknown'
 }
 
-function unavailable(): GatewayError {
+function unavailableError(): GatewayError {
   return new GatewayError('store_unavailable', 'the store does not respond')
 }
 
-function full(): GatewayError {
+function overloadedError(): GatewayError {
   return new GatewayError('overloaded', 'too many points wait for the store; try again shortly')
 }

@@ -22,10 +22,10 @@ const SWEEP_INTERVAL_MS = 15_000
 export class FoldLoop {
   readonly totals: FoldTotals = {
     steps: 0,
-    stepRowsMax: 0,
-    stepWindowsMax: 0,
-    entries: 0,
-    inboxBytes: 0,
+    largestStepRows: 0,
+    largestStepWindows: 0,
+    foldedEntries: 0,
+    foldedBytes: 0,
     bytesWritten: 0,
     merges: 0,
     seals: 0,
@@ -42,7 +42,7 @@ export class FoldLoop {
   readonly #schedulerByPartition: readonly FoldScheduler[]
   #timer: NodeJS.Timeout | undefined
   #sweeping: Promise<void> | undefined
-  #sweptMs = 0
+  #lastSweepMs = 0
   #isStopped = false
 
   constructor(store: Store, settings: FoldLoopSettings, log: FoldLoopLog, now: () => number) {
@@ -75,8 +75,8 @@ export class FoldLoop {
   }
 
   /** Age in milliseconds of the oldest unfolded inbox entry that this gateway knows of; 0 if it knows of none. */
-  get waitedMs(): number {
-    return Math.max(0, ...this.#schedulers.map((scheduler) => scheduler.waitedMs))
+  get oldestEntryAgeMs(): number {
+    return Math.max(0, ...this.#schedulers.map((scheduler) => scheduler.oldestEntryAgeMs))
   }
 
   /** The write path calls this after each commit. `bytes`: size of the blocks that the commit added to the inbox. */
@@ -106,8 +106,8 @@ export class FoldLoop {
   #tick(): void {
     for (const scheduler of this.#schedulers) scheduler.wake()
     const nowMs = this.#now()
-    if (this.#sweeping !== undefined || isRecent(SWEEP_INTERVAL_MS, this.#sweptMs, nowMs)) return
-    this.#sweptMs = nowMs
+    if (this.#sweeping !== undefined || isRecent(SWEEP_INTERVAL_MS, this.#lastSweepMs, nowMs)) return
+    this.#lastSweepMs = nowMs
     this.#sweeping = this.#store
       .sweep(nowMs)
       .catch((err: unknown) => {

@@ -24,11 +24,11 @@ export interface FoldTotals {
   /** Number of fold steps that removed inbox entries. */
   steps: number
   /** The largest number of rollups that one step folded, and of windows (of all resolutions) that one step wrote. */
-  stepRowsMax: number
-  stepWindowsMax: number
+  largestStepRows: number
+  largestStepWindows: number
   /** Number and bytes of the inbox entries that were folded. */
-  entries: number
-  inboxBytes: number
+  foldedEntries: number
+  foldedBytes: number
   /** Bytes of the blocks that folds and merges wrote. */
   bytesWritten: number
   /** Number of merges of runs, and of sealed windows. */
@@ -87,8 +87,8 @@ interface InboxState {
   /** The partition is skipped until this pause is over. */
   pause: Pause | undefined
   /** Times at which the size was last read, and at which expired data was last removed. */
-  sizeReadMs: number
-  retentionRunMs: number
+  sizeLastReadMs: number
+  expiredLastRemovedMs: number
 }
 
 interface Pause {
@@ -118,7 +118,7 @@ export class FoldScheduler {
     this.#inboxes = new Map(
       partitions.map((partition) => [
         partition,
-        { bytes: 0, oldestArrivalMs: undefined, pause: undefined, sizeReadMs: 0, retentionRunMs: 0 },
+        { bytes: 0, oldestArrivalMs: undefined, pause: undefined, sizeLastReadMs: 0, expiredLastRemovedMs: 0 },
       ]),
     )
   }
@@ -138,13 +138,13 @@ export class FoldScheduler {
   }
 
   /** Age in milliseconds of the oldest unfolded inbox entry that this gateway knows of; 0 if it knows of none. */
-  get waitedMs(): number {
+  get oldestEntryAgeMs(): number {
     const nowMs = this.#context.now()
-    let waitedMs = 0
+    let ageMs = 0
     // `drain` sets `oldestArrivalMs` to -Infinity, which is not a time.
     for (const { oldestArrivalMs = nowMs } of this.#inboxes.values())
-      if (Number.isFinite(oldestArrivalMs)) waitedMs = Math.max(waitedMs, nowMs - oldestArrivalMs)
-    return waitedMs
+      if (Number.isFinite(oldestArrivalMs)) ageMs = Math.max(ageMs, nowMs - oldestArrivalMs)
+    return ageMs
   }
 
   /** Records that a commit added blocks of this size to the inbox. Starts the work if the inbox is full. */
@@ -186,7 +186,7 @@ export class FoldScheduler {
 
   async #work(): Promise<void> {
     for (const partition of this.#inboxes.keys())
-      await this.#runUnlessPaused(partition, () => this.#readSize(partition))
+      await this.#runUnlessPaused(partition, () => this.#readInboxSize(partition))
     for (const partition of this.#inboxes.keys()) await this.#runUnlessPaused(partition, () => this.#foldDue(partition))
     await this.#mergeWindows()
     for (const partition of this.#inboxes.keys()) await this.#runUnlessPaused(partition, () => this.#expire(partition))
@@ -219,12 +219,12 @@ export class FoldScheduler {
     return pause !== undefined && isRecent(pause.lengthMs, pause.startedMs, this.#context.now())
   }
 
-  async #readSize(partition: number): Promise<void> {
+  async #readInboxSize(partition: number): Promise<void> {
     const { store, now } = this.#context
     const inbox = this.#inboxes.get(partition)!
     const nowMs = now()
-    if (isRecent(SIZE_READ_INTERVAL_MS, inbox.sizeReadMs, nowMs)) return
-    inbox.sizeReadMs = nowMs
+    if (isRecent(SIZE_READ_INTERVAL_MS, inbox.sizeLastReadMs, nowMs)) return
+    inbox.sizeLastReadMs = nowMs
     const { bytes, entries } = await store.inboxSize(partition)
     inbox.bytes = bytes
     if (entries > 0) inbox.oldestArrivalMs ??= nowMs
@@ -265,12 +265,12 @@ export class FoldScheduler {
     const step = await foldInbox(store, partition, settings, now())
     if (step !== undefined) {
       totals.steps++
-      totals.stepRowsMax = Math.max(totals.stepRowsMax, step.rows)
-      totals.stepWindowsMax = Math.max(totals.stepWindowsMax, step.windows)
-      totals.entries += step.entries
-      totals.inboxBytes += step.bytes
+      totals.largestStepRows = Math.max(totals.largestStepRows, step.rows)
+      totals.largestStepWindows = Math.max(totals.largestStepWindows, step.windows)
+      totals.foldedEntries += step.entries
+      totals.foldedBytes += step.bytes
       totals.bytesWritten += step.bytesWritten
-      for (const window of step.touched) this.#openWindows.touch(partition, window, 1, now())
+      for (const window of step.touchedWindows) this.#openWindows.touch(partition, window, 1, now())
       const { rows, blocks } = step.omitted
       totals.rowsOmitted += rows
       totals.blocksOmitted += blocks
@@ -356,8 +356,8 @@ export class FoldScheduler {
     const { store, settings, totals, now } = this.#context
     const inbox = this.#inboxes.get(partition)!
     const nowMs = now()
-    if (isRecent(RETENTION_INTERVAL_MS, inbox.retentionRunMs, nowMs)) return
-    inbox.retentionRunMs = nowMs
+    if (isRecent(RETENTION_INTERVAL_MS, inbox.expiredLastRemovedMs, nowMs)) return
+    inbox.expiredLastRemovedMs = nowMs
     totals.expired += await expireDueWindows(store, partition, settings, nowMs)
     const mustStop = (): boolean => this.#mustStopMerging(UNINTERRUPTED_MERGES)
     await clearDeletedMetrics(store, partition, nowMs, mustStop)

@@ -38,7 +38,7 @@ export class Omitted {
 
 export interface StepWork {
   /** The inbox entries that the step removes. */
-  readonly inbox: readonly InboxEntry[]
+  readonly foldedInboxEntries: readonly InboxEntry[]
   readonly metrics: readonly StepMetric[]
   /** The rows of the removed entries that the step does not fold. The fold puts them back into the inbox. */
   readonly unfolded: readonly UnfoldedRows[]
@@ -127,7 +127,7 @@ export async function chooseWork(
   const omitted = new Omitted()
   for (const entry of taken) omitted.add(entry.omitted)
   const hasMore = taken.length < entries.length || chosen.unfolded.length > 0
-  return { ...chosen, inbox: taken.map(({ entry }) => entry), hasMore, omitted }
+  return { ...chosen, foldedInboxEntries: taken.map(({ entry }) => entry), hasMore, omitted }
 }
 
 function openEntry(entry: InboxEntry, block: Block | BlockError): OpenEntry {

@@ -14,7 +14,7 @@ import {
   windowWidthMs,
 } from '../../store/store.ts'
 import { chooseWork, type Omitted, type StepMetric } from './fold-step.ts'
-import { bytesOfBlock, bytesOfBlocks, encodeRun, encodeUnfoldedRest, type TimelineBlock } from './timeline-blocks.ts'
+import { bytesOfBlock, bytesOfBlocks, encodeRun, encodeUnfoldedRows, type TimelineBlock } from './timeline-blocks.ts'
 
 /** A stored bucket width (`bucketWidthMs`), and how long a window of this width is kept after its last write. */
 export interface Resolution {
@@ -49,7 +49,7 @@ export interface FoldStep {
   /** Whether entries that were in the inbox before the step are still there. */
   readonly hasMore: boolean
   /** The windows to which the step has written. */
-  readonly touched: readonly WindowRetention[]
+  readonly touchedWindows: readonly WindowRetention[]
   readonly omitted: Omitted
 }
 
@@ -98,28 +98,38 @@ async function foldStep(
     pacer,
   )
   if (work === undefined) return undefined
-  const { inbox, rows, windows, hasMore, omitted } = work
+  const { foldedInboxEntries, rows, windows, hasMore, omitted } = work
   const written: TimelineBlock[] = []
-  const touched: WindowRetention[] = []
+  const touchedWindows: WindowRetention[] = []
   for (const metric of work.metrics) {
     const folded = await foldMetric(store, partition, metric, resolutionsOf(metric.kind), omitted, pacer)
     for (const { window, keptMs, blocks } of folded) {
       for (const block of blocks) written.push(block)
-      touched.push({ ...window, expiresMs: nowMs + keptMs })
+      touchedWindows.push({ ...window, expiresMs: nowMs + keptMs })
     }
   }
   const partlyFolded = work.unfolded.map(({ entry, resolutionMs, metrics }) => {
-    return { entry, block: encodeUnfoldedRest(resolutionMs, metrics) }
+    return { entry, block: encodeUnfoldedRows(resolutionMs, metrics) }
   })
   const blocks = [...written, ...partlyFolded].map(({ block }) => block)
   await store.writeBlocks(partition, blocks, nowMs)
   const added = written.map((block) => block.added)
-  if (!(await store.commitFold({ partition, inbox, partlyFolded, removed: [], added, touched, nowMs })))
+  if (
+    !(await store.commitFold({
+      partition,
+      inbox: foldedInboxEntries,
+      partlyFolded,
+      removed: [],
+      added,
+      touched: touchedWindows,
+      nowMs,
+    }))
+  )
     return undefined
-  const inboxBytes = inbox.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
+  const inboxBytes = foldedInboxEntries.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
   const bytes = partlyFolded.reduce((sum, { block }) => sum - bytesOfBlock(block), inboxBytes)
-  const entries = inbox.length - partlyFolded.length
-  return { entries, bytes, bytesWritten: bytesOfBlocks(written), rows, windows, hasMore, touched, omitted }
+  const entries = foldedInboxEntries.length - partlyFolded.length
+  return { entries, bytes, bytesWritten: bytesOfBlocks(written), rows, windows, hasMore, touchedWindows, omitted }
 }
 
 interface FoldedWindow {

@@ -9,7 +9,7 @@ import { RUNS_PER_MERGE } from './merge-window.ts'
  * stays readable, but its runs are not merged until it is touched again.
  */
 
-const WINDOWS_MAX = 100_000
+const OPEN_WINDOWS_MAX = 100_000
 /**
  * Number of windows evicted at once. To find the oldest key of a Map takes longer the more keys were deleted before it.
  */
@@ -44,7 +44,7 @@ export class OpenWindows {
       foldsSinceMerge: (known?.foldsSinceMerge ?? 0) + folds,
       touchedMs: nowMs,
     })
-    if (this.#windows.size > WINDOWS_MAX) this.#evict()
+    if (this.#windows.size > OPEN_WINDOWS_MAX) this.#evict()
   }
 
   #evict(): void {

@@ -22,16 +22,16 @@ export async function expireDueWindows(
   settings: FoldSettings,
   nowMs: number,
 ): Promise<number> {
-  const steps = [
+  const bucketWidthsMs = [
     ...new Set([...settings.resolutions, ...settings.setResolutions].map(({ bucketWidthMs }) => bucketWidthMs)),
   ].sort((a, b) => a - b)
-  const coarsestMs = steps[steps.length - 1]!
+  const coarsestMs = bucketWidthsMs[bucketWidthsMs.length - 1]!
   const dueWindows = await store.dueWindows(partition, nowMs, WINDOWS_PER_STEP_MAX)
   let expired = 0
   const pacer = new Pacer()
   for (const window of dueWindows) {
     await pacer.pause()
-    const dropped = window.resolutionMs === coarsestMs ? { dropExpired: steps.slice(0, -1) } : {}
+    const dropped = window.resolutionMs === coarsestMs ? { dropExpired: bucketWidthsMs.slice(0, -1) } : {}
     if (await store.expireWindow({ partition, window, ...dropped, nowMs })) expired++
   }
   return expired

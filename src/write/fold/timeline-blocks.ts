@@ -84,7 +84,7 @@ export async function openAllBlocks(
 }
 
 /** Encodes the rows that a fold leaves in the inbox, as one block of several metrics. */
-export function encodeUnfoldedRest(
+export function encodeUnfoldedRows(
   resolutionMs: number,
   sections: readonly { readonly metricId: Id64; readonly rows: RollupRows }[],
 ): NamedBlock {
@@ -146,9 +146,9 @@ export function bytesOfBlocks(blocks: readonly TimelineBlock[]): number {
 }
 
 /** Prefix of the block names of this process. It is random, so that names are unique among all processes. */
-const namePrefix = `f${randomBytes(12).toString('hex')}`
-let namesUsed = 0
+const blockNamePrefix = `f${randomBytes(12).toString('hex')}`
+let blockNamesUsed = 0
 
 function nameBlock({ scalars, sketches }: EncodedBlock): NamedBlock {
-  return { name: `${namePrefix}.${(namesUsed++).toString(36)}`, scalars, sketches }
+  return { name: `${blockNamePrefix}.${(blockNamesUsed++).toString(36)}`, scalars, sketches }
 }

@@ -9,13 +9,13 @@ import { WATERMARK_MS } from '../../store/lifetimes.ts'
  */
 export class CommitNumbers {
   readonly #writerNames: string[]
-  readonly #lastNumbers: number[]
+  readonly #lastCommitNumbers: number[]
   /** Time at which the last number of each partition was taken. Infinity: none was taken. */
   readonly #lastTakenMs: number[]
 
   constructor(partitions: number) {
     this.#writerNames = new Array<string>(partitions).fill(randomWriterName())
-    this.#lastNumbers = new Array<number>(partitions).fill(0)
+    this.#lastCommitNumbers = new Array<number>(partitions).fill(0)
     this.#lastTakenMs = new Array<number>(partitions).fill(Number.POSITIVE_INFINITY)
   }
 
@@ -28,7 +28,7 @@ export class CommitNumbers {
    * days.
    */
   needsNewWriterName(partition: number, nowMs: number): boolean {
-    return nowMs - this.#lastTakenMs[partition]! > NAME_IDLE_MS_MAX
+    return nowMs - this.#lastTakenMs[partition]! > WRITER_NAME_IDLE_MS_MAX
   }
 
   /**
@@ -36,29 +36,29 @@ export class CommitNumbers {
    * writes.
    */
   mayWatermarkBeExpired(partition: number, nowMs: number): boolean {
-    return nowMs - this.#lastTakenMs[partition]! > WATERMARK_AGE_MS_MAX
+    return nowMs - this.#lastTakenMs[partition]! > WATERMARK_KEPT_MS_MIN
   }
 
   /** Takes the next number of a partition. */
   take(partition: number, nowMs: number): { readonly writer: string; readonly commitNumber: number } {
     this.#lastTakenMs[partition] = nowMs
-    return { writer: this.#writerNames[partition]!, commitNumber: ++this.#lastNumbers[partition]! }
+    return { writer: this.#writerNames[partition]!, commitNumber: ++this.#lastCommitNumbers[partition]! }
   }
 
   /** Chooses a new writer name for a partition. The next number under it is `lastNumber` + 1. */
   changeWriterName(partition: number, lastNumber = 0): void {
     this.#writerNames[partition] = randomWriterName()
-    this.#lastNumbers[partition] = lastNumber
+    this.#lastCommitNumbers[partition] = lastNumber
   }
 }
 
 /** Maximum time without a commit for which a writer name is kept. */
-const NAME_IDLE_MS_MAX = DAY_MS
+const WRITER_NAME_IDLE_MS_MAX = DAY_MS
 /**
  * Time after the last commit during which a watermark certainly still exists. It is one day less than stores keep
  * watermarks, because the clock of the gateway that deletes them may be ahead of ours.
  */
-const WATERMARK_AGE_MS_MAX = WATERMARK_MS - DAY_MS
+const WATERMARK_KEPT_MS_MIN = WATERMARK_MS - DAY_MS
 
 function randomWriterName(): string {
   return randomBytes(16).toString('hex')

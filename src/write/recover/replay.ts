@@ -44,14 +44,14 @@ export interface ReplayContext {
   readonly settings: ReplaySettings
   readonly events: ReplayEvents
   readonly registry: Registry
-  readonly numbers: CommitNumbers
-  readonly retained: RetainedCommits
+  readonly commitNumbers: CommitNumbers
+  readonly retainedCommits: RetainedCommits
   readonly now: () => number
 }
 
 export interface ReplayHooks {
   /** Called when the store may have lost writes. The owner of this object then calls `verify`. */
-  onVerifyNeeded(): void
+  onReplayNeeded(): void
   /** Called when the store has lost writes in a partition of this group, so that other groups are checked too. */
   onWritesLost(): void
 }
@@ -70,7 +70,7 @@ export class Replay {
   readonly #hooks: ReplayHooks
   readonly #partitions: readonly number[]
   /** Partitions in which the store may have lost writes. */
-  readonly #suspected = new Set<number>()
+  readonly #suspectedPartitions = new Set<number>()
   readonly #deletions: RetainedDeletions
   #checkTimer: NodeJS.Timeout | undefined
   #isChecking = false
@@ -93,31 +93,31 @@ export class Replay {
 
   /** Whether the store may have lost writes. If so, `verify` must run before the next commit. */
   get mayHaveLostWrites(): boolean {
-    return this.#suspected.size > 0
+    return this.#suspectedPartitions.size > 0
   }
 
   /** Marks every partition with retained commits as one in which the store may have lost writes. */
   suspectLostWrites(): void {
-    const newest = this.#newestByPartition()
+    const newest = this.#newestCommitNumbers()
     if (newest.length === 0 || this.#isClosing) return
-    for (const [partition] of newest) this.#suspected.add(partition)
-    this.#hooks.onVerifyNeeded()
+    for (const [partition] of newest) this.#suspectedPartitions.add(partition)
+    this.#hooks.onReplayNeeded()
   }
 
   /** Keeps an acknowledged commit for a replay. */
   retain(partition: number, commitNumber: number, parts: readonly EncodedPart[]): void {
-    const { store, settings, events, retained, now } = this.#context
+    const { store, settings, events, retainedCommits, now } = this.#context
     const { retainedBytesMax, retainedMsMax } = settings
     if (!store.mayLoseWrites) return
     const nowMs = now()
-    const keptMs = retained.add(partition, commitNumber, parts, nowMs)
+    const keptMs = retainedCommits.add(partition, commitNumber, parts, nowMs)
     const isKeptTooShort = keptMs !== undefined && keptMs < retainedMsMax && retainedBytesMax > 0
     if (isKeptTooShort && nowMs - this.#lastWarningMs > WARNING_INTERVAL_MS) {
       this.#lastWarningMs = nowMs
       const message = 'acknowledged commits are kept for a shorter time: they take more bytes than allowed'
       events.warn(message, { keptMs, retainedBytesMax })
     }
-    if (retained.newestCommitNumber(partition) !== undefined) this.#startChecks()
+    if (retainedCommits.newestCommitNumber(partition) !== undefined) this.#startChecks()
   }
 
   /** Keeps an acknowledged deletion for a replay. */
@@ -138,14 +138,14 @@ export class Replay {
    * watermark is undefined, the newest retained commit is sent first; if its outcome is `gap`, this outcome has the
    * watermark. Returns false if `mayStop()` is true and the store does not respond or keeps losing writes.
    */
-  async replay(
+  async replayAfter(
     watermarks: ReadonlyMap<number, number | undefined>,
     wait: StoreWait,
     mayStop: () => boolean,
   ): Promise<boolean> {
-    const { numbers, retained, events } = this.#context
-    const lossyPartitions = new Set<number>()
-    const nextCommitNumbers = this.#firstCommitNumbers(watermarks, lossyPartitions)
+    const { commitNumbers, retainedCommits, events } = this.#context
+    const partitionsWithLoss = new Set<number>()
+    const nextCommitNumbers = this.#prepareReplays(watermarks, partitionsWithLoss)
     // Deletions are replayed first, so that a replayed commit cannot bring a deleted metric back.
     await this.#deletions.replay()
     let isOneCallPerCommit = false
@@ -154,12 +154,12 @@ export class Replay {
     for (;;) {
       const commits: Commit[] = []
       for (const [partition, commitNumber] of nextCommitNumbers) {
-        const commit = retained.find(partition, commitNumber)
+        const commit = retainedCommits.find(partition, commitNumber)
         if (commit === undefined) nextCommitNumbers.delete(partition)
         else
           commits.push({
             partition,
-            writer: numbers.writerName(partition),
+            writer: commitNumbers.writerName(partition),
             commitNumber,
             parts: registeringAllSeries(commit.parts),
           })
@@ -167,7 +167,7 @@ export class Replay {
       if (commits.length === 0) break
       const outcomes = await this.#availability.append(commits, isOneCallPerCommit, wait)
       for (const [i, outcome] of outcomes.entries())
-        if (this.#handleOutcome(commits[i]!, outcome, nextCommitNumbers, lossyPartitions)) replayed++
+        if (this.#handleOutcome(commits[i]!, outcome, nextCommitNumbers, partitionsWithLoss)) replayed++
       if (outcomes.includes(undefined)) {
         if (mayStop()) return false
         isOneCallPerCommit = true
@@ -185,12 +185,12 @@ export class Replay {
   /**
    * Replays the lost commits of all suspected partitions. If the store does not respond, the next check tries again.
    */
-  async verify(): Promise<void> {
-    const watermarks = new Map([...this.#suspected].map((partition) => [partition, undefined]))
-    this.#suspected.clear()
+  async replayLostCommits(): Promise<void> {
+    const watermarks = new Map([...this.#suspectedPartitions].map((partition) => [partition, undefined]))
+    this.#suspectedPartitions.clear()
     const wait = this.#availability.startWait()
     try {
-      await this.replay(watermarks, wait, () => true)
+      await this.replayAfter(watermarks, wait, () => true)
     } catch (cause) {
       this.#context.events.warn('lost commits could not be replayed', { err: cause })
     } finally {
@@ -205,19 +205,19 @@ export class Replay {
   }
 
   /** Returns, for each partition that has commits to replay, the number of the first commit to send. */
-  #firstCommitNumbers(
+  #prepareReplays(
     watermarks: ReadonlyMap<number, number | undefined>,
-    lossyPartitions: Set<number>,
+    partitionsWithLoss: Set<number>,
   ): Map<number, number> {
-    const { retained } = this.#context
+    const { retainedCommits } = this.#context
     const firstCommitNumbers = new Map<number, number>()
-    const replayable = new Set(this.#newestByPartition().map(([partition]) => partition))
+    const replayable = new Set(this.#newestCommitNumbers().map(([partition]) => partition))
     for (const [partition, watermark] of watermarks) {
       if (watermark === undefined && !replayable.has(partition)) continue
       const commitNumber =
         watermark === undefined
-          ? retained.newestCommitNumber(partition)
-          : this.#firstToReplay(partition, watermark, lossyPartitions)
+          ? retainedCommits.newestCommitNumber(partition)
+          : this.#prepareReplayAfter(partition, watermark, partitionsWithLoss)
       if (commitNumber !== undefined) firstCommitNumbers.set(partition, commitNumber)
     }
     return firstCommitNumbers
@@ -231,15 +231,15 @@ export class Replay {
     { partition, commitNumber, parts }: Commit,
     outcome: AppendOutcome | undefined,
     nextCommitNumbers: Map<number, number>,
-    lossyPartitions: Set<number>,
+    partitionsWithLoss: Set<number>,
   ): boolean {
-    const { retained, events, now } = this.#context
+    const { retainedCommits, events, now } = this.#context
     // No response: the commit is sent again.
     if (outcome === undefined) return false
     const { status } = outcome
     switch (status) {
       case 'gap':
-        nextCommitNumbers.set(partition, this.#firstToReplay(partition, outcome.watermark, lossyPartitions))
+        nextCommitNumbers.set(partition, this.#prepareReplayAfter(partition, outcome.watermark, partitionsWithLoss))
         return false
       case 'conflict':
         // The commit is sent again under the same number, without the conflicting metrics.
@@ -247,12 +247,12 @@ export class Replay {
         return false
       case 'known':
       case 'applied':
-        retained.markStored(partition, commitNumber, now())
+        retainedCommits.markStored(partition, commitNumber, now())
         nextCommitNumbers.set(partition, commitNumber + 1)
         if (status === 'known') return false
         // If the store lost only its newest commit, no commit had the outcome `gap`. The loss shows only now: the store
         // has applied the commit again.
-        this.#handleLoss(partition, lossyPartitions)
+        this.#handleLossOnce(partition, partitionsWithLoss)
         events.committed(
           partition,
           parts.reduce((sum, part) => sum + inboxBytesOf(part), 0),
@@ -268,15 +268,15 @@ export class Replay {
    * the commit after the watermark is no longer retained, its points are lost: reports them, and renumbers the retained
    * commits from 1 under a new writer name.
    */
-  #firstToReplay(partition: number, watermark: number, lossyPartitions: Set<number>): number {
-    const { numbers, retained, events } = this.#context
-    lossyPartitions.delete(partition)
-    this.#handleLoss(partition, lossyPartitions)
-    const newest = retained.newestCommitNumber(partition)
-    if (newest !== undefined && (watermark >= newest || retained.find(partition, watermark + 1) !== undefined))
+  #prepareReplayAfter(partition: number, watermark: number, partitionsWithLoss: Set<number>): number {
+    const { commitNumbers, retainedCommits, events } = this.#context
+    partitionsWithLoss.delete(partition)
+    this.#handleLossOnce(partition, partitionsWithLoss)
+    const newest = retainedCommits.newestCommitNumber(partition)
+    if (newest !== undefined && (watermark >= newest || retainedCommits.find(partition, watermark + 1) !== undefined))
       return watermark + 1
-    const { points, isComplete } = retained.renumber(partition, watermark)
-    numbers.changeWriterName(partition, retained.newestCommitNumber(partition) ?? 0)
+    const { points, isComplete } = retainedCommits.renumber(partition, watermark)
+    commitNumbers.changeWriterName(partition, retainedCommits.newestCommitNumber(partition) ?? 0)
     events.pointsLost(points)
     events.warn('the store lost commits that are not kept any more: acknowledged points are lost', {
       partition,
@@ -288,14 +288,14 @@ export class Replay {
 
   /**
    * Called when the store has lost writes in a partition. Has an effect only once per partition and replay:
-   * `lossyPartitions` has the partitions that were handled already.
+   * `partitionsWithLoss` has the partitions that were handled already.
    */
-  #handleLoss(partition: number, lossyPartitions: Set<number>): void {
-    if (lossyPartitions.has(partition)) return
-    lossyPartitions.add(partition)
+  #handleLossOnce(partition: number, partitionsWithLoss: Set<number>): void {
+    if (partitionsWithLoss.has(partition)) return
+    partitionsWithLoss.add(partition)
     this.dropCaches()
     // One server serves all partitions of this replay, so it may have lost writes in each of them.
-    for (const [other] of this.#newestByPartition()) if (other !== partition) this.#suspected.add(other)
+    for (const [other] of this.#newestCommitNumbers()) if (other !== partition) this.#suspectedPartitions.add(other)
     this.#hooks.onWritesLost()
   }
 
@@ -304,8 +304,8 @@ export class Replay {
    * The points of a metric that another gateway has meanwhile defined with another type are lost.
    */
   #dropConflicting(partition: number, commitNumber: number, { metricIds, deleted }: ConflictOutcome): void {
-    const { retained, events } = this.#context
-    const commit = retained.find(partition, commitNumber)
+    const { retainedCommits, events } = this.#context
+    const commit = retainedCommits.find(partition, commitNumber)
     // New commits of other partitions may have evicted this commit.
     if (commit === undefined) return
     const conflictingIds = new Set(metricIds.map(formatId))
@@ -315,25 +315,25 @@ export class Replay {
       .filter(({ metricId }) => conflictingIds.has(formatId(metricId)))
     let { points } = commit
     if (conflictingUpdates.length > 0) {
-      retained.reduce(commit, withoutMetrics(commit.parts, conflictingIds))
+      retainedCommits.replaceParts(commit, withoutMetrics(commit.parts, conflictingIds))
       points = conflictingUpdates.reduce(
-        (sum, touch) => sum + (deletedIds.has(formatId(touch.metricId)) ? 0 : touch.points),
+        (sum, update) => sum + (deletedIds.has(formatId(update.metricId)) ? 0 : update.points),
         0,
       )
-    } else retained.reduce(commit, [])
+    } else retainedCommits.replaceParts(commit, [])
     if (points === 0) return
     events.pointsLost(points)
     events.warn('the store lost a commit and refuses its replay: acknowledged points are lost', { partition, points })
   }
 
   /** Returns the partitions that have retained commits, each with the number of the newest one. */
-  #newestByPartition(): (readonly [partition: number, number: number])[] {
-    const { retained, numbers, now } = this.#context
+  #newestCommitNumbers(): (readonly [partition: number, number: number])[] {
+    const { retainedCommits, commitNumbers, now } = this.#context
     const nowMs = now()
     return this.#partitions.flatMap((partition) => {
       // An expired watermark would look like lost writes, for example after the machine was suspended for a week.
-      if (numbers.mayWatermarkBeExpired(partition, nowMs)) retained.clear(partition)
-      const newest = retained.newestCommitNumber(partition)
+      if (commitNumbers.mayWatermarkBeExpired(partition, nowMs)) retainedCommits.clear(partition)
+      const newest = retainedCommits.newestCommitNumber(partition)
       return newest === undefined ? [] : [[partition, newest] as const]
     })
   }
@@ -359,19 +359,19 @@ export class Replay {
     } finally {
       this.#isChecking = false
     }
-    if (this.#suspected.size > 0 && !this.#isClosing) this.#hooks.onVerifyNeeded()
-    if (this.#newestByPartition().length === 0 && this.#deletions.isEmpty) {
+    if (this.#suspectedPartitions.size > 0 && !this.#isClosing) this.#hooks.onReplayNeeded()
+    if (this.#newestCommitNumbers().length === 0 && this.#deletions.isEmpty) {
       clearInterval(this.#checkTimer)
       this.#checkTimer = undefined
     }
   }
 
   async #checkWatermarks(): Promise<void> {
-    const { store, settings, numbers, retained, now } = this.#context
+    const { store, settings, commitNumbers, retainedCommits, now } = this.#context
     const readMs = now()
     const byName = new Map<string, (readonly [partition: number, newest: number])[]>()
-    for (const newest of this.#newestByPartition()) {
-      const name = numbers.writerName(newest[0])
+    for (const newest of this.#newestCommitNumbers()) {
+      const name = commitNumbers.writerName(newest[0])
       const sameName = byName.get(name)
       if (sameName === undefined) byName.set(name, [newest])
       else sameName.push(newest)
@@ -382,9 +382,9 @@ export class Replay {
         partitions.map(([partition]) => partition),
       )
       for (const [i, [partition, newest]] of partitions.entries()) {
-        if (numbers.writerName(partition) !== name) continue
-        if (watermarks[i]! < newest) this.#suspected.add(partition)
-        else retained.evictUntil(partition, readMs - settings.retainedMsMax)
+        if (commitNumbers.writerName(partition) !== name) continue
+        if (watermarks[i]! < newest) this.#suspectedPartitions.add(partition)
+        else retainedCommits.evictUntil(partition, readMs - settings.retainedMsMax)
       }
     }
   }

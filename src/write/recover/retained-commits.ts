@@ -18,16 +18,16 @@ interface RetainedCommit {
   /** Empty for a fence, and for a commit whose metrics all conflict with the store. */
   parts: readonly EncodedPart[]
   points: number
-  readonly bytes: number
+  readonly memoryBytes: number
   /** The time at which the store last confirmed that it has the commit. */
   storedMs: number
 }
 
 /** The retained commits of a partition. */
 interface RetainedChain {
-  /** Sorted by number, without gaps. The commits before the index `firstRetained` are evicted. */
+  /** Sorted by number, without gaps. The commits before the index `firstRetainedIndex` are evicted. */
   commits: RetainedCommit[]
-  firstRetained: number
+  firstRetainedIndex: number
   /** The points of evicted commits, sorted by number. */
   evicted: { readonly commitNumber: number; readonly points: number }[]
 }
@@ -35,22 +35,22 @@ interface RetainedChain {
 /** For each partition, at least this many evicted commits (at most twice as many) have their number of points kept. */
 const EVICTED_POINT_COUNTS_KEPT = 10_000
 /** Estimated memory of a commit without its contents, of each metric in it, and of each reference to a series. */
-const COMMIT_BYTES = 512
-const METRIC_BYTES = 128
-const SERIES_BYTES = 8
+const COMMIT_MEMORY_BYTES = 512
+const METRIC_MEMORY_BYTES = 128
+const SERIES_MEMORY_BYTES = 8
 
 export class RetainedCommits {
   readonly #chains: readonly RetainedChain[]
   readonly #bytesMax: number
-  #bytes = 0
+  #memoryBytes = 0
 
   constructor(partitions: number, bytesMax: number) {
-    this.#chains = Array.from({ length: partitions }, () => ({ commits: [], firstRetained: 0, evicted: [] }))
+    this.#chains = Array.from({ length: partitions }, () => ({ commits: [], firstRetainedIndex: 0, evicted: [] }))
     this.#bytesMax = bytesMax
   }
 
-  get bytes(): number {
-    return this.#bytes
+  get memoryBytes(): number {
+    return this.#memoryBytes
   }
 
   /**
@@ -60,11 +60,11 @@ export class RetainedCommits {
    */
   add(partition: number, commitNumber: number, parts: readonly EncodedPart[], nowMs: number): number | undefined {
     const chain = this.#chains[partition]!
-    const bytes = COMMIT_BYTES + parts.reduce((sum, part) => sum + estimatedMemoryBytesOf(part), 0)
-    chain.commits.push({ commitNumber, parts, points: pointsOf(parts), bytes, storedMs: nowMs })
-    this.#bytes += bytes
+    const memoryBytes = COMMIT_MEMORY_BYTES + parts.reduce((sum, part) => sum + estimatedMemoryBytesOf(part), 0)
+    chain.commits.push({ commitNumber, parts, points: pointsOf(parts), memoryBytes, storedMs: nowMs })
+    this.#memoryBytes += memoryBytes
     let shortestMs: number | undefined
-    while (this.#bytes > this.#bytesMax) {
+    while (this.#memoryBytes > this.#bytesMax) {
       const oldest = this.#oldestChain()
       if (oldest === undefined) break
       const { storedMs } = this.#evict(oldest)
@@ -75,15 +75,15 @@ export class RetainedCommits {
 
   /** Returns the number of the newest retained commit; undefined if there is none. */
   newestCommitNumber(partition: number): number | undefined {
-    const { commits, firstRetained } = this.#chains[partition]!
-    return firstRetained < commits.length ? commits[commits.length - 1]!.commitNumber : undefined
+    const { commits, firstRetainedIndex } = this.#chains[partition]!
+    return firstRetainedIndex < commits.length ? commits[commits.length - 1]!.commitNumber : undefined
   }
 
   find(partition: number, commitNumber: number): RetainedCommit | undefined {
-    const { commits, firstRetained } = this.#chains[partition]!
-    if (firstRetained === commits.length) return undefined
-    const index = firstRetained + commitNumber - commits[firstRetained]!.commitNumber
-    return index < firstRetained ? undefined : commits[index]
+    const { commits, firstRetainedIndex } = this.#chains[partition]!
+    if (firstRetainedIndex === commits.length) return undefined
+    const index = firstRetainedIndex + commitNumber - commits[firstRetainedIndex]!.commitNumber
+    return index < firstRetainedIndex ? undefined : commits[index]
   }
 
   /** Records that the store has the commit. Does nothing if the commit was evicted meanwhile. */
@@ -95,12 +95,15 @@ export class RetainedCommits {
   /** Evicts the oldest commits of a partition. Stops before the first one whose `storedMs` is after `timeMs`. */
   evictUntil(partition: number, timeMs: number): void {
     const chain = this.#chains[partition]!
-    while (chain.firstRetained < chain.commits.length && chain.commits[chain.firstRetained]!.storedMs <= timeMs)
+    while (
+      chain.firstRetainedIndex < chain.commits.length &&
+      chain.commits[chain.firstRetainedIndex]!.storedMs <= timeMs
+    )
       this.#evict(chain)
   }
 
   /** Replaces the parts of a commit by parts without the metrics that conflict with the store. */
-  reduce(commit: RetainedCommit, parts: readonly EncodedPart[]): void {
+  replaceParts(commit: RetainedCommit, parts: readonly EncodedPart[]): void {
     commit.parts = parts
     commit.points = pointsOf(parts)
   }
@@ -113,8 +116,8 @@ export class RetainedCommits {
   renumber(partition: number, watermark: number): { readonly points: number; readonly isComplete: boolean } {
     const chain = this.#chains[partition]!
     const lost = chain.evicted.filter(({ commitNumber }) => commitNumber > watermark)
-    chain.commits = chain.commits.slice(chain.firstRetained)
-    chain.firstRetained = 0
+    chain.commits = chain.commits.slice(chain.firstRetainedIndex)
+    chain.firstRetainedIndex = 0
     chain.evicted = []
     chain.commits.forEach((commit, i) => {
       commit.commitNumber = i + 1
@@ -128,37 +131,37 @@ export class RetainedCommits {
   /** Drops all commits of a partition, when its writer name changes or its watermark may have expired. */
   clear(partition: number): void {
     const chain = this.#chains[partition]!
-    while (chain.firstRetained < chain.commits.length) this.#evict(chain)
+    while (chain.firstRetainedIndex < chain.commits.length) this.#evict(chain)
     chain.evicted = []
   }
 
   #oldestChain(): RetainedChain | undefined {
     let oldest: RetainedChain | undefined
     for (const chain of this.#chains) {
-      const head = chain.commits[chain.firstRetained]
+      const head = chain.commits[chain.firstRetainedIndex]
       if (head === undefined) continue
-      if (oldest === undefined || head.storedMs < oldest.commits[oldest.firstRetained]!.storedMs) oldest = chain
+      if (oldest === undefined || head.storedMs < oldest.commits[oldest.firstRetainedIndex]!.storedMs) oldest = chain
     }
     return oldest
   }
 
   #evict(chain: RetainedChain): RetainedCommit {
-    const commit = chain.commits[chain.firstRetained]!
-    chain.firstRetained++
-    this.#bytes -= commit.bytes
+    const commit = chain.commits[chain.firstRetainedIndex]!
+    chain.firstRetainedIndex++
+    this.#memoryBytes -= commit.memoryBytes
     chain.evicted.push({ commitNumber: commit.commitNumber, points: commit.points })
     if (chain.evicted.length > 2 * EVICTED_POINT_COUNTS_KEPT)
       chain.evicted = chain.evicted.slice(-EVICTED_POINT_COUNTS_KEPT)
     // The array must not keep evicted commits in memory.
-    if (chain.firstRetained > 64 && chain.firstRetained * 2 > chain.commits.length) {
-      chain.commits = chain.commits.slice(chain.firstRetained)
-      chain.firstRetained = 0
-    } else chain.commits[chain.firstRetained - 1] = EVICTED_COMMIT
+    if (chain.firstRetainedIndex > 64 && chain.firstRetainedIndex * 2 > chain.commits.length) {
+      chain.commits = chain.commits.slice(chain.firstRetainedIndex)
+      chain.firstRetainedIndex = 0
+    } else chain.commits[chain.firstRetainedIndex - 1] = EVICTED_COMMIT
     return commit
   }
 }
 
-const EVICTED_COMMIT: RetainedCommit = { commitNumber: 0, parts: [], points: 0, bytes: 0, storedMs: 0 }
+const EVICTED_COMMIT: RetainedCommit = { commitNumber: 0, parts: [], points: 0, memoryBytes: 0, storedMs: 0 }
 
 /** Returns the parts for a store that may have lost their series: each part registers all of its series. */
 export function registeringAllSeries(parts: readonly EncodedPart[]): readonly CommitPart[] {
@@ -170,7 +173,7 @@ function pointsOf(parts: readonly EncodedPart[]): number {
 }
 
 function estimatedMemoryBytesOf({ part, series }: EncodedPart): number {
-  let bytes = inboxBytesOf(part) + part.metrics.length * METRIC_BYTES + series.length * SERIES_BYTES
+  let bytes = inboxBytesOf(part) + part.metrics.length * METRIC_MEMORY_BYTES + series.length * SERIES_MEMORY_BYTES
   for (const { members } of part.members) for (const member of members) bytes += member.length
   for (const { json } of part.events) bytes += json.length
   return bytes

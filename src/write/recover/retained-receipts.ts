@@ -81,7 +81,7 @@ export class RetainedReceipts {
   #evict(): void {
     const fromMs = this.#now() - this.#settings.retainedMsMax
     for (const [id, { writtenMs }] of this.#receipts) {
-      if (writtenMs >= fromMs && this.#chars <= CHARS_MAX) return
+      if (writtenMs >= fromMs && this.#chars <= RETAINED_CHARS_MAX) return
       this.#drop(id)
     }
   }
@@ -109,12 +109,12 @@ interface RetainedReceipt {
 }
 
 /** Maximum number of characters of all retained receipts. */
-const CHARS_MAX = 1 << 23
+const RETAINED_CHARS_MAX = 1 << 23
 /** Characters that a receipt counts in addition to its body. */
-const RECEIPT_CHARS = 512
+const RECEIPT_OVERHEAD_CHARS = 512
 
 function charsOf({ body }: Receipt): number {
-  return RECEIPT_CHARS + body.length
+  return RECEIPT_OVERHEAD_CHARS + body.length
 }
 
 function idOf(project: string, key: string): string {

@@ -28,7 +28,7 @@ export function withoutMetrics(parts: readonly EncodedPart[], dropped: ReadonlyS
       },
       seriesToRegister: series,
       series,
-      points: rest.metrics.reduce((points, touch) => points - (isKept(touch) ? 0 : touch.points), whole.points),
+      points: rest.metrics.reduce((points, update) => points - (isKept(update) ? 0 : update.points), whole.points),
     }
   })
 }

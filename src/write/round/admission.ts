@@ -19,7 +19,7 @@ const SERIES_PER_YIELD = 5_000
 const REVIEW_NAMES_MIN = 1_000
 
 /** Estimated memory of a new metric or series. */
-const NEW_ENTRY_BYTES = 1_024
+const NEW_ENTRY_MEMORY_BYTES = 1_024
 
 /** Id of the newest admission. Ids are unique in this process. */
 let lastAdmissionId = 0
@@ -40,8 +40,8 @@ export class Admission {
   readonly #registry: Registry
   readonly #batch: PointBatch
   /** Called with each change, in bytes, of the estimated memory of the new metrics and series. */
-  readonly #onBytesChange: (change: number) => void
-  #bytes = 0
+  readonly #onMemoryChange: (change: number) => void
+  #memoryBytes = 0
   readonly #id = ++lastAdmissionId
   /** The decoding attempt (`PointBatch.decodingAttempts`) that the fields below belong to. */
   #decodingAttempt: number
@@ -53,7 +53,7 @@ export class Admission {
   readonly #claimedMetrics = new Set<Metric>()
   readonly #claimOrder: Metric[] = []
   /** Metrics that this admission has looked up in the store, whether the store has them or not. */
-  readonly #readMetrics = new Set<Metric>()
+  readonly #lookedUpMetrics = new Set<Metric>()
   /**
    * Metrics that were looked up in the store by the last review but one (`#previousLookups`) and by the last review.
    */
@@ -67,10 +67,10 @@ export class Admission {
   #isDefining = false
   #hasEnded = false
 
-  constructor(registry: Registry, batch: PointBatch, onBytesChange: (change: number) => void = () => {}) {
+  constructor(registry: Registry, batch: PointBatch, onMemoryChange: (change: number) => void = () => {}) {
     this.#registry = registry
     this.#batch = batch
-    this.#onBytesChange = onBytesChange
+    this.#onMemoryChange = onMemoryChange
     this.#decodingAttempt = batch.decodingAttempts
   }
 
@@ -91,22 +91,23 @@ export class Admission {
   }
 
   /** Admits the items of the whole body and defines their metrics. Throws `store_unavailable`. */
-  async finish(): Promise<void> {
+  async admitAllAndDefine(): Promise<void> {
     await this.#admit(this.#batch.length)
     this.#evictUndefined()
-    const defined = await this.#define()
+    const defined = await this.#defineClaimedMetrics()
     // Another gateway may have defined the same name with another type in the meantime.
-    if (defined.some(hasOtherType)) await this.#keepPoints(0, this.#batch.length, (series) => conflictOf(series.metric))
+    if (defined.some(hasOtherType))
+      await this.#removeRejectedPoints(0, this.#batch.length, (series) => typeConflictOf(series.metric))
     await this.#setSeriesIds()
-    this.#setEstimatedBytes(0)
+    this.#setMemoryBytes(0)
   }
 
   /** Ends the admission. Resolves when all of its reservations are released. */
   async end(): Promise<void> {
     if (this.#hasEnded) return
     this.#hasEnded = true
-    await this.#release()
-    this.#setEstimatedBytes(0)
+    await this.#releaseAll()
+    this.#setMemoryBytes(0)
   }
 
   /** Admits the points before the position `to`, and removes the points of rejected items. */
@@ -115,15 +116,17 @@ export class Admission {
     if (batch.decodingAttempts !== this.#decodingAttempt) {
       this.#decodingAttempt = batch.decodingAttempts
       this.#admittedPoints = 0
-      await this.#release()
+      await this.#releaseAll()
     }
     const { metrics, series } = batch.takeNew()
-    this.#setEstimatedBytes(
-      (this.#claimOrder.length + this.#reservedSeries.length + metrics.length + series.length) * NEW_ENTRY_BYTES,
+    this.#setMemoryBytes(
+      (this.#claimOrder.length + this.#reservedSeries.length + metrics.length + series.length) * NEW_ENTRY_MEMORY_BYTES,
     )
     await this.#readRowsAndCounts(metrics, series)
-    this.#admittedPoints = await this.#keepPoints(this.#admittedPoints, to, (candidate) => this.#reserve(candidate))
-    this.#setEstimatedBytes((this.#claimOrder.length + this.#reservedSeries.length) * NEW_ENTRY_BYTES)
+    this.#admittedPoints = await this.#removeRejectedPoints(this.#admittedPoints, to, (candidate) =>
+      this.#reserve(candidate),
+    )
+    this.#setMemoryBytes((this.#claimOrder.length + this.#reservedSeries.length) * NEW_ENTRY_MEMORY_BYTES)
   }
 
   /**
@@ -131,7 +134,11 @@ export class Admission {
    * all points of the item and releases its reservations. Returns the position at which the range ends after the
    * removals.
    */
-  async #keepPoints(from: number, to: number, validate: (series: Series) => Rejection | undefined): Promise<number> {
+  async #removeRejectedPoints(
+    from: number,
+    to: number,
+    validate: (series: Series) => Rejection | undefined,
+  ): Promise<number> {
     const batch = this.#batch
     const { version } = this.#registry
     let kept = from
@@ -150,7 +157,7 @@ export class Admission {
         claimedBefore = this.#claimOrder.length
       }
       if (!isRejected) {
-        const rejection = series.registeredIn === version ? undefined : validate(series)
+        const rejection = series.registeredInVersion === version ? undefined : validate(series)
         if (rejection === undefined) {
           if (kept < i) batch.move(i, kept)
           kept++
@@ -158,7 +165,7 @@ export class Admission {
           batch.reject(item, rejection)
           isRejected = true
           kept = keptBefore
-          this.#rollBack(reservedBefore, claimedBefore)
+          this.#rollBackTo(reservedBefore, claimedBefore)
         }
       }
       if ((i - from) % POINTS_PER_YIELD === POINTS_PER_YIELD - 1) await this.#yield()
@@ -173,35 +180,35 @@ export class Admission {
   /**
    * Releases reservations and claims, the latest first, until `reserved` reservations and `claimed` claims are left.
    */
-  #rollBack(reserved: number, claimed: number): void {
-    while (this.#reservedSeries.length > reserved) this.#releaseLast()
+  #rollBackTo(reserved: number, claimed: number): void {
+    while (this.#reservedSeries.length > reserved) this.#releaseLastReservation()
     while (this.#claimOrder.length > claimed) this.#endLastClaim()
   }
 
-  #releaseLast(): void {
+  #releaseLastReservation(): void {
     const series = this.#reservedSeries.pop()!
     series.reservedByAdmission = 0
     series.metric.release(series)
   }
 
   /** Releases all reservations and claims. */
-  async #release(): Promise<void> {
+  async #releaseAll(): Promise<void> {
     while (this.#reservedSeries.length > 0) {
-      this.#releaseLast()
+      this.#releaseLastReservation()
       if (this.#reservedSeries.length % SERIES_PER_YIELD === 0) await new Promise(setImmediate)
     }
     const claimed = [...this.#claimOrder]
     if (!this.#isDefining) this.#endClaims()
     this.#evictUndefined()
-    this.#evict(claimed)
+    this.#evictIfUndefined(claimed)
   }
 
   /** Reads from the store the metric rows, stored series and numbers of metrics that validation needs. */
   async #readRowsAndCounts(metrics: readonly Metric[], series: readonly Series[]): Promise<void> {
     const unknown: Metric[] = []
     for (const metric of metrics) {
-      if (metric.row !== undefined || this.#readMetrics.has(metric)) continue
-      this.#readMetrics.add(metric)
+      if (metric.row !== undefined || this.#lookedUpMetrics.has(metric)) continue
+      this.#lookedUpMetrics.add(metric)
       unknown.push(metric)
     }
     this.#evictUndefined(unknown)
@@ -227,17 +234,17 @@ export class Admission {
    * is not completely decoded yet may use them. Without `unknown`, all undefined metrics are evicted.
    */
   #evictUndefined(unknown?: readonly Metric[]): void {
-    this.#evict(this.#previousLookups)
-    if (unknown === undefined) this.#evict(this.#latestLookups)
+    this.#evictIfUndefined(this.#previousLookups)
+    if (unknown === undefined) this.#evictIfUndefined(this.#latestLookups)
     this.#previousLookups = unknown === undefined ? [] : this.#latestLookups
     this.#latestLookups = unknown ?? []
   }
 
-  #evict(metrics: readonly Metric[]): void {
+  #evictIfUndefined(metrics: readonly Metric[]): void {
     for (const metric of metrics) {
       if (metric.row !== undefined || metric.definingRequests > 0) continue
       this.#registry.evictMetric(metric)
-      this.#readMetrics.delete(metric)
+      this.#lookedUpMetrics.delete(metric)
     }
   }
 
@@ -251,7 +258,7 @@ export class Admission {
     for (const [i, series] of candidates.entries()) {
       if (i % SERIES_PER_YIELD === SERIES_PER_YIELD - 1) await this.#yield()
       const { metric } = series
-      if (series.isCounted || series.reservations > 0 || metric.row?.type !== metric.type) continue
+      if (series.isCountedAsStored || series.reservations > 0 || metric.row?.type !== metric.type) continue
       let known = newSeriesByMetric.get(metric)
       if (known === undefined) newSeriesByMetric.set(metric, (known = { series: [], hasNewTagKey: false }))
       known.series.push(series)
@@ -261,12 +268,12 @@ export class Admission {
     const registrations = new Map<Metric, number>()
     for (const [metric, { series }] of newSeriesByMetric) {
       if (metric.seriesTotal + series.length <= seriesPerMetricMax) continue
-      registrations.set(metric, metric.seriesRegistered)
+      registrations.set(metric, metric.registeredSeriesCount)
       await this.#markStoredSeries(metric, series)
     }
     for (const [metric, { hasNewTagKey }] of newSeriesByMetric)
-      if (hasNewTagKey && !this.#readMetrics.has(metric) && !registrations.has(metric))
-        registrations.set(metric, metric.seriesRegistered)
+      if (hasNewTagKey && !this.#lookedUpMetrics.has(metric) && !registrations.has(metric))
+        registrations.set(metric, metric.registeredSeriesCount)
     await this.#readRows([...registrations.keys()], (metric, row) => metric.refresh(row, registrations.get(metric)!))
   }
 
@@ -316,12 +323,12 @@ export class Admission {
     const competing = this.#registry.competingClaim(metric)
     if (competing !== undefined) return rejectTypeConflict(metric, competing.type)
     if (this.#claimedMetrics.size >= newMetricsPerRequestMax)
-      return tooMany(metric, `a request may bring ${newMetricsPerRequestMax} new metrics at most`)
+      return rejectTooMany(metric, `a request may bring ${newMetricsPerRequestMax} new metrics at most`)
     const counted = this.#metricCounts.get(metric.project)
     const definitions = this.#registry.definitionCountsOf(metric.project)
     const metrics = (counted?.metrics ?? 0) + definitions.started - (counted?.finished ?? definitions.finished)
     if (metric.definingRequests === 0 && metrics >= metricsPerProjectMax)
-      return tooMany(metric, `the project has ${metricsPerProjectMax} metrics, the most allowed`)
+      return rejectTooMany(metric, `the project has ${metricsPerProjectMax} metrics, the most allowed`)
     if (metric.definingRequests++ === 0) definitions.started++
     this.#claimedMetrics.add(metric)
     this.#claimOrder.push(metric)
@@ -331,14 +338,14 @@ export class Admission {
   /** Checks a new series against the limits of its metric. */
   #checkLimits(series: Series): Rejection | undefined {
     const { metric } = series
-    if (series.isCounted || series.reservations > 0) return undefined
+    if (series.isCountedAsStored || series.reservations > 0) return undefined
     const { seriesPerMetricMax, tagKeysPerMetricMax } = this.#registry.limits
     if (metric.seriesTotal >= seriesPerMetricMax)
       return reject(
         'series_limit_exceeded',
         `metric ${quote(metric.name)} has ${seriesPerMetricMax} series, the most allowed; this one would be new`,
       )
-    if (metric.hasNewTagKey(series) && metric.tagKeysWith(series) > tagKeysPerMetricMax)
+    if (metric.hasNewTagKey(series) && metric.tagKeyCountWith(series) > tagKeysPerMetricMax)
       return reject(
         'invalid_tags',
         `metric ${quote(metric.name)} may have ${tagKeysPerMetricMax} tag keys at most; this point would bring more`,
@@ -347,7 +354,7 @@ export class Admission {
   }
 
   /** Defines the claimed metrics in the store and returns them. */
-  async #define(): Promise<readonly Metric[]> {
+  async #defineClaimedMetrics(): Promise<readonly Metric[]> {
     const { nowMs } = this.#registry
     const defined = [...this.#claimOrder]
     this.#isDefining = true
@@ -392,9 +399,9 @@ export class Admission {
     metric.isDefinitionSent = false
   }
 
-  #setEstimatedBytes(bytes: number): void {
-    this.#onBytesChange(bytes - this.#bytes)
-    this.#bytes = bytes
+  #setMemoryBytes(bytes: number): void {
+    this.#onMemoryChange(bytes - this.#memoryBytes)
+    this.#memoryBytes = bytes
   }
 
   /**
@@ -421,15 +428,15 @@ function hasOtherType({ row, type }: Metric): boolean {
   return row?.type !== type
 }
 
-function conflictOf(metric: Metric): Rejection | undefined {
+function typeConflictOf(metric: Metric): Rejection | undefined {
   return hasOtherType(metric) ? rejectTypeConflict(metric) : undefined
 }
 
-function definitionOf({ project, name, type, about }: Metric): MetricDefinition {
-  return { project, name, type, ...about }
+function definitionOf({ project, name, type, metadata }: Metric): MetricDefinition {
+  return { project, name, type, ...metadata }
 }
 
-function tooMany({ name }: Metric, reason: string): Rejection {
+function rejectTooMany({ name }: Metric, reason: string): Rejection {
   return reject('metric_limit_exceeded', `${reason}; ${quote(name)} would be new`)
 }
 

@@ -19,7 +19,7 @@ export class Metric {
   readonly type: MetricType
   readonly kind: RollupKind
   /** Unit and description from the first item that has any. They are stored if this process defines the metric. */
-  about: MetricMetadata | undefined = undefined
+  metadata: MetricMetadata | undefined = undefined
   /**
    * The row in the store, without its tag keys. Undefined: not read yet, or the metric is not defined. Its type may
    * differ from `type`.
@@ -36,29 +36,29 @@ export class Metric {
   /** Whether a request that has claimed the metric has sent the definition to the store. */
   isDefinitionSent = false
   /** Number of series that are known to be in the store. */
-  #seriesStored = 0
-  /** Number of series that are not counted in `#seriesStored` and for which requests have reserved a place. */
-  #seriesReserved = 0
+  #storedSeriesCount = 0
+  /** Number of series that are not counted in `#storedSeriesCount` and for which requests have reserved a place. */
+  #reservedSeriesCount = 0
   /** Number of series that commits of this process have registered. It only grows. */
-  seriesRegistered = 0
+  registeredSeriesCount = 0
   /** Tag keys that are known to be in the store. */
   #tagKeys: Set<string> | undefined = undefined
   /** Tag keys that are not known to be in the store, each with the number of series that reserve it. */
-  #tagKeysReserved: Map<string, number> | undefined = undefined
+  #reservedTagKeys: Map<string, number> | undefined = undefined
   readonly tagTree = new TagNode()
   /** Undefined until the first series, to save memory: a body may have 100,000 names, most of which are rejected. */
   #seriesByTags: Map<string, Series> | undefined = undefined
   #sharedTagPairs: TagPairs | undefined = undefined
   /**
-   * How much this metric counts towards `RegistryLimits.entriesMax`: 1 for the metric itself, and for each sequence of
+   * How much this metric counts towards `RegistryLimits.registryEntriesMax`: 1 for the metric itself, and for each sequence of
    * tags in `tagTree` 1 plus the number of its tags.
    */
   registryEntries = 1
   /** Number of the last attempt to decode a body (see `PointBatch`) in which the metric was new. */
   newInAttempt = 0
   /** The number of the last `Round` with points of this metric, and the metric's index in that round. */
-  roundNumber = 0
-  indexInRound = 0
+  lastRoundNumber = 0
+  indexInLastRound = 0
 
   constructor(project: string, name: string, type: MetricType) {
     this.project = project
@@ -86,14 +86,14 @@ export class Metric {
 
   /** Number of series, including reserved places, so that concurrent requests cannot reserve the same place. */
   get seriesTotal(): number {
-    return this.#seriesStored + this.#seriesReserved
+    return this.#storedSeriesCount + this.#reservedSeriesCount
   }
 
   setRow(row: MetricRow, nowMs: number): void {
     this.row = { ...row, tagKeys: [] }
     this.rowReadMs = nowMs
-    this.#seriesStored = Math.max(this.#seriesStored, row.seriesCount)
-    for (const key of row.tagKeys) this.#storeTagKey(key)
+    this.#storedSeriesCount = Math.max(this.#storedSeriesCount, row.seriesCount)
+    for (const key of row.tagKeys) this.#markTagKeyStored(key)
     this.#definition = {
       ...this.definition,
       ...(row.unit === undefined ? {} : { unit: row.unit }),
@@ -102,53 +102,53 @@ export class Metric {
   }
 
   /**
-   * Updates the number of series and the tag keys from a row. `registeredBefore` is the value of `seriesRegistered`
+   * Updates the number of series and the tag keys from a row. `registeredBefore` is the value of `registeredSeriesCount`
    * when the row was requested: the row may lack series that were registered later.
    */
   refresh(row: MetricRow, registeredBefore: number): void {
-    this.#seriesStored = row.seriesCount + this.seriesRegistered - registeredBefore
-    for (const key of row.tagKeys) this.#storeTagKey(key)
+    this.#storedSeriesCount = row.seriesCount + this.registeredSeriesCount - registeredBefore
+    for (const key of row.tagKeys) this.#markTagKeyStored(key)
   }
 
   /** Reserves a place for the series and its tag keys, until `release` is called. */
   reserve(series: Series): void {
-    if (series.reservations++ > 0 || series.isCounted) return
-    this.#seriesReserved++
+    if (series.reservations++ > 0 || series.isCountedAsStored) return
+    this.#reservedSeriesCount++
     for (const [key] of series.tags) {
       if (this.#tagKeys?.has(key) === true) continue
-      this.#tagKeysReserved ??= new Map()
-      this.#tagKeysReserved.set(key, (this.#tagKeysReserved.get(key) ?? 0) + 1)
+      this.#reservedTagKeys ??= new Map()
+      this.#reservedTagKeys.set(key, (this.#reservedTagKeys.get(key) ?? 0) + 1)
     }
   }
 
   release(series: Series): void {
-    if (--series.reservations > 0 || series.isCounted) return
-    this.#seriesReserved--
+    if (--series.reservations > 0 || series.isCountedAsStored) return
+    this.#reservedSeriesCount--
     for (const [key] of series.tags) {
-      const reservations = this.#tagKeysReserved?.get(key)
+      const reservations = this.#reservedTagKeys?.get(key)
       if (reservations === undefined) continue
-      if (reservations > 1) this.#tagKeysReserved!.set(key, reservations - 1)
-      else this.#tagKeysReserved!.delete(key)
+      if (reservations > 1) this.#reservedTagKeys!.set(key, reservations - 1)
+      else this.#reservedTagKeys!.delete(key)
     }
   }
 
   /** Records that a commit of this process has registered the series. */
-  registerSeries(series: Series): void {
-    if (series.isCounted) return
-    this.#seriesStored++
-    this.seriesRegistered++
+  recordRegistered(series: Series): void {
+    if (series.isCountedAsStored) return
+    this.#storedSeriesCount++
+    this.registeredSeriesCount++
     this.markStored(series)
   }
 
   /**
-   * Records that the store has the series. The caller must see to it that `#seriesStored` counts the series: its
+   * Records that the store has the series. The caller must see to it that `#storedSeriesCount` counts the series: its
    * reservation no longer does.
    */
   markStored(series: Series): void {
-    if (series.isCounted) return
-    series.isCounted = true
-    if (series.reservations > 0) this.#seriesReserved--
-    for (const [key] of series.tags) this.#storeTagKey(key)
+    if (series.isCountedAsStored) return
+    series.isCountedAsStored = true
+    if (series.reservations > 0) this.#reservedSeriesCount--
+    for (const [key] of series.tags) this.#markTagKeyStored(key)
   }
 
   hasNewTagKey({ tags }: Series): boolean {
@@ -156,20 +156,20 @@ export class Metric {
   }
 
   /** Returns the number of tag keys that the metric would have with the tags of the series, including reserved ones. */
-  tagKeysWith({ tags }: Series): number {
-    let count = (this.#tagKeys?.size ?? 0) + (this.#tagKeysReserved?.size ?? 0)
+  tagKeyCountWith({ tags }: Series): number {
+    let count = (this.#tagKeys?.size ?? 0) + (this.#reservedTagKeys?.size ?? 0)
     for (const [key] of tags) if (this.#isNewTagKey(key)) count++
     return count
   }
 
   #isNewTagKey(key: string): boolean {
-    return this.#tagKeys?.has(key) !== true && this.#tagKeysReserved?.has(key) !== true
+    return this.#tagKeys?.has(key) !== true && this.#reservedTagKeys?.has(key) !== true
   }
 
-  #storeTagKey(key: string): void {
+  #markTagKeyStored(key: string): void {
     this.#tagKeys ??= new Set()
     this.#tagKeys.add(key)
-    this.#tagKeysReserved?.delete(key)
+    this.#reservedTagKeys?.delete(key)
   }
 }
 
@@ -190,9 +190,9 @@ export class Series implements SeriesRef {
   /** The series id. Undefined until the row of the metric is known. */
   id: Id64 | undefined = undefined
   /** The registry version in which a commit of this process registered the series. 0: not registered. */
-  registeredIn = 0
+  registeredInVersion = 0
   /** Whether `Metric` counts this series as one that is in the store. */
-  isCounted = false
+  isCountedAsStored = false
   /** Number of requests in progress that have reserved a place for this series. */
   reservations = 0
   /** Id of the last admission that reserved a place. 0: none, or the admission has released it. */
@@ -200,11 +200,11 @@ export class Series implements SeriesRef {
   /** Number of the last attempt to decode a body (see `PointBatch`) in which the series was new. */
   newInAttempt = 0
   /** Time of the last start of a running total that is known to be stored for this series. NaN: none. */
-  storedStartMs = Number.NaN
+  storedCounterStartMs = Number.NaN
   /** The number of the last `Round` with points of this series, and the bucket and index of its latest row there. */
   roundNumber = 0
-  rowBucketMs = 0
-  rowInRound = 0
+  lastRowBucketMs = 0
+  lastRowIndex = 0
 
   constructor(metric: Metric, tags: CanonicalTags) {
     this.metric = metric

@@ -42,7 +42,7 @@ export interface RoundMetric {
   /** For a set: the distinct members of each series, by start of the bucket. */
   readonly members: Map<Series, Map<number, Set<string>>>
   /** Indexes of the requests of the round that have points of this metric, in order of arrival. */
-  readonly requests: number[]
+  readonly requestIndexes: number[]
 }
 
 /** An encoded part of a commit, with the data that the writer needs about it. */
@@ -59,7 +59,7 @@ export interface EncodedPart {
 /** A metric that could not be encoded, because of a defect of the gateway. */
 export interface EncodingFault {
   /** Indexes of the requests of the round that have points of this metric. */
-  readonly requests: readonly number[]
+  readonly requestIndexes: readonly number[]
   readonly cause: unknown
 }
 

@@ -18,7 +18,7 @@ export const COUNTER_START: PointKind = 4
 export const END_MARKER: PointKind = 5
 
 const NO_REJECTED_ITEMS: readonly ItemError[] = []
-const NO_STARTS: ReadonlyMap<Series, number> = new Map()
+const NO_COUNTER_STARTS: ReadonlyMap<Series, number> = new Map()
 
 /** Number of the newest attempt to decode a body. Attempt numbers are unique in this process. */
 let lastAttemptNumber = 0
@@ -32,7 +32,7 @@ export const ORDINARY_NEW_SERIES_MAX = 1_000
  * Maximum time between the start of a series and its first point for which the start is stored. Beyond it, the first
  * running total counts nothing.
  */
-const STORED_START_AGE_MS_MAX = 7 * DAY_MS
+const COUNTER_START_AGE_MS_MAX = 7 * DAY_MS
 
 /**
  * The points of one request, from its decoder until they are added to a round. They are stored in columns, without
@@ -74,7 +74,7 @@ export class PointBatch implements PointSink<Series> {
   /** Series used since the last `takeNew` that no commit has registered under the current registry version. */
   newSeries: Series[] = []
   /** For each series, the last start for which this attempt has added a running total of 0. */
-  readonly #addedStarts = new Map<Series, number>()
+  readonly #addedCounterStarts = new Map<Series, number>()
 
   constructor(registry: Registry) {
     this.#registry = registry
@@ -94,7 +94,7 @@ export class PointBatch implements PointSink<Series> {
     this.members.length = 0
     this.takeRejected()
     this.#messageBudget.restart()
-    this.#addedStarts.clear()
+    this.#addedCounterStarts.clear()
     this.takeNew()
     this.#newSeriesCount = 0
     this.decodingAttempts++
@@ -133,7 +133,7 @@ export class PointBatch implements PointSink<Series> {
   }
 
   canAddTo(series: Series): boolean {
-    return series.registeredIn === this.#registryVersion
+    return series.registeredInVersion === this.#registryVersion
   }
 
   mayCache({ metric }: Series): boolean {
@@ -148,7 +148,7 @@ export class PointBatch implements PointSink<Series> {
   ): Series | Rejection {
     const series = this.#registry.resolve(this.#project, name, type, pairs, about, this.newMetrics.length)
     if ('code' in series) return series
-    if (series.registeredIn !== this.#registryVersion && series.newInAttempt !== this.#attemptNumber)
+    if (series.registeredInVersion !== this.#registryVersion && series.newInAttempt !== this.#attemptNumber)
       this.#addNewSeries(series)
     return series
   }
@@ -190,19 +190,19 @@ export class PointBatch implements PointSink<Series> {
    * once.
    */
   addTotalSince(item: number, series: Series, timeMs: number, total: number, startMs: number): void {
-    const isAdded = series.storedStartMs === startMs || this.#addedStarts.get(series) === startMs
-    if (!isAdded && timeMs - startMs <= STORED_START_AGE_MS_MAX) {
+    const isAdded = series.storedCounterStartMs === startMs || this.#addedCounterStarts.get(series) === startMs
+    if (!isAdded && timeMs - startMs <= COUNTER_START_AGE_MS_MAX) {
       const i = this.#append(item, series, Math.min(startMs + 1, timeMs - 1), COUNTER_START)
       this.value[i] = startMs
-      this.#addedStarts.set(series, startMs)
+      this.#addedCounterStarts.set(series, startMs)
     }
     this.addTotal(item, series, timeMs, total)
   }
 
   /** Returns, for each series, the last start among the admitted points. Called after the admission. */
-  takeStarts(): ReadonlyMap<Series, number> {
-    if (this.#addedStarts.size === 0) return NO_STARTS
-    this.#addedStarts.clear()
+  takeCounterStarts(): ReadonlyMap<Series, number> {
+    if (this.#addedCounterStarts.size === 0) return NO_COUNTER_STARTS
+    this.#addedCounterStarts.clear()
     const starts = new Map<Series, number>()
     for (let i = 0; i < this.length; i++)
       if (this.pointKind[i] === COUNTER_START) starts.set(this.series[i]!, this.value[i]!)

@@ -32,9 +32,9 @@ export interface RegistryLimits extends AdmissionLimits {
    * Maximum number of entries in memory. Beyond it, the registry is cleared. A metric counts 1, and each distinct
    * sequence in which clients send tags of the metric counts 1 plus the number of its tags.
    */
-  readonly entriesMax: number
+  readonly registryEntriesMax: number
   /** Maximum size of the item cache of each project. */
-  readonly itemMemoryBytesMax: number
+  readonly itemCacheBytesMax: number
 }
 
 export class Registry {
@@ -85,7 +85,7 @@ export class Registry {
   }
 
   /** Runs the deletion of a metric. Requests that define the name again wait for it (`waitForDeletions`). */
-  async delete<T>(project: string, name: string, deletion: () => Promise<T>): Promise<T> {
+  async runDeletion<T>(project: string, name: string, deletion: () => Promise<T>): Promise<T> {
     const key = JSON.stringify([project, name])
     const earlier = this.#deletions.get(key)
     const deleted = (earlier ?? Promise.resolve()).catch(() => {}).then(deletion)
@@ -138,19 +138,19 @@ export class Registry {
   }
 
   isRegistered(series: Series): boolean {
-    return series.registeredIn === this.#version
+    return series.registeredInVersion === this.#version
   }
 
   /** Records that a commit has registered the series in the store. */
   recordRegistered(series: Series): void {
     if (this.isRegistered(series)) return
-    series.registeredIn = this.#version
-    series.metric.registerSeries(series)
+    series.registeredInVersion = this.#version
+    series.metric.recordRegistered(series)
   }
 
   /** Whether the registry has more entries than allowed. The caller then clears it before the next request. */
   get isFull(): boolean {
-    return this.#entries > this.limits.entriesMax
+    return this.#entries > this.limits.registryEntriesMax
   }
 
   /**
@@ -160,7 +160,7 @@ export class Registry {
   itemCache(project: string): ItemCache<Series> {
     let itemCache = this.#itemCaches.get(project)
     if (itemCache === undefined) {
-      itemCache = new ItemCache(this.limits.itemMemoryBytesMax)
+      itemCache = new ItemCache(this.limits.itemCacheBytesMax)
       this.#itemCaches.set(project, itemCache)
     }
     return itemCache
@@ -177,7 +177,7 @@ export class Registry {
   ): Series | Rejection {
     const metric = this.#metric(project, name, type, unknownMetrics)
     if ('code' in metric) return metric
-    if (metric.row === undefined) metric.about ??= about
+    if (metric.row === undefined) metric.metadata ??= about
     else if (metric.row.type !== type) {
       // Another gateway may have deleted the metric since its row was read. No refused commit would show that, because
       // rejected points are never committed.
@@ -187,10 +187,10 @@ export class Registry {
     let node = metric.tagTree
     for (const [key, value] of pairs) {
       const next = node.child(key, value)
-      if (next === undefined) return this.#addPath(metric, pairs)
+      if (next === undefined) return this.#addTagPath(metric, pairs)
       node = next
     }
-    return node.series ?? this.#addPath(metric, pairs)
+    return node.series ?? this.#addTagPath(metric, pairs)
   }
 
   /**
@@ -217,7 +217,7 @@ export class Registry {
    * Finds or creates the series of the sorted tags, and adds the tags in the client's order to the tag tree, so that
    * the next look-up finds the series without sorting.
    */
-  #addPath(metric: Metric, pairs: readonly (readonly [string, string])[]): Series {
+  #addTagPath(metric: Metric, pairs: readonly (readonly [string, string])[]): Series {
     const series = metric.seriesOf(pairs.length === 0 ? NO_TAGS : canonicalTags(pairs))
     let node = metric.tagTree
     for (const [name, value] of pairs) node = node.childOrNew(name, value)

@@ -28,11 +28,11 @@ import type { Registry } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
 
 /** Estimated memory of a metric (its table), a point (a bin of a sketch), a row, a set member and an event. */
-const METRIC_BYTES = 4_096
-const POINT_BYTES = 64
-const ROW_BYTES = 128
-const MEMBER_BYTES = 64
-const EVENT_BYTES = 256
+const METRIC_MEMORY_BYTES = 4_096
+const POINT_MEMORY_BYTES = 64
+const ROW_MEMORY_BYTES = 128
+const MEMBER_MEMORY_BYTES = 64
+const EVENT_MEMORY_BYTES = 256
 
 /** Number of points that are added before the event loop runs other work. */
 const POINTS_PER_STEP = 10_000
@@ -64,11 +64,11 @@ export interface PartitionEvent {
    * Returns the id of the event, if its request has an idempotency key. `acceptedMs` is the time of the commit, which
    * is also the time of the request's marker. So a retry can compute the same id.
    */
-  readonly idAcceptedAt?: (acceptedMs: number) => string
+  readonly eventIdAt?: (acceptedMs: number) => string
 }
 
 interface RequestEvent extends PartitionEvent {
-  readonly request: number
+  readonly requestIndex: number
 }
 
 /**
@@ -81,14 +81,14 @@ export class Round {
   readonly #context: RoundContext
   readonly #marker: IdempotencyMarker | undefined
   readonly #metrics: RoundMetric[] = []
-  /** The index of each metric in `#metrics`. Needed if another round has overwritten `Metric.indexInRound`. */
+  /** The index of each metric in `#metrics`. Needed if another round has overwritten `Metric.indexInLastRound`. */
   readonly #indexByMetric = new Map<Metric, number>()
   /** Events by partition. */
   readonly #events = new Map<number, RequestEvent[]>()
   /** Estimated memory of the round. New requests are refused if all rounds together need too much (`pendingBytes`). */
-  bytes = 0
+  memoryBytes = 0
   /** Number of requests whose points were added to this round. */
-  requests = 0
+  requestCount = 0
 
   /** A round with a marker contains only one request. */
   constructor(roundNumber: number, context: RoundContext, marker?: IdempotencyMarker) {
@@ -99,12 +99,12 @@ export class Round {
 
   /** Adds the points of a batch, or only the points at `positions`, as one request. Returns the number of points. */
   addRequest(batch: PointBatch, positions?: readonly number[]): number {
-    return this.#addPoints(batch, positions, this.requests++, 0, positions?.length ?? batch.length)
+    return this.#addPoints(batch, positions, this.requestCount++, 0, positions?.length ?? batch.length)
   }
 
   /** Same as `addRequest`, but in steps, for a batch of many points. No other request may be added to the round. */
   *addRequestInSteps(batch: PointBatch, positions?: readonly number[]): Steps<number> {
-    const request = this.requests++
+    const request = this.requestCount++
     const length = positions?.length ?? batch.length
     let points = 0
     for (let from = 0; from < length; from += POINTS_PER_STEP) {
@@ -125,30 +125,33 @@ export class Round {
     const { baseResolutionMs, baseSetResolutionMs } = settings
     const { version } = registry
     const { series: all, timeMs: times, value: values, pointKind: pointKinds, weight: weights } = batch
-    let bytes = (to - from) * POINT_BYTES
+    let bytes = (to - from) * POINT_MEMORY_BYTES
     for (let k = from; k < to; k++) {
       const i = positions === undefined ? k : positions[k]!
       const series = all[i]!
       const { metric } = series
       const roundMetric =
-        metric.roundNumber === this.roundNumber ? this.#metrics[metric.indexInRound]! : this.#roundMetricOf(metric)
-      if (roundMetric.requests[roundMetric.requests.length - 1] !== request) roundMetric.requests.push(request)
+        metric.lastRoundNumber === this.roundNumber
+          ? this.#metrics[metric.indexInLastRound]!
+          : this.#roundMetricOf(metric)
+      if (roundMetric.requestIndexes[roundMetric.requestIndexes.length - 1] !== request)
+        roundMetric.requestIndexes.push(request)
       const timeMs = times[i]!
       const pointKind = pointKinds[i]!
       const resolutionMs = pointKind === SET_MEMBER ? baseSetResolutionMs : baseResolutionMs
       const bucketMs = timeMs - mod(timeMs, resolutionMs)
       let row: number
-      if (series.roundNumber === this.roundNumber && series.rowBucketMs === bucketMs) row = series.rowInRound
+      if (series.roundNumber === this.roundNumber && series.lastRowBucketMs === bucketMs) row = series.lastRowIndex
       else {
         const id = series.id!
         row = roundMetric.table.addRow(id.hi, id.lo, bucketMs)
-        bytes += ROW_BYTES
+        bytes += ROW_MEMORY_BYTES
         if (series.roundNumber !== this.roundNumber) {
           series.roundNumber = this.roundNumber
-          if (keepsSeries || series.registeredIn !== version) roundMetric.series.push(series)
+          if (keepsSeries || series.registeredInVersion !== version) roundMetric.series.push(series)
         }
-        series.rowBucketMs = bucketMs
-        series.rowInRound = row
+        series.lastRowBucketMs = bucketMs
+        series.lastRowIndex = row
       }
       if (pointKind === END_MARKER) {
         roundMetric.table.addEnd(row, timeMs)
@@ -163,43 +166,43 @@ export class Round {
         roundMetric.table.addMember(row)
         const member = batch.members[values[i]!]!
         addMember(roundMetric.members, series, bucketMs, member)
-        bytes += MEMBER_BYTES + 2 * member.length
+        bytes += MEMBER_MEMORY_BYTES + 2 * member.length
       }
       roundMetric.points++
       if (timeMs < roundMetric.firstMs) roundMetric.firstMs = timeMs
       if (timeMs > roundMetric.lastMs) roundMetric.lastMs = timeMs
     }
-    this.bytes += bytes
+    this.memoryBytes += bytes
     return to - from
   }
 
   /** Adds events of the request whose points were added last. */
   addEvents(partitionEvents: readonly PartitionEvent[]): void {
-    const request = this.requests - 1
+    const requestIndex = this.requestCount - 1
     for (const event of partitionEvents) {
       const { partition } = event
       const events = this.#events.get(partition)
-      if (events === undefined) this.#events.set(partition, [{ ...event, request }])
-      else events.push({ ...event, request })
-      this.bytes += EVENT_BYTES + 2 * event.event.json.length
+      if (events === undefined) this.#events.set(partition, [{ ...event, requestIndex }])
+      else events.push({ ...event, requestIndex })
+      this.memoryBytes += EVENT_MEMORY_BYTES + 2 * event.event.json.length
     }
   }
 
   /** Returns, for each partition, the indexes of the requests that have points or events in it. */
-  requestsByPartition(): ReadonlyMap<number, ReadonlySet<number>> {
+  requestIndexesByPartition(): ReadonlyMap<number, ReadonlySet<number>> {
     const found = new Map<number, Set<number>>()
     const requestsOf = (partition: number): Set<number> => {
       let requests = found.get(partition)
       if (requests === undefined) found.set(partition, (requests = new Set()))
       return requests
     }
-    for (const { metric, requests } of this.#metrics) {
+    for (const { metric, requestIndexes } of this.#metrics) {
       const known = requestsOf(metric.row!.partition)
-      for (const request of requests) known.add(request)
+      for (const request of requestIndexes) known.add(request)
     }
     for (const [partition, events] of this.#events) {
       const known = requestsOf(partition)
-      for (const { request } of events) known.add(request)
+      for (const { requestIndex } of events) known.add(requestIndex)
     }
     return found
   }
@@ -220,7 +223,7 @@ export class Round {
     const faults: EncodingFault[] = []
     const pacer = new Pacer()
     const onFault: OnEncodingFault = (failed, cause) => {
-      for (const { requests } of failed) faults.push({ requests, cause })
+      for (const { requestIndexes } of failed) faults.push({ requestIndexes, cause })
     }
     for (const [partition, roundMetrics] of byPartition) {
       const name = (): string => blockName(partition)
@@ -282,8 +285,8 @@ export class Round {
       metrics: [],
       series: [],
       members: [],
-      events: events.map(({ event, idAcceptedAt }) =>
-        idAcceptedAt === undefined ? event : { ...event, id: idAcceptedAt(nowMs) },
+      events: events.map(({ event, eventIdAt }) =>
+        eventIdAt === undefined ? event : { ...event, id: eventIdAt(nowMs) },
       ),
       nowMs,
     }
@@ -296,13 +299,13 @@ export class Round {
   }
 
   #roundMetricOf(metric: Metric): RoundMetric {
-    metric.roundNumber = this.roundNumber
+    metric.lastRoundNumber = this.roundNumber
     const known = this.#indexByMetric.get(metric)
     if (known !== undefined) {
-      metric.indexInRound = known
+      metric.indexInLastRound = known
       return this.#metrics[known]!
     }
-    this.bytes += METRIC_BYTES
+    this.memoryBytes += METRIC_MEMORY_BYTES
     const table = this.#context.tablePool.take(metric.kind)
     const roundMetric: RoundMetric = {
       metric,
@@ -313,10 +316,10 @@ export class Round {
       cumulative: false,
       series: [],
       members: new Map(),
-      requests: [],
+      requestIndexes: [],
     }
-    metric.indexInRound = this.#metrics.push(roundMetric) - 1
-    this.#indexByMetric.set(metric, metric.indexInRound)
+    metric.indexInLastRound = this.#metrics.push(roundMetric) - 1
+    this.#indexByMetric.set(metric, metric.indexInLastRound)
     return roundMetric
   }
 }

@@ -72,7 +72,7 @@ describe('a writing verb', () => {
   })
 })
 
-test('a range reads forwards up to its exclusive end; rowBefore finds the last row at or before a key', async () => {
+test('a range reads forwards up to its exclusive end; lastRowUpTo finds the last row at or before a key', async () => {
   const environment = await openEnvironment()
   await environment.write((writes) => {
     for (const text of ['b', 'd', 'f']) writes.put('keys', key(text), key(text.toUpperCase()))
@@ -86,7 +86,7 @@ test('a range reads forwards up to its exclusive end; rowBefore finds the last r
     expect(texts('b', 'f')).toBe('BD')
     expect(texts('c', 'e')).toBe('D')
     const before = (start: string, end: string) => {
-      const row = tables.keys.rowBefore(key(start), key(end))
+      const row = tables.keys.lastRowUpTo(key(start), key(end))
       return row && Buffer.from(row.value).toString()
     }
     expect(before('d', 'a')).toBe('D')

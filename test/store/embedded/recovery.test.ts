@@ -209,7 +209,7 @@ describe('after a crash', () => {
             const back = sorted.filter((name) => name < 'd' && name > 'b').reverse()
             expect(texts(series.keys({ start: to, end: from, reverse: true, exclusiveStart: true }))).toEqual(back)
             const last = sorted.filter((name) => name <= 'bc' && name > 'a').at(-1)
-            const found = series.rowBefore(Buffer.from('bc'), Buffer.from('a'))
+            const found = series.lastRowUpTo(Buffer.from('bc'), Buffer.from('a'))
             expect(found && Buffer.from(found.key).toString()).toBe(last)
           })
         }

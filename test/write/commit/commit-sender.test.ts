@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { unavailable } from '../../../src/store/embedded/lmdb.ts'
+import { unavailableError } from '../../../src/store/embedded/lmdb.ts'
 import type { Store } from '../../../src/store/store.ts'
 import type { Writer, WriterEvents, WriterSettings } from '../../../src/write/commit/writer.ts'
 import { ask, PROJECT, type TestPoint, totalOf } from '../../support/engine.ts'
@@ -78,7 +78,8 @@ describe('a commit without a response', () => {
   it('is logged with its cause once, and again only after a commit was stored', async () => {
     const warned: unknown[] = []
     const writer = newWriter({}, { warn: (message, details) => warned.push({ message, ...details }) })
-    const diskIsFull = () => Promise.reject(unavailable(Object.assign(new Error('no space left'), { code: 'ENOSPC' })))
+    const diskIsFull = () =>
+      Promise.reject(unavailableError(Object.assign(new Error('no space left'), { code: 'ENOSPC' })))
     const warning = {
       message: 'the store does not accept commits; they are retried',
       err: { cause: { code: 'ENOSPC' } },

@@ -195,7 +195,7 @@ describe('what is refused', () => {
 
 describe('a registry that reaches its bound', () => {
   it('is filled again under traffic, and every total stays exact', async () => {
-    const writer = newWriter({ entriesMax: 5 })
+    const writer = newWriter({ registryEntriesMax: 5 })
     const requests = Array.from({ length: 300 }, (_, i) =>
       track(
         writer,
@@ -219,7 +219,7 @@ describe('a registry that reaches its bound', () => {
   })
 
   it('keeps totals exact when it is cleared while a request waits for a definition', async () => {
-    const writer = newWriter({ entriesMax: 3 })
+    const writer = newWriter({ registryEntriesMax: 3 })
     const slow = gate()
     faulty.next('defineMetrics', slow.fault)
     const waiting = track(writer, hit(1, { host: 'a' }), hit(2, { host: 'b' }), hit(4, { host: 'c' }))

@@ -36,10 +36,10 @@ async function steps(): Promise<readonly FoldStep[]> {
 }
 
 function expectBounded(taken: readonly FoldStep[]): void {
-  for (const { entries, rows, windows, touched } of taken) {
+  for (const { entries, rows, windows, touchedWindows } of taken) {
     expect(entries).toBeLessThanOrEqual(STEP_ENTRIES_MAX)
     expect(rows).toBeLessThanOrEqual(STEP_ROWS_MAX)
-    expect(touched.length).toBeLessThanOrEqual(windows)
+    expect(touchedWindows.length).toBeLessThanOrEqual(windows)
     expect(windows).toBeLessThanOrEqual(STEP_WINDOWS_MAX)
   }
 }

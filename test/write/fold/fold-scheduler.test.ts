@@ -41,7 +41,7 @@ describe('the scheduler of folds', () => {
     await loop.start()
     await loop.drain()
     expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
-    expect(loop.totals).toMatchObject({ entries: 20, failures: 0 })
+    expect(loop.totals).toMatchObject({ foldedEntries: 20, failures: 0 })
     expect(await totalOf(store, 'level', 'last')).toBe(19)
   })
 

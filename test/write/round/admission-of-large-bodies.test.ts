@@ -84,8 +84,8 @@ describe('a body of very many names or series', () => {
         metricsPerProjectMax: 100_000,
         newMetricsPerRequestMax: 1_000,
         storeWaitMsMax: 5_000,
-        entriesMax: 10_000,
-        itemMemoryBytesMax: 1 << 24,
+        registryEntriesMax: 10_000,
+        itemCacheBytesMax: 1 << 24,
         ...limits,
       },
       () => T0_MS,
@@ -110,7 +110,7 @@ describe('a body of very many names or series', () => {
       reviews++
       await admission.review()
     }
-    await admission.finish()
+    await admission.admitAllAndDefine()
     await admission.end()
     expect(reviews).toBeGreaterThan(20)
     expect(batch.length).toBe(1_000)
@@ -128,7 +128,7 @@ describe('a body of very many names or series', () => {
     await admission.review()
     add(1, 'taken', 'counter')
     add(2, 'c')
-    await admission.finish()
+    await admission.admitAllAndDefine()
     await admission.end()
     expect(batch.series.map(({ metric }) => metric.name)).toEqual(['a', 'c'])
     expect(batch.takeRejected()).toMatchObject([{ index: 1, code: 'type_conflict' }])
@@ -145,7 +145,7 @@ describe('a body of very many names or series', () => {
     add(0, 'd')
     add(1, 'e')
     add(2, 'f')
-    await admission.finish()
+    await admission.admitAllAndDefine()
     await admission.end()
     expect(batch.series.map(({ metric }) => metric.name)).toEqual(['d', 'e'])
     expect(await typesOf('a', 'b', 'c', 'd', 'e', 'f')).toEqual({ d: 'gauge', e: 'gauge' })
@@ -172,14 +172,14 @@ describe('a body of very many names or series', () => {
   })
 
   it('rejects at most 1,000 items between two turns of the event loop', async () => {
-    const writer = newWriter({ newMetricsPerRequestMax: 10, entriesMax: 1_000_000 })
+    const writer = newWriter({ newMetricsPerRequestMax: 10, registryEntriesMax: 1_000_000 })
     const rejects = callsOfATurn(PointBatch.prototype, 'reject')
     expect(await track(writer, ...named(0, 20_000))).toHaveLength(19_990)
     expect(rejects()).toBeLessThanOrEqual(1_000)
   })
 
   it('releases at most 5,000 places between two turns of the event loop when it fails', async () => {
-    const writer = newWriter({ seriesPerMetricMax: 100_000, entriesMax: 1_000_000 })
+    const writer = newWriter({ seriesPerMetricMax: 100_000, registryEntriesMax: 1_000_000 })
     faulty.next('defineMetrics', () => Promise.reject(new Error('a defect')))
     const releases = callsOfATurn(Metric.prototype, 'release')
     const series = Array.from({ length: 30_000 }, (_, i) => gauge('m', { of: String(i) }))

@@ -156,7 +156,7 @@ describe('the limits of metrics', () => {
   })
 
   it('split a body of 100,000 new names into bounded calls that yield to the event loop', async () => {
-    const writer = newWriter({ entriesMax: 1_000_000 })
+    const writer = newWriter({ registryEntriesMax: 1_000_000 })
     let turns = 0
     let isRunning = true
     const tick = (): void => {

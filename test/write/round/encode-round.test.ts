@@ -31,7 +31,7 @@ function roundMetric(series: number, name = 'm'): RoundMetric {
     cumulative: false,
     series: [],
     members: new Map(),
-    requests: [0],
+    requestIndexes: [0],
   }
 }
 
