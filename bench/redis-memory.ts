@@ -32,7 +32,7 @@ export async function measureRedisMemory(report: Report, { env }: BenchStore): P
       const keys = partitionKeys(prefix, partition)
       for (const { bucketWidthMs } of resolutions) {
         const timelines = [{ resolutionMs: bucketWidthMs, stretch: ALWAYS }]
-        const index = await store.readIndex({ partition, metricId, inbox: false, timelines })
+        const index = await store.readIndex({ partition, metricId, withInbox: false, timelines })
         const { entries } = index.timelines[0]!
         const blocks = entries.map(({ block }) => block)
         const rollups = entries.reduce((sum, entry) => sum + entry.rollupCount, 0)

@@ -6,25 +6,25 @@ import { DAY_MS, MINUTE_MS } from '../model/time.ts'
  */
 
 /** Lifetime of the marker of an idempotency key, from its commit on. While it exists, a retry is not counted again. */
-export const IDEMPOTENCY_MARKER_MS = DAY_MS
+export const IDEMPOTENCY_MARKER_KEPT_MS = DAY_MS
 
 /** Lifetime of the receipt of an idempotency key, which is the response that a retry gets. */
-export const RECEIPT_MS = IDEMPOTENCY_MARKER_MS
+export const RECEIPT_KEPT_MS = IDEMPOTENCY_MARKER_KEPT_MS
 
 /**
  * Lifetime of a writer's watermark, the number of its last commit, from that commit on. A week is long enough, because
  * a process changes its writer name daily.
  */
-export const WATERMARK_MS = 7 * DAY_MS
+export const WATERMARK_KEPT_MS = 7 * DAY_MS
 
 /**
  * Lifetime of a block that was written but is in no index yet. A fold adds its blocks to the index within seconds,
  * unless the gateway stops before.
  */
-export const UNCOMMITTED_BLOCK_MS = 15 * MINUTE_MS
+export const UNCOMMITTED_BLOCK_KEPT_MS = 15 * MINUTE_MS
 
 /**
  * Lifetime of a block after it was removed from the last index. A query that has read the index before may still read
  * the block; by default it takes at most 30 s. A query that finds a block gone reads the index again.
  */
-export const UNLISTED_BLOCK_MS = 35_000
+export const UNLISTED_BLOCK_KEPT_MS = 35_000

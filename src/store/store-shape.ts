@@ -36,8 +36,8 @@ export function storeShapeOf({ partitions, resolutions, setResolutions }: StoreS
 export function shapeDifference(stored: StoreShape, wanted: StoreShape): string | undefined {
   const fields = [
     ['partitions', String(stored.partitions), String(wanted.partitions)],
-    ['resolutions', stepsText(stored.resolutions), stepsText(wanted.resolutions)],
-    ['set resolutions', stepsText(stored.setResolutions), stepsText(wanted.setResolutions)],
+    ['resolutions', widthsText(stored.resolutions), widthsText(wanted.resolutions)],
+    ['set resolutions', widthsText(stored.setResolutions), widthsText(wanted.setResolutions)],
   ] as const
   const different = fields.find(([, found, expected]) => found !== expected)
   if (different === undefined) return undefined
@@ -45,6 +45,6 @@ export function shapeDifference(stored: StoreShape, wanted: StoreShape): string 
   return `was made with ${name} ${found}, not ${expected}`
 }
 
-function stepsText(steps: readonly number[]): string {
-  return steps.map((ms) => `${ms / 1_000}s`).join(',')
+function widthsText(bucketWidthsMs: readonly number[]): string {
+  return bucketWidthsMs.map((ms) => `${ms / 1_000}s`).join(',')
 }

@@ -94,7 +94,7 @@ export interface Store {
   readMarker(partition: number, marker: IdempotencyMarker): Promise<number | undefined>
   /**
    * Returns the number of the writer's last applied commit in each of the partitions; 0 if there is none, or if it is
-   * older than `WATERMARK_MS`.
+   * older than `WATERMARK_KEPT_MS`.
    */
   readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]>
 
@@ -109,19 +109,23 @@ export interface Store {
   readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]>
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }>
   /** Returns the scalars or the sketches of each block, in the order of `names`; undefined where they do not exist. */
-  readBlocks(partition: number, names: readonly string[], part: BlockPart): Promise<readonly (Uint8Array | undefined)[]>
+  readBlocks(
+    partition: number,
+    names: readonly string[],
+    part: BlockStringName,
+  ): Promise<readonly (Uint8Array | undefined)[]>
 
   // Fold and retention
 
   /**
    * Stores blocks before `commitFold` adds them to an index. If that does not happen, they expire after
-   * `UNCOMMITTED_BLOCK_MS`. They need not be durable when the call resolves.
+   * `UNCOMMITTED_BLOCK_KEPT_MS`. They need not be durable when the call resolves.
    */
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**
    * Replaces inbox and index entries by new entries. Returns false and changes nothing if an entry to replace does not
    * exist, a new block does not exist, or the window of a new entry has expired. The replaced blocks can be read for
-   * another `UNLISTED_BLOCK_MS`. `touched` can only make the expiry of a window later.
+   * another `UNLISTED_BLOCK_KEPT_MS`. `touched` can only make the expiry of a window later.
    */
   commitFold(fold: FoldCommit): Promise<boolean>
   /**
@@ -131,7 +135,7 @@ export interface Store {
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]>
   /**
    * Removes the index entries and set sketches of a window, and records the window as an expired stretch of time. If
-   * `dropExpired` is given, no stretch is recorded, and the stretches of finer resolutions in the window are removed.
+   * `dropExpiredAtResolutions` is given, no stretch is recorded, and the stretches of finer resolutions in the window are removed.
    * Returns false and changes nothing if the window expires after `nowMs`.
    */
   expireWindow(expiry: WindowExpiry): Promise<boolean>
@@ -172,7 +176,7 @@ export interface Store {
   readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined>
   /**
    * Stores the receipt of an idempotency key, unless the key has one already. Returns the stored receipt. A receipt is
-   * kept for `RECEIPT_MS`, or shorter if later receipts of the project exceed the store's `ReceiptBounds`.
+   * kept for `RECEIPT_KEPT_MS`, or shorter if later receipts of the project exceed the store's `ReceiptBounds`.
    */
   writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt>
   /** Takes at most `permits` permits of a rate limit. Returns how many were granted, and how many are left. */
@@ -203,7 +207,7 @@ export interface Store {
   close(): Promise<void>
 }
 
-export type BlockPart = 'scalars' | 'sketches'
+export type BlockStringName = 'scalars' | 'sketches'
 
 export interface NamedBlock {
   /** Unique for all time; at most 64 characters of [A-Za-z0-9._-]. */
@@ -355,7 +359,7 @@ export interface IndexRequest {
   /** The snapshot has all windows that overlap these stretches of time. A resolution may occur several times. */
   readonly timelines: readonly { readonly resolutionMs: number; readonly stretch: Stretch }[]
   /** Whether to return the inbox of the partition as well. */
-  readonly inbox: boolean
+  readonly withInbox: boolean
   /** If true, the caller needs only the expired stretches, and the store may return timelines without entries. */
   readonly expiredOnly?: boolean
 }
@@ -417,7 +421,7 @@ export interface WindowExpiry {
    * Undefined: the window is recorded as expired. Otherwise the expired stretches of these finer resolutions are
    * removed as far as they are in the window.
    */
-  readonly dropExpired?: readonly number[]
+  readonly dropExpiredAtResolutions?: readonly number[]
   readonly nowMs: number
 }
 

@@ -44,7 +44,7 @@ async function blocksOf(metric: string, resolutionMs: number): Promise<readonly 
   const { timelines } = await gateway.store.readIndex({
     partition: row!.partition,
     metricId: row!.metricId,
-    inbox: false,
+    withInbox: false,
     timelines: [{ resolutionMs, stretch: { fromMs: 0, toMs: START_MS + 365 * DAY_MS } }],
   })
   return timelines[0]!.entries

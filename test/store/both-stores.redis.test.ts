@@ -58,7 +58,7 @@ async function observe(world: World): Promise<unknown> {
         partition: at,
         metricId,
         timelines: stepsMs.map((resolutionMs) => ({ resolutionMs, stretch: ALWAYS })),
-        inbox: true,
+        withInbox: true,
       }),
       blocks: [await store.readBlocks(at, names, 'scalars'), await store.readBlocks(at, names, 'sketches')],
       distinct: await store.countDistinct(at, [TAGS.flatMap(keysOf), ...TAGS.flatMap(keysOf).map((key) => [key])]),

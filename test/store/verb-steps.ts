@@ -264,7 +264,7 @@ const expire = step('expire', expiry, async (world, drawn) => {
   const went: boolean[] = []
   for (const window of due) {
     const isCoarsest = window.resolutionMs === STEPS_MS.at(-1)
-    const dropped = drawn.drops && isCoarsest ? { dropExpired: STEPS_MS.slice(0, -1) } : {}
+    const dropped = drawn.drops && isCoarsest ? { dropExpiredAtResolutions: STEPS_MS.slice(0, -1) } : {}
     const goes = await store.expireWindow({ partition: drawn.partition, window, ...dropped, nowMs })
     went.push(goes)
     const isIn = ({ metricId, stepMs, entry }: Listed): boolean =>

@@ -77,7 +77,7 @@ export async function planPeriod(
     timelines: stretches.flatMap((levelStretches, level) =>
       levelStretches.map((stretch) => ({ resolutionMs: resolutionsMs[level]!, stretch })),
     ),
-    inbox: true,
+    withInbox: true,
   })
   const indexEntries: (readonly IndexEntry[])[] = []
   const timelines: Timeline[] = []

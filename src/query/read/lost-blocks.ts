@@ -14,7 +14,7 @@ export async function hasLostBlocks(
 ): Promise<boolean> {
   const listBlocks = async (): Promise<ReadonlyMap<string, number>> => {
     const timelines = resolutionsMs.map((resolutionMs) => ({ resolutionMs, stretch }))
-    const snapshot = await store.readIndex({ partition, metricId, timelines, inbox: true })
+    const snapshot = await store.readIndex({ partition, metricId, timelines, withInbox: true })
     const entries = [...snapshot.inbox, ...snapshot.timelines.flatMap((timeline) => timeline.entries)]
     return new Map(entries.map(({ block, sketchBytes }) => [block, sketchBytes]))
   }

@@ -62,7 +62,7 @@ export class SourceReader {
   async readIndex(request: IndexRequest): Promise<IndexSnapshot> {
     const snapshot = await this.#store.readIndex(request)
     const { partition, metricId, timelines } = request
-    if (request.inbox) {
+    if (request.withInbox) {
       // Folds remove inbox entries in order of arrival, so a block that arrived before the oldest listed entry is no
       // longer in the inbox.
       const oldest = snapshot.inbox[0]?.order ?? Number.POSITIVE_INFINITY

@@ -1,9 +1,9 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
-import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_KEPT_MS, WATERMARK_KEPT_MS } from '../lifetimes.ts'
 import type { AppendOutcome, Commit, CommitPart, InboxEntry } from '../store.ts'
 import { putBlock } from './blocks.ts'
-import { CatalogChange } from './catalog.ts'
+import { CatalogChanges } from './catalog.ts'
 import { putEvent } from './events.ts'
 import { expiryKey, inboxKey, markerKey, partitionKey, watermarkKey } from './keys.ts'
 import {
@@ -15,7 +15,7 @@ import {
   encodeTime,
   encodeWatermark,
 } from './rows.ts'
-import { SetChange } from './sets.ts'
+import { SetChanges } from './sets.ts'
 import { NO_VALUE } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
@@ -27,7 +27,7 @@ import type { WriteSet } from './write-set.ts'
 export interface AppendContext {
   readonly setResolutions: readonly number[]
   /** The time for a fence, which is a commit without parts and therefore without a time. */
-  readonly nowMs: number
+  readonly fenceMs: number
 }
 
 export interface AppendResult {
@@ -60,7 +60,7 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
     parts.push(part)
   })
 
-  const catalog = new CatalogChange(writes, partition)
+  const catalog = new CatalogChanges(writes, partition)
   for (const part of parts) {
     for (const update of part.metrics) catalog.updateMetric(update)
     for (const registration of part.series) catalog.registerSeries(registration)
@@ -73,28 +73,28 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
     }
 
   catalog.write()
-  const sets = new SetChange(writes, partition, context.setResolutions)
+  const sets = new SetChanges(writes, partition, context.setResolutions)
   for (const part of parts) for (const members of part.members) sets.add(members)
   sets.write()
   for (const part of parts) for (const event of part.events) putEvent(writes, partition, event, part.nowMs)
   for (const { key, nowMs } of markers.values()) {
     writes.put('markers', key, encodeTime(nowMs))
-    writes.put('expiry', expiryKey(nowMs + IDEMPOTENCY_MARKER_MS, 'marker', key), NO_VALUE)
+    writes.put('expiry', expiryKey(nowMs + IDEMPOTENCY_MARKER_KEPT_MS, 'marker', key), NO_VALUE)
   }
   addToInbox(writes, partition, parts)
 
   const writtenMs = commit.parts.reduce((latest, { nowMs }) => Math.max(latest, nowMs), Number.NEGATIVE_INFINITY)
-  const row = { commitNumber: commit.commitNumber, writtenMs: commit.parts.length === 0 ? context.nowMs : writtenMs }
+  const row = { commitNumber: commit.commitNumber, writtenMs: commit.parts.length === 0 ? context.fenceMs : writtenMs }
   writes.put('watermarks', watermarkRowKey, encodeWatermark(row))
   if (watermarkBytes === undefined) {
-    writes.put('expiry', expiryKey(row.writtenMs + WATERMARK_MS, 'watermark', watermarkRowKey), NO_VALUE)
+    writes.put('expiry', expiryKey(row.writtenMs + WATERMARK_KEPT_MS, 'watermark', watermarkRowKey), NO_VALUE)
   }
-  return { outcome: { status: 'applied', skipped }, metricIds: catalog.metricIds }
+  return { outcome: { status: 'applied', skipped }, metricIds: catalog.changedMetricIds }
 }
 
 function hasMarker(writes: WriteSet, key: Buffer, nowMs: number): boolean {
   const markerBytes = writes.get('markers', key)
-  return markerBytes !== undefined && decodeTime(markerBytes) + IDEMPOTENCY_MARKER_MS > nowMs
+  return markerBytes !== undefined && decodeTime(markerBytes) + IDEMPOTENCY_MARKER_KEPT_MS > nowMs
 }
 
 function addToInbox(writes: WriteSet, partition: number, parts: readonly CommitPart[]): void {
@@ -108,12 +108,12 @@ function addToInbox(writes: WriteSet, partition: number, parts: readonly CommitP
       scalarBytes: block.scalars.length,
       sketchBytes: block.sketches?.length ?? 0,
       arrivedMs: nowMs,
-      order: row.order + 1,
+      order: row.newestOrder + 1,
     }
     putBlock(writes, partition, block)
     writes.put('inbox', inboxKey(partition, entry.order), encodeInbox(entry))
     row = {
-      order: entry.order,
+      newestOrder: entry.order,
       inboxEntries: row.inboxEntries + 1,
       inboxBytes: row.inboxBytes + entry.scalarBytes + entry.sketchBytes,
     }

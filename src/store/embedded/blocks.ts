@@ -1,5 +1,5 @@
-import { UNLISTED_BLOCK_MS } from '../lifetimes.ts'
-import type { BlockPart, NamedBlock } from '../store.ts'
+import { UNLISTED_BLOCK_KEPT_MS } from '../lifetimes.ts'
+import type { BlockStringName, NamedBlock } from '../store.ts'
 import type { HeldBlocks } from './held-blocks.ts'
 import { blockKey, expiryKey } from './keys.ts'
 import { decodeU32, encodeU32 } from './rows.ts'
@@ -8,7 +8,7 @@ import type { WriteSet } from './write-set.ts'
 
 /**
  * Stores blocks, and counts the index entries that list (refer to) each block. A block is listed by one inbox entry or
- * by index entries. When no entry lists a block any more, it stays readable for `UNLISTED_BLOCK_MS`. A block in LMDB
+ * by index entries. When no entry lists a block any more, it stays readable for `UNLISTED_BLOCK_KEPT_MS`. A block in LMDB
  * stays there until `sweep` removes it. A block that is not in LMDB yet is moved to `HeldBlocks`, unless memory is
  * full; so an inbox block that is folded soon is never written to LMDB.
  */
@@ -18,7 +18,7 @@ export function readBlock(
   held: HeldBlocks,
   partition: number,
   name: string,
-  part: BlockPart,
+  part: BlockStringName,
 ): Uint8Array | undefined {
   const block = held.get(partition, name, Number.NEGATIVE_INFINITY)
   if (block !== undefined) return block[part]
@@ -50,8 +50,8 @@ export function decrementListings(writes: WriteSet, partition: number, name: str
   else writes.remove('listed', key)
 }
 
-/** Makes a block expire after `UNLISTED_BLOCK_MS`, unless an index entry lists it. */
-export function expireIfUnlisted(
+/** Makes a block expire after `UNLISTED_BLOCK_KEPT_MS`, unless an index entry lists it. */
+export function expireBlockIfUnlisted(
   writes: WriteSet,
   held: HeldBlocks,
   partition: number,
@@ -60,11 +60,11 @@ export function expireIfUnlisted(
 ): void {
   const key = blockKey(partition, name)
   if (writes.has('listed', key) || !writes.has('scalars', key)) return
-  const expiresMs = nowMs + UNLISTED_BLOCK_MS
+  const expiresMs = nowMs + UNLISTED_BLOCK_KEPT_MS
   if (!writes.tables.scalars.isInLmdb(key)) {
     const block = { name, scalars: writes.get('scalars', key)!, sketches: writes.get('sketches', key) }
     if (held.addOnceDurable(writes, partition, block, expiresMs)) {
-      removeIfUnlisted(writes, key)
+      removeBlockIfUnlisted(writes, key)
       return
     }
   }
@@ -72,7 +72,7 @@ export function expireIfUnlisted(
 }
 
 /** Removes a block, unless an index entry lists it. */
-export function removeIfUnlisted(writes: WriteSet, key: Uint8Array): void {
+export function removeBlockIfUnlisted(writes: WriteSet, key: Uint8Array): void {
   if (writes.has('listed', key)) return
   writes.remove('scalars', key)
   if (writes.has('sketches', key)) writes.remove('sketches', key)

@@ -1,7 +1,7 @@
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
 import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from '../catalog.ts'
-import { LISTED_CHARS_MAX, tagKeyChars } from '../listing.ts'
+import { LISTED_TAG_KEY_CHARS_MAX, tagKeyChars } from '../listing.ts'
 import type { MetricUpdate, SeriesRegistration } from '../store.ts'
 import {
   afterPrefix,
@@ -77,7 +77,7 @@ export function listMetrics(tables: Tables, project: string, { after, namesMax, 
   for (const key of tables.metrics.keys({ start, end: afterPrefix(projectKey(project)) })) {
     const name = readMetricName(key)
     if (name === after) continue
-    if (names === namesMax || chars > LISTED_CHARS_MAX) return { metrics, next: last }
+    if (names === namesMax || chars > LISTED_TAG_KEY_CHARS_MAX) return { metrics, next: last }
     names++
     last = name
     if (matches?.(name) === false) continue
@@ -107,8 +107,8 @@ export function deleteMetric(
   writes.remove('metrics', key)
   writes.remove('metric-ids', metricIdKey(row.metricId))
   addToMetricCount(writes, project, -1)
-  const { order } = decodePartition(writes.get('partitions', partitionKey(row.partition)))
-  writes.put('dying', metricPrefix(row.partition, row.metricId), encodeOrder(order))
+  const { newestOrder } = decodePartition(writes.get('partitions', partitionKey(row.partition)))
+  writes.put('dying', metricPrefix(row.partition, row.metricId), encodeOrder(newestOrder))
   return row
 }
 
@@ -176,7 +176,7 @@ export function hasSeries(tables: Tables, partition: number, metricId: Id64, ser
  * Collects the changes of one commit to the catalog, before any is written. So each row is read once and written once,
  * even if several parts of the commit change it, and a conflict leaves the catalog unchanged.
  */
-export class CatalogChange {
+export class CatalogChanges {
   readonly #writes: WriteSet
   readonly #partition: number
   readonly #metrics = new Map<string, ChangedMetric>()
@@ -205,7 +205,7 @@ export class CatalogChange {
     return [...this.#deletedIds.values()].sort(compareIds)
   }
 
-  get metricIds(): Id64[] {
+  get changedMetricIds(): Id64[] {
     return [...this.#metrics.values()].map(({ row }) => row.metricId)
   }
 

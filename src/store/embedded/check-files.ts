@@ -33,8 +33,8 @@ const FREE_BYTES_MIN = 262_144
 
 interface MetaPage {
   readonly pageBytes: number
-  readonly lastPage: number
-  readonly transaction: number
+  readonly lastPageNumber: number
+  readonly transactionNumber: number
 }
 
 /**
@@ -57,10 +57,10 @@ export function checkDataFile(folder: string): number {
   if (typeof second === 'string' || second.pageBytes !== first.pageBytes) {
     throw damaged('is damaged at its beginning, or was cut off there')
   }
-  const { lastPage, pageBytes } = first.transaction >= second.transaction ? first : second
-  const missing = (lastPage + 1) * pageBytes - size
+  const { lastPageNumber, pageBytes } = first.transactionNumber >= second.transactionNumber ? first : second
+  const missing = (lastPageNumber + 1) * pageBytes - size
   if (missing > UNWRITTEN_PAGES_MAX * pageBytes) {
-    throw damaged(`was cut off: it has ${size} bytes, its contents take ${(lastPage + 1) * pageBytes}`)
+    throw damaged(`was cut off: it has ${size} bytes, its contents take ${(lastPageNumber + 1) * pageBytes}`)
   }
   return Math.max(0, missing)
 }
@@ -106,5 +106,5 @@ function readMetaPage(path: string, at: number): MetaPage | 'foreign' | 'version
   if (u32(MAGIC_OFFSET) !== MAGIC) return 'foreign'
   if ((u32(VERSION_OFFSET) & 0xffff) !== VERSION) return 'version'
   if (pageBytes < 512 || pageBytes > PAGE_BYTES_MAX || (pageBytes & (pageBytes - 1)) !== 0) return 'foreign'
-  return { pageBytes, lastPage: u64(LAST_PAGE_OFFSET), transaction: u64(TRANSACTION_OFFSET) }
+  return { pageBytes, lastPageNumber: u64(LAST_PAGE_OFFSET), transactionNumber: u64(TRANSACTION_OFFSET) }
 }

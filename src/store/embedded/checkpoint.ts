@@ -3,7 +3,7 @@ import { type JournalRow, journalFileNumbers, readJournal } from './journal.ts'
 import { JOURNAL_KEY } from './keys.ts'
 import { Layer } from './layer.ts'
 import type { Lmdb } from './lmdb.ts'
-import { type MemoryTable, valueWithAdded } from './memory-table.ts'
+import { type MemoryTable, valueWithMembers } from './memory-table.ts'
 import { decodeJson, encodeJson } from './rows.ts'
 import { keyTextOf, type LmdbTable, type Tables } from './table.ts'
 
@@ -50,7 +50,7 @@ export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalSt
 /** Writes a set sketch with added members, unless the stored one has all of them already. */
 function putSketch(stored: LmdbTable, key: Buffer, addedMembers: HyperLogLog): void {
   const before = stored.getBinary(key)
-  const value = valueWithAdded(before, addedMembers)
+  const value = valueWithMembers(before, addedMembers)
   if (before === undefined || Buffer.compare(before, value) !== 0) stored.put(key, value)
 }
 
@@ -91,7 +91,7 @@ export function replayJournal(
   let cutFileNumber: number | undefined
   let nextFileNumber = first
   for (const fileNumber of fileNumbers) {
-    const { frames, isCut } = readJournal(folder, fileNumber, (row) => replay(layer, row))
+    const { frames, isCut } = readJournal(folder, fileNumber, (row) => replayRow(layer, row))
     if (frames > 0 && (isClosed || fileNumber !== nextFileNumber || cutFileNumber !== undefined)) {
       const reason =
         cutFileNumber === undefined
@@ -105,7 +105,7 @@ export function replayJournal(
   return { layer, nextFileNumber }
 }
 
-function replay(layer: Layer, { table, kind, key, value }: JournalRow): void {
+function replayRow(layer: Layer, { table, kind, key, value }: JournalRow): void {
   const write =
     kind === 'add'
       ? { value: undefined, addedMembers: HyperLogLog.decode(value) }

@@ -7,10 +7,10 @@ import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { EventRequest, StoredEvent } from '../events.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
 import { removedByExpiry, removedByFold } from '../index-removals.ts'
-import { UNCOMMITTED_BLOCK_MS } from '../lifetimes.ts'
+import { UNCOMMITTED_BLOCK_KEPT_MS } from '../lifetimes.ts'
 import type {
   AppendOutcome,
-  BlockPart,
+  BlockStringName,
   Commit,
   FoldCommit,
   IdempotencyMarker,
@@ -95,7 +95,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
  * Maximum number of steps of one call of `#removeExpiredSets`. All steps together remove at most a million set
  * sketches.
  */
-const CONDEMNED_STEPS_MAX = 1_000
+const SET_REMOVAL_STEPS_MAX = 1_000
 /**
  * Maximum number of steps of one sweep. All steps together process at most 250,000 entries. There is a maximum because
  * `FoldLoop.stop` waits for the sweep.
@@ -184,7 +184,7 @@ class EmbeddedStore implements Store {
       partitions.every((partition) => partition < this.partitions),
       'a commit is for a partition that exists',
     )
-    const context = { setResolutions: this.#setResolutions, nowMs: this.#now() }
+    const context = { setResolutions: this.#setResolutions, fenceMs: this.#now() }
     const appended = await this.#environment.write((writes) =>
       commits.map((commit) => appendCommit(writes, commit, context)),
     )
@@ -213,7 +213,7 @@ class EmbeddedStore implements Store {
   readIndex(request: IndexRequest): Promise<IndexSnapshot> {
     const { partition, metricId } = request
     return this.#environment.read((tables) => ({
-      inbox: request.inbox ? readInbox(tables, partition, Number.POSITIVE_INFINITY) : [],
+      inbox: request.withInbox ? readInbox(tables, partition, Number.POSITIVE_INFINITY) : [],
       timelines: request.timelines.map(({ resolutionMs, stretch }) =>
         readTimeline(tables, partition, metricId, resolutionMs, stretch, request.expiredOnly ?? false),
       ),
@@ -234,7 +234,7 @@ class EmbeddedStore implements Store {
   readBlocks(
     partition: number,
     names: readonly string[],
-    part: BlockPart,
+    part: BlockStringName,
   ): Promise<readonly (Uint8Array | undefined)[]> {
     return this.#environment.read((tables) =>
       names.map((name) => readBlock(tables, this.#heldBlocks, partition, name, part)),
@@ -245,21 +245,21 @@ class EmbeddedStore implements Store {
 
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void> {
     return this.#environment.read(() => {
-      for (const block of blocks) this.#heldBlocks.add(partition, block, nowMs + UNCOMMITTED_BLOCK_MS)
+      for (const block of blocks) this.#heldBlocks.add(partition, block, nowMs + UNCOMMITTED_BLOCK_KEPT_MS)
     })
   }
 
   async commitFold(fold: FoldCommit): Promise<boolean> {
-    const isDone = await this.#environment
+    const isCommitted = await this.#environment
       .write((writes) => commitFold(writes, this.#heldBlocks, fold))
       .catch((error: unknown) => {
         // The next attempt to fold writes new blocks. Without the removal, blocks of failed attempts would fill the
         // memory.
-        for (const block of writtenBlocks(fold)) this.#heldBlocks.remove(fold.partition, block)
+        for (const block of addedBlockNames(fold)) this.#heldBlocks.remove(fold.partition, block)
         throw error
       })
-    if (isDone) this.#indexRemovalListeners.notify(removedByFold(fold))
-    return isDone
+    if (isCommitted) this.#indexRemovalListeners.notify(removedByFold(fold))
+    return isCommitted
   }
 
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]> {
@@ -267,12 +267,12 @@ class EmbeddedStore implements Store {
   }
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
-    const { isDone, hasMore } = await this.#environment.write((writes) =>
+    const { isExpired, hasSketchesLeft } = await this.#environment.write((writes) =>
       expireWindow(writes, this.#heldBlocks, expiry),
     )
-    if (isDone) this.#indexRemovalListeners.notify(removedByExpiry(expiry))
-    if (hasMore) await this.#removeExpiredSets()
-    return isDone
+    if (isExpired) this.#indexRemovalListeners.notify(removedByExpiry(expiry))
+    if (hasSketchesLeft) await this.#removeExpiredSets()
+    return isExpired
   }
 
   takeLease(request: LeaseRequest): Promise<boolean> {
@@ -304,10 +304,10 @@ class EmbeddedStore implements Store {
 
   /**
    * Removes the set sketches of expired windows in steps; other reads and writes run between the steps. The next expiry
-   * or sweep removes what is left after `CONDEMNED_STEPS_MAX` steps.
+   * or sweep removes what is left after `SET_REMOVAL_STEPS_MAX` steps.
    */
   async #removeExpiredSets(): Promise<void> {
-    for (let steps = 0; steps < CONDEMNED_STEPS_MAX; steps++) {
+    for (let steps = 0; steps < SET_REMOVAL_STEPS_MAX; steps++) {
       if (!(await this.#environment.write(removeExpiredSets))) return
     }
   }
@@ -383,6 +383,6 @@ class EmbeddedStore implements Store {
 }
 
 /** Names of the blocks that a fold adds to the store. */
-function writtenBlocks({ added, partlyFolded = [] }: FoldCommit): string[] {
+function addedBlockNames({ added, partlyFolded = [] }: FoldCommit): string[] {
   return [...added.map(({ entry }) => entry.block), ...partlyFolded.map(({ block }) => block.name)]
 }

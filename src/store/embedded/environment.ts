@@ -122,7 +122,7 @@ export class Environment {
    * already.
    */
   get hasRoomForLargeWrites(): boolean {
-    return this.#frozenLayer === undefined || this.#activeLayer.bytes < this.#options.layerBytesMax / 2
+    return this.#frozenLayer === undefined || this.#activeLayer.memoryBytes < this.#options.layerBytesMax / 2
   }
 
   /** Runs a read on one snapshot of the durable data. `verb` is synchronous, so no write can run meanwhile. */
@@ -197,7 +197,7 @@ export class Environment {
       } catch (error) {
         waiting.reject(error)
       }
-    } while (this.#queue.length > 0 && this.#frameLayer.bytes < FRAME_BYTES_MAX && performance.now() < untilMs)
+    } while (this.#queue.length > 0 && this.#frameLayer.memoryBytes < FRAME_BYTES_MAX && performance.now() < untilMs)
     const frame = this.#frameLayer
     this.#frameLayer = new Layer()
     if (!frame.isEmpty) {
@@ -243,7 +243,7 @@ export class Environment {
       this.#failedJournal = undefined
     }
     const { layerBytesMax, journalBytesMax } = this.#options
-    const isFull = this.#activeLayer.bytes >= layerBytesMax || this.#journal.bytes >= journalBytesMax
+    const isFull = this.#activeLayer.memoryBytes >= layerBytesMax || this.#journal.fileBytes >= journalBytesMax
     if (!isFull && !this.#isCheckpointDue) return
     if (isFull) await this.#finishCheckpoint()
     if (this.#frozenLayer !== undefined) return
@@ -284,7 +284,7 @@ export class Environment {
 
   #startCheckpoint(): void {
     const first = this.#journal.fileNumber
-    this.#checkpoint = this.#writeFrozen({ first, isClosed: false })
+    this.#checkpoint = this.#writeFrozenLayer({ first, isClosed: false })
       .catch((error: unknown) => {
         this.#checkpointError = error
         this.#checkpointFailures.failed(error)
@@ -295,7 +295,7 @@ export class Environment {
       })
   }
 
-  async #writeFrozen(state: JournalState): Promise<void> {
+  async #writeFrozenLayer(state: JournalState): Promise<void> {
     await writeCheckpoint(this.#lmdb, this.#frozenLayer!, state)
     this.#frozenLayer = undefined
     removeJournalFilesBefore(this.#folder, state.first)

@@ -9,21 +9,21 @@ import { decodeJson, encodeJson } from './rows.ts'
  */
 
 /** Version of the keys and values of the tables, and of the journal. A store with a later version is refused. */
-export const STORE_FORMAT = 2
+export const STORE_FORMAT_VERSION = 2
 
 /**
  * Format 1 has the same tables but no journal. A new version was necessary, because a gateway that knows only format 1
  * would ignore the writes in the journal.
  */
-const FORMAT_WITHOUT_JOURNAL = 1
+const VERSION_WITHOUT_JOURNAL = 1
 
 /** Writes the shape into a new store. Throws an Error if the folder holds a store with another shape or format. */
 export async function ensureFormat(lmdb: Lmdb, folder: string, wanted: StoreShape): Promise<void> {
   const stored = readFormat(lmdb, folder)
   const difference = stored && shapeDifference(stored.shape, wanted)
   if (difference !== undefined) throw new Error(`the store in ${folder} ${difference}`)
-  if (stored?.version === STORE_FORMAT) return
-  await lmdb.write(() => lmdb.tables.meta.put(FORMAT_KEY, encodeJson({ version: STORE_FORMAT, ...wanted })))
+  if (stored?.version === STORE_FORMAT_VERSION) return
+  await lmdb.write(() => lmdb.tables.meta.put(FORMAT_KEY, encodeJson({ version: STORE_FORMAT_VERSION, ...wanted })))
 }
 
 /**
@@ -37,9 +37,9 @@ export function readFormat(
   const bytes = lmdb.tables.meta.getBinary(FORMAT_KEY)
   if (bytes === undefined) return undefined
   const { version, ...shape } = decodeJson(bytes) as StoreShape & { readonly version: number }
-  if (version !== STORE_FORMAT && version !== FORMAT_WITHOUT_JOURNAL) {
+  if (version !== STORE_FORMAT_VERSION && version !== VERSION_WITHOUT_JOURNAL) {
     throw new Error(
-      `the store in ${folder} has format ${version}, this version of the gateway reads format ${STORE_FORMAT}`,
+      `the store in ${folder} has format ${version}, this version of the gateway reads format ${STORE_FORMAT_VERSION}`,
     )
   }
   return { version, shape }

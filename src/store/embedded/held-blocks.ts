@@ -14,25 +14,25 @@ export const HELD_BYTES_MAX = 33_554_432
  */
 export class HeldBlocks {
   readonly #blocks = new Map<string, { readonly block: NamedBlock; readonly expiresMs: number }>()
-  #bytes = 0
+  #memoryBytes = 0
   /** For each write that is not durable yet: memory of the blocks that it will add. */
-  readonly #addedBytes = new WeakMap<WriteSet, number>()
+  readonly #bytesToAdd = new WeakMap<WriteSet, number>()
 
-  get bytes(): number {
-    return this.#bytes
+  get memoryBytes(): number {
+    return this.#memoryBytes
   }
 
   add(partition: number, block: NamedBlock, expiresMs: number): void {
     this.remove(partition, block.name)
     this.#blocks.set(keyOf(partition, block.name), { block, expiresMs })
-    this.#bytes += heldBytes(block)
+    this.#memoryBytes += memoryBytesOf(block)
   }
 
   /** Adds a block when the write is durable. Returns false, and does not add it, if memory is full. */
   addOnceDurable(writes: WriteSet, partition: number, block: NamedBlock, expiresMs: number): boolean {
-    const addedBytes = (this.#addedBytes.get(writes) ?? 0) + heldBytes(block)
-    if (this.#bytes + addedBytes > HELD_BYTES_MAX) return false
-    this.#addedBytes.set(writes, addedBytes)
+    const addedBytes = (this.#bytesToAdd.get(writes) ?? 0) + memoryBytesOf(block)
+    if (this.#memoryBytes + addedBytes > HELD_BYTES_MAX) return false
+    this.#bytesToAdd.set(writes, addedBytes)
     writes.onceDurable(() => this.add(partition, block, expiresMs))
     return true
   }
@@ -54,15 +54,15 @@ export class HeldBlocks {
     const held = this.#blocks.get(key)
     if (held === undefined) return
     this.#blocks.delete(key)
-    this.#bytes -= heldBytes(held.block)
+    this.#memoryBytes -= memoryBytesOf(held.block)
   }
 }
 
 /** Estimated memory of a held block in addition to its bytes: objects, buffers and a map entry. */
-const BLOCK_BYTES = 400
+const BLOCK_OVERHEAD_BYTES = 400
 
-function heldBytes({ scalars, sketches }: NamedBlock): number {
-  return BLOCK_BYTES + scalars.length + (sketches?.length ?? 0)
+function memoryBytesOf({ scalars, sketches }: NamedBlock): number {
+  return BLOCK_OVERHEAD_BYTES + scalars.length + (sketches?.length ?? 0)
 }
 
 function keyOf(partition: number, name: string): string {

@@ -34,11 +34,11 @@ const FRAME_MAGIC = 0xfdf7fbfe
 const FRAME_HEADER_BYTES = 16
 const ROW_HEADER_BYTES = 8
 /** Initial size of the buffer in which frames are encoded, and maximum size at which it is kept for the next frame. */
-const BUFFER_BYTES = 65_536
+const BUFFER_BYTES_AT_FIRST = 65_536
 const BUFFER_BYTES_KEPT = 1_048_576
 
-const KINDS = ['remove', 'put', 'add'] as const
-export type RowKind = (typeof KINDS)[number]
+const ROW_KINDS = ['remove', 'put', 'add'] as const
+export type RowKind = (typeof ROW_KINDS)[number]
 
 /** A row of a frame. `add`: the value is a set sketch that is merged into the stored sketch. */
 export interface JournalRow {
@@ -62,8 +62,8 @@ export class Journal {
   readonly #file: JournalFile
   readonly #salt: Buffer
   #frames = 0
-  #bytes = HEADER_BYTES
-  #buffer = Buffer.alloc(BUFFER_BYTES)
+  #fileBytes = HEADER_BYTES
+  #buffer = Buffer.alloc(BUFFER_BYTES_AT_FIRST)
 
   private constructor(fileNumber: number, file: JournalFile, salt: Buffer) {
     this.fileNumber = fileNumber
@@ -89,8 +89,8 @@ export class Journal {
     return new Journal(fileNumber, file, salt)
   }
 
-  get bytes(): number {
-    return this.#bytes
+  get fileBytes(): number {
+    return this.#fileBytes
   }
 
   /**
@@ -99,10 +99,10 @@ export class Journal {
    */
   async append(layer: Layer): Promise<void> {
     const length = this.#encode(layer)
-    await this.#file.write(this.#buffer.subarray(0, length), this.#bytes)
-    this.#bytes += length
+    await this.#file.write(this.#buffer.subarray(0, length), this.#fileBytes)
+    this.#fileBytes += length
     this.#frames++
-    if (this.#buffer.length > BUFFER_BYTES_KEPT) this.#buffer = Buffer.alloc(BUFFER_BYTES)
+    if (this.#buffer.length > BUFFER_BYTES_KEPT) this.#buffer = Buffer.alloc(BUFFER_BYTES_AT_FIRST)
   }
 
   close(): Promise<void> {
@@ -129,7 +129,7 @@ export class Journal {
         const bytes = addedMembers === undefined ? value : encodedMembers[nextMembers++]
         const kind: RowKind = bytes === undefined ? 'remove' : addedMembers === undefined ? 'put' : 'add'
         buffer.writeUInt8(tableNumber, offset)
-        buffer.writeUInt8(KINDS.indexOf(kind), offset + 1)
+        buffer.writeUInt8(ROW_KINDS.indexOf(kind), offset + 1)
         buffer.writeUInt16LE(key.length, offset + 2)
         buffer.writeUInt32LE(bytes?.length ?? 0, offset + 4)
         offset += ROW_HEADER_BYTES
@@ -182,7 +182,7 @@ export function removeJournalFilesBefore(folder: string, firstFileNumber: number
   }
 }
 
-export interface JournalContents {
+export interface JournalSummary {
   /** Number of complete frames. */
   readonly frames: number
   /** Whether there are bytes after the last complete frame. They were not acknowledged. */
@@ -192,7 +192,7 @@ export interface JournalContents {
 /**
  * Calls `onRow` for every row of the complete frames, in order. Throws an Error that names the file if it is damaged.
  */
-export function readJournal(folder: string, fileNumber: number, onRow: (row: JournalRow) => void): JournalContents {
+export function readJournal(folder: string, fileNumber: number, onRow: (row: JournalRow) => void): JournalSummary {
   const path = pathOf(folder, fileNumber)
   const damaged = (offset: number): Error =>
     new Error(
@@ -244,7 +244,7 @@ function* rowsOf(rows: Buffer): Generator<JournalRow> {
     const keyAt = offset + ROW_HEADER_BYTES
     const valueAt = keyAt + rows.readUInt16LE(offset + 2)
     const table = TABLES[rows.readUInt8(offset)]
-    const kind = KINDS[rows.readUInt8(offset + 1)]
+    const kind = ROW_KINDS[rows.readUInt8(offset + 1)]
     if (table === undefined || kind === undefined) throw new Error('the journal is of a newer version of the gateway')
     offset = valueAt + rows.readUInt32LE(offset + 4)
     yield { table, kind, key: rows.subarray(keyAt, valueAt), value: rows.subarray(valueAt, offset) }

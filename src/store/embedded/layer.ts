@@ -14,9 +14,9 @@ export class Layer {
   }
 
   /** Estimated memory in bytes. */
-  get bytes(): number {
+  get memoryBytes(): number {
     let bytes = 0
-    for (const table of this.#tables.values()) bytes += table.bytes
+    for (const table of this.#tables.values()) bytes += table.memoryBytes
     return bytes
   }
 

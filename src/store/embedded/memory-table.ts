@@ -17,28 +17,28 @@ export interface RowWrite {
 }
 
 /** Returns the value of a row with an addition: `older` is the value before. */
-export function valueWithAdded(older: Uint8Array | undefined, addedMembers: HyperLogLog): Uint8Array {
+export function valueWithMembers(older: Uint8Array | undefined, addedMembers: HyperLogLog): Uint8Array {
   const sketch = older === undefined ? new HyperLogLog() : HyperLogLog.decode(older)
   sketch.union(addedMembers)
   return sketch.encode()
 }
 
 /** Memory of an entry in addition to its key and value: a string, an object, a buffer and a map entry. */
-const ENTRY_BYTES = 200
+const ENTRY_OVERHEAD_BYTES = 200
 
 export class MemoryTable {
   readonly #writes = new Map<string, RowWrite>()
   readonly #sorted = new SortedKeys()
   #unsorted: string[] = []
-  #bytes = 0
+  #memoryBytes = 0
 
   get size(): number {
     return this.#writes.size
   }
 
   /** Estimated memory in bytes. */
-  get bytes(): number {
-    return this.#bytes
+  get memoryBytes(): number {
+    return this.#memoryBytes
   }
 
   get(key: string): RowWrite | undefined {
@@ -52,17 +52,17 @@ export class MemoryTable {
   set(key: string, write: RowWrite): void {
     const before = this.#writes.get(key)
     if (before === undefined) this.#unsorted.push(key)
-    else this.#bytes -= entryBytesOf(key, before)
+    else this.#memoryBytes -= entryBytesOf(key, before)
     const combined =
       before === undefined || write.addedMembers === undefined ? write : withAdded(before, write.addedMembers)
-    this.#bytes += entryBytesOf(key, combined)
+    this.#memoryBytes += entryBytesOf(key, combined)
     this.#writes.set(key, combined)
   }
 
   delete(key: string): void {
     const before = this.#writes.get(key)
     if (before === undefined) return
-    this.#bytes -= entryBytesOf(key, before)
+    this.#memoryBytes -= entryBytesOf(key, before)
     this.#writes.delete(key)
   }
 
@@ -87,13 +87,13 @@ export class MemoryTable {
 }
 
 function withAdded(before: RowWrite, addedMembers: HyperLogLog): RowWrite {
-  if (before.addedMembers === undefined) return { value: valueWithAdded(before.value, addedMembers) }
+  if (before.addedMembers === undefined) return { value: valueWithMembers(before.value, addedMembers) }
   before.addedMembers.union(addedMembers)
   return before
 }
 
 function entryBytesOf(key: string, { value, addedMembers }: RowWrite): number {
-  return ENTRY_BYTES + key.length + (value?.length ?? 0) + (addedMembers?.bytes ?? 0)
+  return ENTRY_OVERHEAD_BYTES + key.length + (value?.length ?? 0) + (addedMembers?.bytes ?? 0)
 }
 
 /** Maximum number of keys in a chunk. A longer chunk is split in half. */

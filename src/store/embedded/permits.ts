@@ -4,7 +4,7 @@ import type { PermitRequest } from '../store.ts'
  * Maximum number of time windows in memory. They take at most 100 MB, however many addresses send requests within a
  * minute. If there would be more, the oldest is dropped.
  */
-const WINDOWS_MAX = 500_000
+const TIME_WINDOWS_MAX = 500_000
 
 /**
  * Permits that were taken in the current time windows of rate limits. They are only in memory: no other process grants
@@ -15,7 +15,7 @@ export class Permits {
   readonly #taken = new Map<string, { endMs: number; taken: number }>()
   readonly #windowsMax: number
 
-  constructor(windowsMax = WINDOWS_MAX) {
+  constructor(windowsMax = TIME_WINDOWS_MAX) {
     this.#windowsMax = windowsMax
   }
 

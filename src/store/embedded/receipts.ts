@@ -1,5 +1,5 @@
 import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
-import { RECEIPT_MS } from '../lifetimes.ts'
+import { RECEIPT_KEPT_MS } from '../lifetimes.ts'
 import { afterPrefix, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptKeyOfAge } from './keys.ts'
 import { decodeReceipt, decodeReceiptTotals, encodeReceipt, encodeReceiptTotals, type ReceiptTotals } from './rows.ts'
 import { NO_VALUE, type Tables } from './table.ts'
@@ -14,7 +14,7 @@ export function readReceipt(tables: Tables, project: string, key: string, nowMs:
   const bytes = tables.receipts.get(receiptKey(project, key))
   if (bytes === undefined) return undefined
   const row = decodeReceipt(bytes)
-  return row.writtenMs + RECEIPT_MS > nowMs ? row.receipt : undefined
+  return row.writtenMs + RECEIPT_KEPT_MS > nowMs ? row.receipt : undefined
 }
 
 export function writeReceipt(
@@ -28,17 +28,17 @@ export function writeReceipt(
   const rowKey = receiptKey(project, key)
   const bytes = writes.get('receipts', rowKey)
   const stored = bytes && decodeReceipt(bytes)
-  if (stored !== undefined && stored.writtenMs + RECEIPT_MS > nowMs) return stored.receipt
+  if (stored !== undefined && stored.writtenMs + RECEIPT_KEPT_MS > nowMs) return stored.receipt
 
   const row = encodeReceipt({ writtenMs: nowMs, receipt })
   const totals = { ...decodeReceiptTotals(writes.get('receipt-totals', projectKey(project))) }
   if (stored !== undefined) {
     writes.remove('receipt-ages', receiptAgeKey(rowKey, stored.writtenMs))
-    subtract(totals, bytes!)
+    subtractReceipt(totals, bytes!)
   }
   writes.put('receipts', rowKey, row)
   writes.put('receipt-ages', receiptAgeKey(rowKey, nowMs), NO_VALUE)
-  writes.put('expiry', expiryKey(nowMs + RECEIPT_MS, 'receipt', rowKey), NO_VALUE)
+  writes.put('expiry', expiryKey(nowMs + RECEIPT_KEPT_MS, 'receipt', rowKey), NO_VALUE)
   totals.receipts++
   totals.bytes += row.length
   removeOldest(writes, project, rowKey, totals, () => totals.receipts > receiptsMax || totals.bytes > receiptsBytesMax)
@@ -66,24 +66,24 @@ function removeOldest(
     writes.remove('receipt-ages', age)
     if (row === undefined) continue
     writes.remove('receipts', key)
-    subtract(totals, row)
+    subtractReceipt(totals, row)
   }
 }
 
-function subtract(totals: ReceiptTotals, row: Uint8Array): void {
+function subtractReceipt(totals: ReceiptTotals, row: Uint8Array): void {
   totals.receipts--
   totals.bytes -= row.length
 }
 
-export function removeIfExpired(writes: WriteSet, key: Uint8Array, nowMs: number): void {
+export function removeReceiptIfExpired(writes: WriteSet, key: Uint8Array, nowMs: number): void {
   const bytes = writes.get('receipts', key)
   if (bytes === undefined) return
   const { writtenMs } = decodeReceipt(bytes)
-  if (writtenMs + RECEIPT_MS > nowMs) return
+  if (writtenMs + RECEIPT_KEPT_MS > nowMs) return
   const project = key.subarray(0, 16)
   writes.remove('receipts', key)
   writes.remove('receipt-ages', receiptAgeKey(key, writtenMs))
   const totals = { ...decodeReceiptTotals(writes.get('receipt-totals', project)) }
-  subtract(totals, bytes)
+  subtractReceipt(totals, bytes)
   writes.put('receipt-totals', project, encodeReceiptTotals(totals))
 }

@@ -63,20 +63,20 @@ export function decodeJson(bytes: Uint8Array): unknown {
 
 export interface PartitionRow {
   /** `InboxEntry.order` of the newest inbox entry so far, even if this entry is already folded. */
-  readonly order: number
+  readonly newestOrder: number
   readonly inboxEntries: number
   readonly inboxBytes: number
 }
 
 export function encodePartition(row: PartitionRow): Uint8Array {
-  return encodeDoubles([row.order, row.inboxEntries, row.inboxBytes])
+  return encodeDoubles([row.newestOrder, row.inboxEntries, row.inboxBytes])
 }
 
 export function decodePartition(bytes: Uint8Array | undefined): PartitionRow {
-  if (bytes === undefined) return { order: 0, inboxEntries: 0, inboxBytes: 0 }
+  if (bytes === undefined) return { newestOrder: 0, inboxEntries: 0, inboxBytes: 0 }
   const fields = viewOf(bytes)
   return {
-    order: fields.getFloat64(0, true),
+    newestOrder: fields.getFloat64(0, true),
     inboxEntries: fields.getFloat64(8, true),
     inboxBytes: fields.getFloat64(16, true),
   }

@@ -2,17 +2,17 @@ import { formatId, type Id64 } from '../../model/id.ts'
 import { HyperLogLog, registerEntryOf } from '../../sketch/hyperloglog.ts'
 import { type SetKey, type SetMembers, type WindowKey, windowWidthMs } from '../store.ts'
 import { setKey, windowKey } from './keys.ts'
-import { hasExpiredStretch, isExpired } from './stretches.ts'
+import { hasExpiredStretch, isTimeExpired } from './stretches.ts'
 import { keyTextOf, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
  * Stores set sketches: one HyperLogLog for each series and bucket of a set metric, at each set resolution. A
- * `SetChange` collects the members of a commit. It reads and writes no stored sketch: layers collect the members that are
+ * `SetChanges` collects the members of a commit. It reads and writes no stored sketch: layers collect the members that are
  * added to each sketch (`RowWrite`), and the next checkpoint adds them to the sketch in LMDB. If the window of a member
  * has expired at one resolution, the member is added only at coarser resolutions.
  */
-export class SetChange {
+export class SetChanges {
   readonly #writes: WriteSet
   readonly #partition: number
   readonly #resolutions: readonly number[]
@@ -58,7 +58,7 @@ export class SetChange {
       hasExpired = hasExpiredStretch(this.#writes.tables, this.#partition, metricId, resolutionMs)
       this.#hasExpired.set(timeline, hasExpired)
     }
-    return hasExpired && isExpired(this.#writes.tables, this.#partition, metricId, resolutionMs, bucketMs)
+    return hasExpired && isTimeExpired(this.#writes.tables, this.#partition, metricId, resolutionMs, bucketMs)
   }
 }
 

@@ -11,7 +11,7 @@ import type { WriteSet } from './write-set.ts'
  */
 
 /** Returns the expired stretches that overlap `within`, in order of time. They are not cut to `within`. */
-export function readExpired(
+export function readExpiredStretches(
   tables: Tables,
   partition: number,
   metricId: Id64,
@@ -37,7 +37,7 @@ export function hasExpiredStretch(tables: Tables, partition: number, metricId: I
   return false
 }
 
-export function isExpired(
+export function isTimeExpired(
   tables: Tables,
   partition: number,
   metricId: Id64,
@@ -48,7 +48,7 @@ export function isExpired(
   return stretch !== undefined && stretch.toMs > timeMs
 }
 
-export function addExpired(
+export function addExpiredStretch(
   writes: WriteSet,
   partition: number,
   metricId: Id64,
@@ -57,7 +57,7 @@ export function addExpired(
 ): void {
   let { fromMs, toMs } = stretch
   const touching = { fromMs: fromMs - 1, toMs: toMs + 1 }
-  for (const other of readExpired(writes.tables, partition, metricId, resolutionMs, touching)) {
+  for (const other of readExpiredStretches(writes.tables, partition, metricId, resolutionMs, touching)) {
     writes.remove('expired', windowKey(partition, metricId, resolutionMs, other.fromMs))
     fromMs = Math.min(fromMs, other.fromMs)
     toMs = Math.max(toMs, other.toMs)
@@ -66,14 +66,14 @@ export function addExpired(
 }
 
 /** Removes the parts of expired stretches that are in `within`; parts outside of it stay. */
-export function removeExpired(
+export function removeExpiredStretches(
   writes: WriteSet,
   partition: number,
   metricId: Id64,
   resolutionMs: number,
   within: Stretch,
 ): void {
-  for (const stretch of readExpired(writes.tables, partition, metricId, resolutionMs, within)) {
+  for (const stretch of readExpiredStretches(writes.tables, partition, metricId, resolutionMs, within)) {
     writes.remove('expired', windowKey(partition, metricId, resolutionMs, stretch.fromMs))
     if (stretch.fromMs < within.fromMs) {
       writes.put('expired', windowKey(partition, metricId, resolutionMs, stretch.fromMs), encodeTime(within.fromMs))

@@ -1,7 +1,7 @@
-import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
-import { removeIfUnlisted } from './blocks.ts'
+import { IDEMPOTENCY_MARKER_KEPT_MS, WATERMARK_KEPT_MS } from '../lifetimes.ts'
+import { removeBlockIfUnlisted } from './blocks.ts'
 import { type ExpiringKind, expiryKey, expiryKeysEnd, readExpiryKey } from './keys.ts'
-import { removeIfExpired } from './receipts.ts'
+import { removeReceiptIfExpired } from './receipts.ts'
 import { decodeTime, decodeWatermark } from './rows.ts'
 import { NO_VALUE } from './table.ts'
 import type { WriteSet } from './write-set.ts'
@@ -46,14 +46,14 @@ const REMOVE_IF_EXPIRED: Record<ExpiringKind, (writes: WriteSet, key: Uint8Array
   watermark(writes, key, nowMs) {
     const bytes = writes.get('watermarks', key)
     if (bytes === undefined) return
-    const endMs = decodeWatermark(bytes).writtenMs + WATERMARK_MS
+    const endMs = decodeWatermark(bytes).writtenMs + WATERMARK_KEPT_MS
     if (endMs <= nowMs) writes.remove('watermarks', key)
     else writes.put('expiry', expiryKey(endMs, 'watermark', key), NO_VALUE)
   },
   marker(writes, key, nowMs) {
     const bytes = writes.get('markers', key)
-    if (bytes !== undefined && decodeTime(bytes) + IDEMPOTENCY_MARKER_MS <= nowMs) writes.remove('markers', key)
+    if (bytes !== undefined && decodeTime(bytes) + IDEMPOTENCY_MARKER_KEPT_MS <= nowMs) writes.remove('markers', key)
   },
-  receipt: removeIfExpired,
-  block: removeIfUnlisted,
+  receipt: removeReceiptIfExpired,
+  block: removeBlockIfUnlisted,
 }

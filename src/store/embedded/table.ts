@@ -2,7 +2,7 @@ import type { Database } from 'lmdb'
 import { HyperLogLog } from '../../sketch/hyperloglog.ts'
 import { TABLES, type TableName } from './keys.ts'
 import type { Layer } from './layer.ts'
-import { type MemoryTable, type RowWrite, valueWithAdded } from './memory-table.ts'
+import { type MemoryTable, type RowWrite, valueWithMembers } from './memory-table.ts'
 
 /**
  * A table as readers see it: the rows in LMDB, and in front of them the rows of layers (changes that are not in LMDB
@@ -58,12 +58,12 @@ export class Table {
       const write = layer.get(this.name, text)
       if (write === undefined) continue
       if (write.addedMembers === undefined)
-        return added === undefined ? write.value : valueWithAdded(write.value, added)
+        return added === undefined ? write.value : valueWithMembers(write.value, added)
       added ??= new HyperLogLog()
       added.union(write.addedMembers)
     }
     const stored = this.#lmdb.getBinary(key)
-    return added === undefined ? stored : valueWithAdded(stored, added)
+    return added === undefined ? stored : valueWithMembers(stored, added)
   }
 
   /** Adds the members of a set sketch to `united`. */
@@ -112,7 +112,7 @@ export class Table {
     const layered = this.#layered(range)
     if (layered.length === 0) return this.#lmdb.getRange(range) as Iterable<Row>
     const stored = this.#lmdb.getRange(unlimited(range)) as Iterable<Row>
-    return merged(layered, stored, range)
+    return mergedRows(layered, stored, range)
   }
 
   /** Returns the keys of a range in ascending order, or descending with `reverse`. */
@@ -121,12 +121,12 @@ export class Table {
     // A copy, because LMDB changes the object.
     if (layered.length === 0) return this.#lmdb.getKeys({ ...range }) as Iterable<Uint8Array>
     const stored = this.#lmdb.getKeys(unlimited(range)) as Iterable<Uint8Array>
-    return keysOf(merged(layered, withoutValues(stored), range))
+    return keysOf(mergedRows(layered, withoutValues(stored), range))
   }
 
   /** Returns the row with the greatest key that is at most `start` and greater than `end`. */
-  lastRowUpTo(start: Uint8Array, end: Uint8Array): Row | undefined {
-    for (const row of this.rows({ start, end, reverse: true, limit: 1 })) return row
+  lastRowUpTo(key: Uint8Array, lowerBound: Uint8Array): Row | undefined {
+    for (const row of this.rows({ start: key, end: lowerBound, reverse: true, limit: 1 })) return row
     return undefined
   }
 
@@ -187,7 +187,7 @@ interface LayeredRow {
  * Merges the rows of the layers and of LMDB in key order. Of several rows with the same key, the one of the newest
  * layer is used.
  */
-function* merged(layered: Iterator<LayeredRow>[], stored: Iterable<Row>, range: KeyRange): Generator<Row> {
+function* mergedRows(layered: Iterator<LayeredRow>[], stored: Iterable<Row>, range: KeyRange): Generator<Row> {
   const { limit = Number.POSITIVE_INFINITY, reverse = false } = range
   const lowest = stored[Symbol.iterator]()
   const sources = [...layered, asLayeredRows(lowest)]

@@ -15,7 +15,7 @@ import {
   windowStart,
   windowWidthMs,
 } from '../store.ts'
-import { blockExists, decrementListings, expireIfUnlisted, incrementListings, putBlock } from './blocks.ts'
+import { blockExists, decrementListings, expireBlockIfUnlisted, incrementListings, putBlock } from './blocks.ts'
 import type { HeldBlocks } from './held-blocks.ts'
 import {
   afterPrefix,
@@ -43,7 +43,7 @@ import {
   type WindowRow,
 } from './rows.ts'
 import { removeSketches } from './sets.ts'
-import { addExpired, readExpired, removeExpired } from './stretches.ts'
+import { addExpiredStretch, readExpiredStretches, removeExpiredStretches } from './stretches.ts'
 import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
@@ -68,7 +68,7 @@ export function readTimeline(
     // Rows are sorted by key, but the key does not contain the tier.
     entries.sort(compareIndexEntries)
   }
-  return { resolutionMs, entries, expired: readExpired(tables, partition, metricId, resolutionMs, stretch) }
+  return { resolutionMs, entries, expired: readExpiredStretches(tables, partition, metricId, resolutionMs, stretch) }
 }
 
 export function readInbox(
@@ -101,25 +101,25 @@ export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit)
       writes.onceDurable(() => held.remove(partition, entry.block))
     }
     incrementListings(writes, partition, entry.block)
-    windows.countEntries(timeline, entry.windowMs, 1)
+    windows.addToEntryCount(timeline, entry.windowMs, 1)
   }
   for (const { timeline, entry } of fold.removed) {
     writes.remove('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))
     decrementListings(writes, partition, entry.block)
-    windows.countEntries(timeline, entry.windowMs, -1)
+    windows.addToEntryCount(timeline, entry.windowMs, -1)
   }
   // Entries are added after the removals, so that an entry that is both removed and added stays.
   for (const { timeline, entry } of fold.added) {
     const key = indexKey(partition, timeline.metricId, timeline.resolutionMs, entry)
     writes.put('index', key, encodeIndexEntry(entry))
   }
-  for (const touch of fold.touched) windows.touch(touch)
+  for (const window of fold.touched) windows.touch(window)
   windows.write()
 
   removeFromInbox(writes, partition, fold.inbox)
   for (const { entry, block } of fold.partlyFolded ?? []) putBackInInbox(writes, held, partition, entry, block)
   const names = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
-  for (const name of names) expireIfUnlisted(writes, held, partition, name, nowMs)
+  for (const name of names) expireBlockIfUnlisted(writes, held, partition, name, nowMs)
   return true
 }
 
@@ -139,7 +139,7 @@ function isApplicable(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boo
     if (!exists) return false
     const { metricId, resolutionMs } = timeline
     const window = stretchOf({ ...timeline, windowMs: entry.windowMs })
-    if (readExpired(writes.tables, partition, metricId, resolutionMs, window).length > 0) return false
+    if (readExpiredStretches(writes.tables, partition, metricId, resolutionMs, window).length > 0) return false
   }
   return true
 }
@@ -150,7 +150,7 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
   for (const entry of entries) {
     writes.remove('inbox', inboxKey(partition, entry.order))
     row = {
-      order: row.order,
+      newestOrder: row.newestOrder,
       inboxEntries: row.inboxEntries - 1,
       inboxBytes: row.inboxBytes - entry.scalarBytes - entry.sketchBytes,
     }
@@ -195,13 +195,13 @@ class WindowChanges {
     this.#partition = partition
   }
 
-  countEntries(timeline: TimelineKey, windowMs: number, entries: number): void {
-    this.#change({ ...timeline, windowMs }).entries += entries
+  addToEntryCount(timeline: TimelineKey, windowMs: number, change: 1 | -1): void {
+    this.#change({ ...timeline, windowMs }).entries += change
   }
 
-  touch(touch: WindowRetention): void {
-    const change = this.#change(touch)
-    change.expiresMs = Math.max(change.expiresMs, touch.expiresMs)
+  touch(window: WindowRetention): void {
+    const change = this.#change(window)
+    change.expiresMs = Math.max(change.expiresMs, window.expiresMs)
   }
 
   write(): void {
@@ -263,9 +263,9 @@ const CONDEMNED_END = Buffer.alloc(3, 0xff)
 
 export interface ExpiryResult {
   /** Whether the window is expired now. */
-  readonly isDone: boolean
+  readonly isExpired: boolean
   /** Whether the expired window still has set sketches, which `removeExpiredSets` removes. */
-  readonly hasMore: boolean
+  readonly hasSketchesLeft: boolean
 }
 
 export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowExpiry): ExpiryResult {
@@ -273,15 +273,15 @@ export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowE
   const { metricId, resolutionMs, windowMs } = window
   const key = windowKey(partition, metricId, resolutionMs, windowMs)
   const bytes = writes.get('windows', key)
-  if (bytes !== undefined && decodeWindow(bytes).expiresMs > nowMs) return { isDone: false, hasMore: false }
+  if (bytes !== undefined && decodeWindow(bytes).expiresMs > nowMs) return { isExpired: false, hasSketchesLeft: false }
   removeWindow(writes, held, partition, window, nowMs)
-  const hasMore = removeSketches(writes, partition, window)
-  if (hasMore) writes.put('condemned', key, encodeJson(expiry.dropExpired ?? null))
+  const hasSketchesLeft = removeSketches(writes, partition, window)
+  if (hasSketchesLeft) writes.put('condemned', key, encodeJson(expiry.dropExpiredAtResolutions ?? null))
   // The window is recorded as expired until its sketches are removed, so that no members can be added to the sketches.
-  if (hasMore || expiry.dropExpired === undefined) {
-    addExpired(writes, partition, metricId, resolutionMs, stretchOf(window))
-  } else dropExpired(writes, partition, window, expiry.dropExpired)
-  return { isDone: true, hasMore }
+  if (hasSketchesLeft || expiry.dropExpiredAtResolutions === undefined) {
+    addExpiredStretch(writes, partition, metricId, resolutionMs, stretchOf(window))
+  } else removeStretchesOfWindow(writes, partition, window, expiry.dropExpiredAtResolutions)
+  return { isExpired: true, hasSketchesLeft }
 }
 
 /**
@@ -295,15 +295,20 @@ export function removeExpiredSets(writes: WriteSet): boolean {
     if (removeSketches(writes, partition, window)) return true
     writes.remove('condemned', key)
     const resolutions = decodeJson(value) as readonly number[] | null
-    if (resolutions !== null) dropExpired(writes, partition, window, [...resolutions, window.resolutionMs])
+    if (resolutions !== null) removeStretchesOfWindow(writes, partition, window, [...resolutions, window.resolutionMs])
     return true
   }
   return false
 }
 
-function dropExpired(writes: WriteSet, partition: number, window: WindowKey, resolutions: readonly number[]): void {
+function removeStretchesOfWindow(
+  writes: WriteSet,
+  partition: number,
+  window: WindowKey,
+  resolutions: readonly number[],
+): void {
   for (const resolutionMs of resolutions) {
-    removeExpired(writes, partition, window.metricId, resolutionMs, stretchOf(window))
+    removeExpiredStretches(writes, partition, window.metricId, resolutionMs, stretchOf(window))
   }
 }
 
@@ -325,7 +330,7 @@ export function removeWindow(
     decrementListings(writes, partition, block)
     names.add(block)
   }
-  for (const name of names) expireIfUnlisted(writes, held, partition, name, nowMs)
+  for (const name of names) expireBlockIfUnlisted(writes, held, partition, name, nowMs)
   if (bytes !== undefined) {
     writes.remove('windows', key)
     writes.remove('due', dueKey(partition, decodeWindow(bytes).expiresMs, window))

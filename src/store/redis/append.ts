@@ -1,7 +1,7 @@
 import { assert } from '../../model/errors.ts'
 import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
 import { floorTo } from '../../model/time.ts'
-import { IDEMPOTENCY_MARKER_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_KEPT_MS } from '../lifetimes.ts'
 import {
   type AppendOutcome,
   type Commit,
@@ -33,7 +33,7 @@ export interface AppendContext {
   /** The name of this gateway in its notifications. */
   readonly sender: string
   /** The time of commits without parts (fences). Other commits take the time of their parts. */
-  readonly nowMs: number
+  readonly fenceMs: number
 }
 
 export async function append(
@@ -55,7 +55,7 @@ export async function append(
 }
 
 /** Returns the metrics that a commit has changed: those of its applied parts, without duplicates. */
-export function touchedMetrics({ parts }: Commit, outcome: AppendOutcome): Id64[] {
+export function changedMetricIds({ parts }: Commit, outcome: AppendOutcome): Id64[] {
   if (outcome.status !== 'applied') return []
   const touched = new Map<string, Id64>()
   for (const [i, { metrics }] of parts.entries()) {
@@ -75,11 +75,13 @@ function addCommit(
   call: ScriptCall,
   keys: PartitionKeys,
   commit: Commit,
-  { setResolutions, sender, nowMs }: AppendContext,
+  { setResolutions, sender, fenceMs }: AppendContext,
 ): void {
   const { writer, commitNumber, parts } = commit
   const writtenMs =
-    parts.length === 0 ? nowMs : parts.reduce((latest, part) => Math.max(latest, part.nowMs), Number.NEGATIVE_INFINITY)
+    parts.length === 0
+      ? fenceMs
+      : parts.reduce((latest, part) => Math.max(latest, part.nowMs), Number.NEGATIVE_INFINITY)
   call
     .key(keys.watermarks, keys.writers, keys.markers, keys.inbox, keys.counters)
     .arg(keys.channel, sender, writer, commitNumber, writtenMs, parts.length)
@@ -88,7 +90,7 @@ function addCommit(
 
 function addPart(call: ScriptCall, keys: PartitionKeys, part: CommitPart, setResolutions: readonly number[]): void {
   const { marker, block, nowMs } = part
-  call.arg(marker === undefined ? '' : digestOf(marker.project, marker.key), nowMs, IDEMPOTENCY_MARKER_MS)
+  call.arg(marker === undefined ? '' : digestOf(marker.project, marker.key), nowMs, IDEMPOTENCY_MARKER_KEPT_MS)
   if (block === undefined) call.arg('')
   else {
     addBlock(call, keys, block)
@@ -169,7 +171,7 @@ function addSets(
     if (position === undefined) {
       position = windows.push(window) - 1
       positions.set(name, position)
-      call.key(keys.expired(window), keys.setsOf(window), keys.setsToDeleteOf(window))
+      call.key(keys.expired(window), keys.sketchNamesOf(window), keys.setsToDeleteOf(window))
     }
     return position
   }
@@ -190,7 +192,7 @@ function addSets(
     const series = formatId(seriesId)
     for (const { resolutionMs, bucketMs, position } of targets[i]!) {
       call
-        .key(keys.setPrefix({ metricId, resolutionMs, bucketMs }) + series)
+        .key(keys.sketchKeyPrefix({ metricId, resolutionMs, bucketMs }) + series)
         .arg(position, sketchName(resolutionMs, bucketMs, series))
     }
   }
@@ -211,13 +213,13 @@ function decodeOutcomes(reply: unknown): AppendOutcome[] {
     if (status === 'known') return { status }
     if (status === 'gap') return { status, watermark: Number(rest[0]) }
     assert(status === 'conflict', 'a commit is applied, known, a gap or a conflict')
-    const deleted = uniqueIds(rest.filter((id) => id.startsWith(DELETED)).map((id) => id.slice(1)))
-    return { status, metricIds: uniqueIds(rest.map((id) => id.replace(DELETED, ''))), deleted }
+    const deleted = uniqueIds(rest.filter((id) => id.startsWith(DELETED_PREFIX)).map((id) => id.slice(1)))
+    return { status, metricIds: uniqueIds(rest.map((id) => id.replace(DELETED_PREFIX, ''))), deleted }
   })
 }
 
 /** In a reply of `append.lua`, the prefix of a metric id whose generation was deleted. */
-const DELETED = '-'
+const DELETED_PREFIX = '-'
 
 function uniqueIds(texts: readonly string[]): Id64[] {
   return [...new Set(texts)].map(parseId).sort(compareIds)

@@ -3,7 +3,7 @@ import { formatId, type Id64, parseId } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
 import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from '../catalog.ts'
-import { LISTED_CHARS_MAX, tagKeyChars } from '../listing.ts'
+import { LISTED_TAG_KEY_CHARS_MAX, tagKeyChars } from '../listing.ts'
 import { chunksOf, groupsOf, type RedisAccess, textList, textLists } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'
 import { decodeMetric, metricAbout, metricIdentity, nameOfSortKey, sortKeyOfName } from './text-encoding.ts'
@@ -16,11 +16,11 @@ import { decodeMetric, metricAbout, metricIdentity, nameOfSortKey, sortKeyOfName
 const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000
 /** To read a page of names, each partition is asked for an even share of the names, and for this many more. */
-const NAMES_SPARE = 16
+const EXTRA_NAMES_PER_PARTITION = 16
 /** Attempts to define or delete a name. One fails if another gateway changes the name, or the new id is in use. */
 const ATTEMPTS_MAX = 16
 
-interface Named {
+interface NamedMetric {
   readonly project: string
   readonly name: string
   readonly metricId: Id64
@@ -167,7 +167,7 @@ export async function readMetrics(
 async function readRows(
   redis: RedisAccess,
   partition: number,
-  metrics: readonly Named[],
+  metrics: readonly NamedMetric[],
 ): Promise<(MetricRow | undefined)[]> {
   const keys = redis.keys(partition)
   const call = new ScriptCall().arg(metrics.length)
@@ -201,7 +201,7 @@ export async function listMetrics(
       metrics.push(row)
       chars += tagKeyChars(row)
     }
-    if (chars > LISTED_CHARS_MAX) return { metrics, next: chunk.at(-1) }
+    if (chars > LISTED_TAG_KEY_CHARS_MAX) return { metrics, next: chunk.at(-1) }
   }
   return { metrics, next }
 }
@@ -213,7 +213,7 @@ async function namesAfter(
   after: string | undefined,
   namesMax: number,
 ): Promise<{ readonly names: readonly string[]; readonly next: string | undefined }> {
-  const share = Math.min(namesMax, Math.ceil(namesMax / redis.partitions) + NAMES_SPARE)
+  const share = Math.min(namesMax, Math.ceil(namesMax / redis.partitions) + EXTRA_NAMES_PER_PARTITION)
   const from = after === undefined ? '-' : `(${sortKeyOfName(after)}`
   const shares = await Promise.all(
     redis.allPartitions().map(async (partition) => {

@@ -264,7 +264,7 @@ function credentialsOf(url: string): Pick<RedisOptions, 'username' | 'password' 
 /** Error replies of a server that is unavailable. Below: errors of the client when it gets no reply. */
 const UNAVAILABLE_REPLIES =
   /^(OOM|READONLY|MISCONF|LOADING|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|NOREPLICAS|BUSY|MOVED|ASK|NOAUTH|WRONGPASS|UNBLOCKED)\b/
-const UNAVAILABLE_CLIENT =
+const UNAVAILABLE_CLIENT_ERRORS =
   /^(Command timed out|Connection is closed|Stream isn't writeable|Cluster isn't ready|Cluster is ended|Too many Cluster redirections|Failed to refresh slots cache|None of startup nodes|Reached the max retries per request|Socket timeout|Client network socket|write |read |connect )/
 const UNAVAILABLE_CODES = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ENETDOWN)/
 
@@ -275,7 +275,9 @@ export function asGatewayError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof GatewayError) return error
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
   const unavailable =
-    UNAVAILABLE_REPLIES.test(error.message) || UNAVAILABLE_CLIENT.test(error.message) || UNAVAILABLE_CODES.test(code)
+    UNAVAILABLE_REPLIES.test(error.message) ||
+    UNAVAILABLE_CLIENT_ERRORS.test(error.message) ||
+    UNAVAILABLE_CODES.test(code)
   if (!unavailable) return error
   return new GatewayError('store_unavailable', 'the store is unavailable', { cause: error })
 }

@@ -1,7 +1,7 @@
 import type { EventPosition, EventRequest, StoredEvent } from '../events.ts'
 import { type RedisAccess, textList } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'
-import { decodeEvent, decodeEventAge, eventTime } from './text-encoding.ts'
+import { decodeEvent, decodeEventAge, encodeEventTime } from './text-encoding.ts'
 
 /**
  * Reads and expires events. An event is stored in the partition of its commit, which need not be that of other events
@@ -23,11 +23,13 @@ interface Page {
  */
 export async function readEvents(redis: RedisAccess, request: EventRequest): Promise<StoredEvent[]> {
   const { project, fromMs, toMs, after, limit, bytesMax } = request
-  const oldest = `[${eventTime(fromMs)}`
+  const oldest = `[${encodeEventTime(fromMs)}`
   // A member is time, id, NUL and JSON. A text of only time and id sorts just before the member of the same event, so
   // the page begins after the event of the cursor.
   const newest =
-    after !== undefined && after.timeMs <= toMs ? `(${eventTime(after.timeMs)}${after.id}` : `(${eventTime(toMs + 1)}`
+    after !== undefined && after.timeMs <= toMs
+      ? `(${encodeEventTime(after.timeMs)}${after.id}`
+      : `(${encodeEventTime(toMs + 1)}`
   const pages = await Promise.all(
     redis.allPartitions().map(async (partition): Promise<Page> => {
       const call = new ScriptCall().key(redis.keys(partition).events(project)).arg(newest, oldest, limit, bytesMax)

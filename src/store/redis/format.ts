@@ -5,7 +5,7 @@ import { metaKey } from './keys.ts'
 /** Writes format version and shape into a new store, and compares them with the expected ones when a gateway starts. */
 
 /** Version of the keys and values in Redis. A gateway refuses a store of any other version. */
-export const STORE_FORMAT = 1
+export const STORE_FORMAT_VERSION = 1
 
 /** Thrown if the stored format or shape differs from the expected one. */
 export class FormatError extends Error {}
@@ -17,16 +17,16 @@ export async function ensureFormat(
   wanted: StoreShape,
 ): Promise<boolean> {
   const { partitions, resolutions, setResolutions } = wanted
-  const record = JSON.stringify({ version: STORE_FORMAT, partitions, resolutions, setResolutions })
+  const record = JSON.stringify({ version: STORE_FORMAT_VERSION, partitions, resolutions, setResolutions })
   const key = metaKey(prefix)
   // When several gateways start on an empty server, the first record wins.
   const reply = (await common.call('get', [key])) ?? (await common.call('set', [key, record, 'NX', 'GET']))
   if (reply === null) return true
   const where = `the store with prefix ${prefix} in ${name}`
   const stored = JSON.parse(String(reply)) as StoreShape & { readonly version: number }
-  if (stored.version !== STORE_FORMAT) {
+  if (stored.version !== STORE_FORMAT_VERSION) {
     throw new FormatError(
-      `${where} has format ${stored.version}, this version of the gateway reads format ${STORE_FORMAT}`,
+      `${where} has format ${stored.version}, this version of the gateway reads format ${STORE_FORMAT_VERSION}`,
     )
   }
   const difference = shapeDifference(stored, wanted)

@@ -24,7 +24,7 @@ export interface PartitionKeys {
   /** Sorted set: name of a block that no index or inbox entry lists, by the time at which the block is removed. */
   readonly expiring: string
   /** Hash: block name → number of entries that list the block, minus 1. Blocks with one entry are not in it. */
-  readonly extra: string
+  readonly extraListings: string
   /** String: holder of the lease for folding the partition. */
   readonly lease: string
   /** Set: names of expired windows whose set sketches are not all deleted yet. */
@@ -59,9 +59,9 @@ export interface PartitionKeys {
   /** Sorted set: expired stretch of a timeline by its start. */
   expired(timeline: TimelineKey): string
   /** HyperLogLog: the members of a series in a bucket. The key is this prefix and the series id. */
-  setPrefix(bucket: Pick<SetKey, 'metricId' | 'resolutionMs' | 'bucketMs'>): string
+  sketchKeyPrefix(bucket: Pick<SetKey, 'metricId' | 'resolutionMs' | 'bucketMs'>): string
   /** Set: names (`sketchName`) of the set sketches of a window. */
-  setsOf(window: WindowKey): string
+  sketchNamesOf(window: WindowKey): string
   /** Set: names of the set sketches of an expired window that are not deleted yet. */
   setsToDeleteOf(window: WindowKey): string
   /**
@@ -88,7 +88,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     counters: `${base}counters`,
     due: `${base}due`,
     expiring: `${base}expiring`,
-    extra: `${base}extra`,
+    extraListings: `${base}extra`,
     lease: `${base}lease`,
     windowsWithSetsToDelete: `${base}condemned`,
     channel: `${base}commits`,
@@ -104,9 +104,9 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     sketches: (block) => `${base}sketch:${block}`,
     timeline: (timeline) => `${base}timeline:${timelineName(timeline)}`,
     expired: (timeline) => `${base}expired:${timelineName(timeline)}`,
-    setPrefix: ({ metricId, resolutionMs, bucketMs }) =>
+    sketchKeyPrefix: ({ metricId, resolutionMs, bucketMs }) =>
       `${base}set:${formatId(metricId)}.${resolutionMs}.${bucketMs}.`,
-    setsOf: (window) => `${base}sets:${windowName(window)}`,
+    sketchNamesOf: (window) => `${base}sets:${windowName(window)}`,
     setsToDeleteOf: (window) => `${base}condemned:${windowName(window)}`,
     events: (project) => `${base}events:${project}`,
     eventAges: `${base}event-ages`,
@@ -127,7 +127,7 @@ export function apiKeysKey(prefix: string): string {
 }
 
 /** Whether a text can be a prefix of keys. A prefix must not contain braces: they would be the hash tag. */
-export function isPrefix(text: string): boolean {
+export function isValidPrefix(text: string): boolean {
   return /^[A-Za-z0-9._:-]{1,64}$/.test(text)
 }
 

@@ -7,7 +7,7 @@ import type { RedisAccess } from './redis-access.ts'
  */
 
 /** Maximum number of projects in the cache. */
-const PROJECTS_MAX = 10_000
+const CACHED_PROJECTS_MAX = 10_000
 /** How long `count` waits for the slowest node of a cluster. */
 const COUNT_TIMEOUT_MS = 250
 
@@ -26,7 +26,7 @@ export class MetricCounts {
   async count(redis: RedisAccess, project: string): Promise<number> {
     const counts = this.#countsOf(redis, project)
     const requests = counts.flatMap((count, partition) =>
-      count.isSilent ? [] : readCount(redis, project, partition, count),
+      count.isSilent ? [] : refreshCount(redis, project, partition, count),
     )
     if (!redis.connections.isCluster) await Promise.all(requests)
     else {
@@ -40,7 +40,7 @@ export class MetricCounts {
   #countsOf(redis: RedisAccess, project: string): PartitionCount[] {
     let counts = this.#counts.get(project)
     if (counts === undefined) {
-      if (this.#counts.size >= PROJECTS_MAX) this.#counts.clear()
+      if (this.#counts.size >= CACHED_PROJECTS_MAX) this.#counts.clear()
       this.#counts.set(
         project,
         (counts = redis.allPartitions().map(() => ({ metrics: 0, pending: 0, isSilent: false }))),
@@ -50,7 +50,12 @@ export class MetricCounts {
   }
 }
 
-async function readCount(redis: RedisAccess, project: string, partition: number, count: PartitionCount): Promise<void> {
+async function refreshCount(
+  redis: RedisAccess,
+  project: string,
+  partition: number,
+  count: PartitionCount,
+): Promise<void> {
   count.pending++
   try {
     count.metrics = Number(await redis.call('hlen', redis.keys(partition).catalog(project)))

@@ -14,7 +14,7 @@ export class Notifications {
   readonly #redis: RedisAccess
   readonly #sender: string
   readonly #listeners = new CommitListeners()
-  #retry: NodeJS.Timeout | undefined
+  #retryTimer: NodeJS.Timeout | undefined
   #isSubscribing = false
   #isClosed = false
 
@@ -40,7 +40,7 @@ export class Notifications {
 
   close(): void {
     this.#isClosed = true
-    clearTimeout(this.#retry)
+    clearTimeout(this.#retryTimer)
     this.#listeners.clear()
   }
 
@@ -55,8 +55,8 @@ export class Notifications {
       })
       .catch(() => {
         if (this.#isClosed) return
-        this.#retry = setTimeout(() => this.#subscribe(), SUBSCRIBE_PAUSE_MS)
-        this.#retry.unref()
+        this.#retryTimer = setTimeout(() => this.#subscribe(), SUBSCRIBE_PAUSE_MS)
+        this.#retryTimer.unref()
       })
   }
 }

@@ -1,5 +1,5 @@
 import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
-import { RECEIPT_MS } from '../lifetimes.ts'
+import { RECEIPT_KEPT_MS } from '../lifetimes.ts'
 import { digestOf, receiptPartition } from './keys.ts'
 import { type RedisAccess, SERVER_TTL_MS } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'
@@ -20,7 +20,7 @@ export async function readReceipt(
   const text = await redis.call('hget', keys.receipts(project), digestOf(key))
   if (text === null) return undefined
   const { writtenMs, receipt } = decodeReceipt(String(text))
-  return writtenMs + RECEIPT_MS > nowMs ? receipt : undefined
+  return writtenMs + RECEIPT_KEPT_MS > nowMs ? receipt : undefined
 }
 
 export async function writeReceipt(
@@ -34,7 +34,7 @@ export async function writeReceipt(
   const keys = redis.keys(receiptPartition(project, redis.partitions))
   const call = new ScriptCall()
     .key(keys.receipts(project), keys.receiptAges(project))
-    .arg(digestOf(key), nowMs, RECEIPT_MS, receiptsMax, receiptsBytesMax, RECEIPT_MS + SERVER_TTL_MS)
+    .arg(digestOf(key), nowMs, RECEIPT_KEPT_MS, receiptsMax, receiptsBytesMax, RECEIPT_KEPT_MS + SERVER_TTL_MS)
     .arg(encodeReceipt(receipt, nowMs))
   return decodeReceipt(String(await redis.run('write-receipt', call))).receipt
 }

@@ -10,13 +10,13 @@ import type { Commit, FoldCommit, IdempotencyMarker, IndexRemovals, Store, Windo
 import type { StoreLog } from '../store-log.ts'
 import { type StoreSettings, storeShapeOf } from '../store-shape.ts'
 import { listKeys, readKey, saveKey } from './api-keys.ts'
-import { append, touchedMetrics } from './append.ts'
+import { append, changedMetricIds } from './append.ts'
 import { defineMetrics, deleteMetric, hasSeries, listMetrics, readMetric, readMetrics, readSeries } from './catalog.ts'
 import { type Address, asGatewayError, type Connections, connect, type Timeouts } from './connection.ts'
 import { clearDeleted } from './deletion.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { ensureFormat, FormatError } from './format.ts'
-import { digestOf, isPrefix } from './keys.ts'
+import { digestOf, isValidPrefix } from './keys.ts'
 import { MetricCounts } from './metric-counts.ts'
 import { Notifications } from './notifications.ts'
 import { takePermits } from './permits.ts'
@@ -61,7 +61,7 @@ const CLOSE_TIMEOUT_MS = 10_000
  * server cannot be used or is too old, or if the store has another shape or format.
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<Store> {
-  assert(isPrefix(options.prefix), 'a prefix has 1 to 64 letters, digits and any of . _ : -')
+  assert(isValidPrefix(options.prefix), 'a prefix has 1 to 64 letters, digits and any of . _ : -')
   const connections = await connect(options, options)
   try {
     await checkServers(connections, options.log)
@@ -74,7 +74,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Store>
 }
 
 /** How often to check whether the store was emptied (FLUSHALL) while the gateway runs. */
-const FORMAT_CHECK_MS = 1_000
+const FORMAT_CHECK_INTERVAL_MS = 1_000
 
 class RedisStore implements Store {
   readonly partitions: number
@@ -93,20 +93,23 @@ class RedisStore implements Store {
   readonly #indexRemovalListeners = new Listeners<IndexRemovals>()
   readonly #metricCounts = new MetricCounts()
   /** Calls that have not returned yet. `close` waits for them. */
-  readonly #running = new Set<Promise<unknown>>()
+  readonly #runningCalls = new Set<Promise<unknown>>()
   readonly #options: RedisStoreOptions
-  readonly #formatChecks: NodeJS.Timeout
+  readonly #formatCheckTimer: NodeJS.Timeout
   /**
    * Set while the store has another shape, because it was emptied and created again. Then each call but `ping` rejects
    * with this error.
    */
-  #shapeError: GatewayError | undefined
+  #formatError: GatewayError | undefined
   #closing: Promise<void> | undefined
 
   constructor(connections: Connections, options: RedisStoreOptions) {
     this.#options = options
     // The error of a failed check is ignored, because the store is checked again a second later.
-    this.#formatChecks = setInterval(() => void this.#checkFormat().catch(() => undefined), FORMAT_CHECK_MS).unref()
+    this.#formatCheckTimer = setInterval(
+      () => void this.#ensureFormat().catch(() => undefined),
+      FORMAT_CHECK_INTERVAL_MS,
+    ).unref()
     this.partitions = options.partitions
     this.#connections = connections
     this.#redis = new RedisAccess(connections, options.prefix, options.partitions)
@@ -142,10 +145,10 @@ class RedisStore implements Store {
   readonly append = this.#verb(async (redis, commits: readonly Commit[]) => {
     const partitions = commits.map(({ partition }) => partition)
     assert(new Set(partitions).size === partitions.length, 'a round has at most one commit per partition')
-    const context = { setResolutions: this.#setResolutions, sender: this.#sender, nowMs: this.#now() }
+    const context = { setResolutions: this.#setResolutions, sender: this.#sender, fenceMs: this.#now() }
     const outcomes = await append(redis, commits, context)
     if (this.#notifications.hasListeners) {
-      for (const [i, commit] of commits.entries()) this.#notifications.notify(touchedMetrics(commit, outcomes[i]!))
+      for (const [i, commit] of commits.entries()) this.#notifications.notify(changedMetricIds(commit, outcomes[i]!))
     }
     return outcomes
   })
@@ -170,15 +173,15 @@ class RedisStore implements Store {
 
   readonly writeBlocks = this.#verb(writeBlocks)
   readonly commitFold = this.#verb(async (redis, fold: FoldCommit) => {
-    const isDone = await commitFold(redis, fold)
-    if (isDone) this.#indexRemovalListeners.notify(removedByFold(fold))
-    return isDone
+    const isCommitted = await commitFold(redis, fold)
+    if (isCommitted) this.#indexRemovalListeners.notify(removedByFold(fold))
+    return isCommitted
   })
   readonly dueWindows = this.#verb(dueWindows)
   readonly expireWindow = this.#verb(async (redis, expiry: WindowExpiry) => {
-    const isDone = await expireWindow(redis, expiry)
-    if (isDone) this.#indexRemovalListeners.notify(removedByExpiry(expiry))
-    return isDone
+    const isExpired = await expireWindow(redis, expiry)
+    if (isExpired) this.#indexRemovalListeners.notify(removedByExpiry(expiry))
+    return isExpired
   })
   readonly clearDeleted = this.#verb((redis, partition: number, max: number, nowMs: number) =>
     clearDeleted(redis, partition, this.#allResolutions, max, nowMs),
@@ -223,7 +226,7 @@ class RedisStore implements Store {
 
   ping(): Promise<void> {
     return this.#run(async (redis) => {
-      await this.#checkFormat()
+      await this.#ensureFormat()
       if (!this.#connections.isCluster) await redis.call('ping')
       // Tests every partition instead of every node: the client does not know nodes that have left the cluster.
       else
@@ -241,31 +244,31 @@ class RedisStore implements Store {
    * no gateway with another shape can start on the store. If the store has another shape, each call rejects until the
    * store has the right shape again.
    */
-  async #checkFormat(): Promise<void> {
+  async #ensureFormat(): Promise<void> {
     const { prefix, log } = this.#options
     try {
       const isNew = await ensureFormat(this.#connections, prefix, storeShapeOf(this.#options))
       if (isNew) log?.warn({ store: this.#connections.name }, 'the store was emptied; its description is written again')
-      this.#shapeError = undefined
+      this.#formatError = undefined
     } catch (cause) {
       if (!(cause instanceof FormatError)) throw cause
-      if (this.#shapeError === undefined)
+      if (this.#formatError === undefined)
         log?.warn({ err: cause }, 'the store was emptied and created again with another shape')
-      this.#shapeError = new GatewayError(
+      this.#formatError = new GatewayError(
         'store_unavailable',
         'the store was emptied and created again with other partitions or resolutions; start the gateway with the same settings',
         { cause },
       )
-      throw this.#shapeError
+      throw this.#formatError
     }
   }
 
   async #close(): Promise<void> {
-    clearInterval(this.#formatChecks)
+    clearInterval(this.#formatCheckTimer)
     this.#notifications.close()
     await withTimeout(
       CLOSE_TIMEOUT_MS,
-      () => Promise.allSettled(this.#running),
+      () => Promise.allSettled(this.#runningCalls),
       () => [],
     )
     this.#connections.close()
@@ -280,15 +283,15 @@ class RedisStore implements Store {
   async #run<T>(verb: (redis: RedisAccess) => Promise<T>, isPing = false): Promise<T> {
     if (this.#closing !== undefined) throw new GatewayError('store_unavailable', 'the store is closed')
     // A ping must run, because it checks whether the store has the right shape again.
-    if (this.#shapeError !== undefined && !isPing) throw this.#shapeError
+    if (this.#formatError !== undefined && !isPing) throw this.#formatError
     const running = verb(this.#redis)
-    this.#running.add(running)
+    this.#runningCalls.add(running)
     try {
       return await running
     } catch (error) {
       throw asGatewayError(error)
     } finally {
-      this.#running.delete(running)
+      this.#runningCalls.delete(running)
     }
   }
 }

@@ -14,7 +14,7 @@ import { ScriptCall } from './scripts.ts'
 /** A union of more sketches is counted by the gateway. */
 const PFCOUNT_KEYS_MAX = 16
 /** Sketches per call of `count-distinct.lua`. A call takes about 2 ms if all of them have their maximum size. */
-const COUNTED_PER_CALL = 64
+const SKETCHES_COUNTED_PER_CALL = 64
 /** Sketches per read. A sketch has at most 12 KiB. */
 const SKETCHES_PER_READ = 64
 /**
@@ -22,7 +22,7 @@ const SKETCHES_PER_READ = 64
  */
 const CONCURRENT_READS = 8
 /** Sketches per call of `clear-sets.lua`. A call takes about a millisecond. */
-const CLEARED_PER_CALL = 500
+const SKETCHES_CLEARED_PER_CALL = 500
 
 export async function countDistinct(
   redis: RedisAccess,
@@ -33,15 +33,15 @@ export async function countDistinct(
   const counts = new Array<number>(unions.length).fill(0)
   const small: CountedUnion[] = []
   const large: CountedUnion[] = []
-  const nameOf = keyNamer(keys)
+  const keyOf = cachingKeyOf(keys)
   for (const [index, union] of unions.entries()) {
-    const names = [...new Set(union.map(nameOf))]
-    if (names.length === 0) continue
-    if (names.length <= PFCOUNT_KEYS_MAX) small.push({ index, names })
-    else large.push({ index, names })
+    const sketchKeys = [...new Set(union.map(keyOf))]
+    if (sketchKeys.length === 0) continue
+    if (sketchKeys.length <= PFCOUNT_KEYS_MAX) small.push({ index, sketchKeys })
+    else large.push({ index, sketchKeys })
   }
-  await countSmall(redis, small, counts)
-  await countLarge(redis, large, counts)
+  await countSmallUnions(redis, small, counts)
+  await countLargeUnions(redis, large, counts)
   return counts
 }
 
@@ -49,7 +49,7 @@ export async function countDistinct(
  * Returns a function that returns the Redis key of a set sketch. The function caches keys and formatted ids, because
  * the same sketches, series and buckets are in many unions.
  */
-function keyNamer(keys: PartitionKeys): (set: SetKey) => string {
+function cachingKeyOf(keys: PartitionKeys): (set: SetKey) => string {
   const named = new Map<SetKey, string>()
   const series = new Map<Id64, string>()
   let last: SetKey | undefined
@@ -59,7 +59,7 @@ function keyNamer(keys: PartitionKeys): (set: SetKey) => string {
     if (name !== undefined) return name
     const { metricId, resolutionMs, bucketMs, seriesId } = set
     if (last?.metricId !== metricId || last.resolutionMs !== resolutionMs || last.bucketMs !== bucketMs) {
-      prefix = keys.setPrefix(set)
+      prefix = keys.sketchKeyPrefix(set)
       last = set
     }
     let id = series.get(seriesId)
@@ -73,19 +73,19 @@ function keyNamer(keys: PartitionKeys): (set: SetKey) => string {
 interface CountedUnion {
   /** Index of the union in the request, and of its count in the result. */
   readonly index: number
-  readonly names: readonly string[]
+  readonly sketchKeys: readonly string[]
 }
 
-async function countSmall(redis: RedisAccess, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
+async function countSmallUnions(redis: RedisAccess, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
   const calls: Promise<void>[] = []
   let batch: CountedUnion[] = []
   let keys = 0
   const send = (): void => {
     const sent = batch
     const call = new ScriptCall().arg(sent.length)
-    for (const { names } of sent) {
-      call.arg(names.length)
-      for (const name of names) call.key(name)
+    for (const { sketchKeys } of sent) {
+      call.arg(sketchKeys.length)
+      for (const key of sketchKeys) call.key(key)
     }
     calls.push(
       redis.run('count-distinct', call).then((reply) => {
@@ -96,9 +96,9 @@ async function countSmall(redis: RedisAccess, unions: readonly CountedUnion[], c
     keys = 0
   }
   for (const union of unions) {
-    if (keys + union.names.length > COUNTED_PER_CALL) send()
+    if (keys + union.sketchKeys.length > SKETCHES_COUNTED_PER_CALL) send()
     batch.push(union)
-    keys += union.names.length
+    keys += union.sketchKeys.length
   }
   if (batch.length > 0) send()
   await Promise.all(calls)
@@ -108,20 +108,20 @@ async function countSmall(redis: RedisAccess, unions: readonly CountedUnion[], c
  * Counts unions in the gateway. A sketch is often in several unions: in that of its bucket and in that of the whole
  * range. Sketches that are in exactly the same unions are merged first, and the result is merged into each union.
  */
-async function countLarge(redis: RedisAccess, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
+async function countLargeUnions(redis: RedisAccess, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
   const unionsOf = new Map<string, number[]>()
-  for (const [union, { names }] of unions.entries()) {
-    for (const name of names) {
+  for (const [union, { sketchKeys }] of unions.entries()) {
+    for (const name of sketchKeys) {
       const list = unionsOf.get(name)
       if (list === undefined) unionsOf.set(name, [union])
       else list.push(union)
     }
   }
   const shared = groupsOf(unionsOf.keys(), (name) => unionsOf.get(name)!.join())
-  const left = unions.map(({ names }) => names.length)
+  const left = unions.map(({ sketchKeys }) => sketchKeys.length)
   const united = new Map<number, HyperLogLog>()
   for (const names of shared.values()) {
-    const sketch = await unite(redis, names)
+    const sketch = await uniteSketches(redis, names)
     for (const union of unionsOf.get(names[0])!) {
       let whole = united.get(union)
       if (whole === undefined) united.set(union, (whole = new HyperLogLog()))
@@ -134,7 +134,7 @@ async function countLarge(redis: RedisAccess, unions: readonly CountedUnion[], c
   }
 }
 
-async function unite(redis: RedisAccess, names: readonly string[]): Promise<HyperLogLog> {
+async function uniteSketches(redis: RedisAccess, names: readonly string[]): Promise<HyperLogLog> {
   const united = new HyperLogLog()
   for (const reads of chunksOf(chunksOf(names, SKETCHES_PER_READ), CONCURRENT_READS)) {
     await Promise.all(
@@ -152,7 +152,7 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
   const keys = redis.keys(partition)
   const setsToDelete = keys.setsToDeleteOf(window)
   for (;;) {
-    const names = textList(await redis.call('srandmember', setsToDelete, CLEARED_PER_CALL))
+    const names = textList(await redis.call('srandmember', setsToDelete, SKETCHES_CLEARED_PER_CALL))
     const call = new ScriptCall().key(setsToDelete, keys.windowsWithSetsToDelete).arg(windowName(window), names.length)
     if (names.length === 0) {
       await redis.run('clear-sets', call)
@@ -166,7 +166,7 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
 /** Deletes set sketches of expired windows that are left because a gateway stopped before it had deleted them. */
 export async function finishClearing(redis: RedisAccess, partition: number): Promise<void> {
   const { windowsWithSetsToDelete } = redis.keys(partition)
-  for (const name of textList(await redis.call('srandmember', windowsWithSetsToDelete, CLEARED_PER_CALL))) {
+  for (const name of textList(await redis.call('srandmember', windowsWithSetsToDelete, SKETCHES_CLEARED_PER_CALL))) {
     const [metricId, resolutionMs, windowMs] = name.split('.')
     const window = {
       metricId: parseId(metricId!),
@@ -179,5 +179,5 @@ export async function finishClearing(redis: RedisAccess, partition: number): Pro
 
 function sketchKey(keys: PartitionKeys, { metricId, resolutionMs, windowMs }: WindowKey, name: string): string {
   const [position, series] = name.split('.')
-  return keys.setPrefix({ metricId, resolutionMs, bucketMs: windowMs + Number(position) * resolutionMs }) + series
+  return keys.sketchKeyPrefix({ metricId, resolutionMs, bucketMs: windowMs + Number(position) * resolutionMs }) + series
 }

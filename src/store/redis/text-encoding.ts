@@ -77,17 +77,17 @@ const TIME_BIAS = 2 ** 52
 const TIME_DIGITS = 14
 const EVENT_ID_END = '\0'
 
-export function eventTime(timeMs: number): string {
+export function encodeEventTime(timeMs: number): string {
   return (timeMs + TIME_BIAS).toString(16).padStart(TIME_DIGITS, '0')
 }
 
 export function encodeEvent({ timeMs, id, json }: StoredEvent): string {
-  return `${eventTime(timeMs)}${id}${EVENT_ID_END}${json}`
+  return `${encodeEventTime(timeMs)}${id}${EVENT_ID_END}${json}`
 }
 
 /** Encodes project, time and id of an event, which identify it. A project name contains no space. */
 export function encodeEventAge({ project, timeMs, id }: StoredEvent): string {
-  return `${project} ${eventTime(timeMs)}${id}`
+  return `${project} ${encodeEventTime(timeMs)}${id}`
 }
 
 /** Inverse of {@link encodeEventAge}. Among the events of the project, only this event sorts into [from, to). */

@@ -1,8 +1,8 @@
 import { GatewayError } from '../../model/errors.ts'
 import { compareIndexEntries } from '../index-order.ts'
-import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../lifetimes.ts'
+import { UNCOMMITTED_BLOCK_KEPT_MS, UNLISTED_BLOCK_KEPT_MS } from '../lifetimes.ts'
 import {
-  type BlockPart,
+  type BlockStringName,
   type FoldCommit,
   type InboxEntry,
   type IndexRequest,
@@ -44,9 +44,9 @@ const WRITTEN_BYTES_PER_CALL = 1 << 18
 const EXPIRY_ATTEMPTS_MAX = 10
 
 export async function readIndex(redis: RedisAccess, request: IndexRequest): Promise<IndexSnapshot> {
-  const { partition, metricId, timelines, inbox } = request
+  const { partition, metricId, timelines, withInbox } = request
   const keys = redis.keys(partition)
-  const call = new ScriptCall().key(keys.inbox).arg(inbox ? '1' : '0', timelines.length)
+  const call = new ScriptCall().key(keys.inbox).arg(withInbox ? '1' : '0', timelines.length)
   for (const { resolutionMs, stretch } of timelines) {
     const timeline = { metricId, resolutionMs }
     call
@@ -93,7 +93,7 @@ export async function readBlocks(
   redis: RedisAccess,
   partition: number,
   names: readonly string[],
-  part: BlockPart,
+  part: BlockStringName,
 ): Promise<(Uint8Array | undefined)[]> {
   const keys = redis.keys(partition)
   const replies = await Promise.all(
@@ -114,7 +114,7 @@ export async function writeBlocks(
   let chunk: NamedBlock[] = []
   let bytes = 0
   const send = async (): Promise<void> => {
-    const call = new ScriptCall().key(keys.expiring).arg(nowMs + UNCOMMITTED_BLOCK_MS, SERVER_TTL_MS, chunk.length)
+    const call = new ScriptCall().key(keys.expiring).arg(nowMs + UNCOMMITTED_BLOCK_KEPT_MS, SERVER_TTL_MS, chunk.length)
     for (const block of chunk) addBlock(call, keys, block)
     chunk = []
     bytes = 0
@@ -134,8 +134,8 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
   const blockKeys = (block: string): readonly [string, string] => [keys.scalars(block), keys.sketches(block)]
   const windowOf = (timeline: TimelineKey, windowMs: number): string => encodeWindow({ ...timeline, windowMs })
   const call = new ScriptCall()
-    .key(keys.inbox, keys.counters, keys.due, keys.expiring, keys.extra)
-    .arg(fold.nowMs + UNLISTED_BLOCK_MS, SERVER_TTL_MS)
+    .key(keys.inbox, keys.counters, keys.due, keys.expiring, keys.extraListings)
+    .arg(fold.nowMs + UNLISTED_BLOCK_KEPT_MS, SERVER_TTL_MS)
   call.arg(fold.inbox.length)
   for (const entry of fold.inbox) {
     call.arg(entry.order, encodeInboxEntry(entry), entry.block, entry.scalarBytes + entry.sketchBytes)
@@ -154,8 +154,8 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
       .arg(encodeIndexEntry(entry), entry.block)
   }
   call.arg(fold.touched.length)
-  for (const touch of fold.touched) {
-    call.key(keys.timeline(touch)).arg(encodeWindow(touch), touch.windowMs, touch.expiresMs)
+  for (const window of fold.touched) {
+    call.key(keys.timeline(window)).arg(encodeWindow(window), window.windowMs, window.expiresMs)
   }
   const partlyFolded = fold.partlyFolded ?? []
   call.arg(partlyFolded.length)
@@ -215,7 +215,7 @@ export async function expireWindow(
  */
 async function expiryCall(
   redis: RedisAccess,
-  { partition, window, dropExpired, nowMs }: WindowExpiry,
+  { partition, window, dropExpiredAtResolutions, nowMs }: WindowExpiry,
   dueByMs: number,
 ): Promise<ScriptCall> {
   const keys = redis.keys(partition)
@@ -223,15 +223,20 @@ async function expiryCall(
   const listed = await redis.call('zrangebyscore', keys.timeline(window), windowMs, windowMs)
   const members = textList(listed)
   const call = new ScriptCall()
-    .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiring, keys.extra)
-    .key(keys.setsOf(window), keys.setsToDeleteOf(window), keys.windowsWithSetsToDelete)
+    .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiring, keys.extraListings)
+    .key(keys.sketchNamesOf(window), keys.setsToDeleteOf(window), keys.windowsWithSetsToDelete)
     .arg(encodeWindow(window), windowName(window), windowMs, windowWidthMs(resolutionMs), dueByMs)
-    .arg(nowMs + UNLISTED_BLOCK_MS, SERVER_TTL_MS, dropExpired === undefined ? '1' : '0', members.length)
+    .arg(
+      nowMs + UNLISTED_BLOCK_KEPT_MS,
+      SERVER_TTL_MS,
+      dropExpiredAtResolutions === undefined ? '1' : '0',
+      members.length,
+    )
   for (const member of members) {
     const { block } = decodeIndexEntry(member)
     call.key(keys.scalars(block), keys.sketches(block)).arg(member, block)
   }
-  const dropped = dropExpired ?? []
+  const dropped = dropExpiredAtResolutions ?? []
   call.arg(dropped.length)
   for (const finerMs of dropped) call.key(keys.expired({ metricId, resolutionMs: finerMs }))
   return call

@@ -161,7 +161,7 @@ async function foldMetric(
   const { timelines } = await store.readIndex({
     partition,
     metricId,
-    inbox: false,
+    withInbox: false,
     expiredOnly: true,
     timelines: resolutions.map(({ bucketWidthMs }) => ({
       resolutionMs: bucketWidthMs,

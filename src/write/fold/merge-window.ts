@@ -44,7 +44,7 @@ export async function mergeWindow(
   const { timelines } = await store.readIndex({
     partition,
     metricId,
-    inbox: false,
+    withInbox: false,
     timelines: [{ resolutionMs, stretch: { fromMs: windowMs, toMs: windowMs + windowWidthMs(resolutionMs) } }],
   })
   const runs = runsOf(timelines[0]!.entries.filter((entry) => entry.windowMs === windowMs))

@@ -31,7 +31,7 @@ export async function expireDueWindows(
   const pacer = new Pacer()
   for (const window of dueWindows) {
     await pacer.pause()
-    const dropped = window.resolutionMs === coarsestMs ? { dropExpired: bucketWidthsMs.slice(0, -1) } : {}
+    const dropped = window.resolutionMs === coarsestMs ? { dropExpiredAtResolutions: bucketWidthsMs.slice(0, -1) } : {}
     if (await store.expireWindow({ partition, window, ...dropped, nowMs })) expired++
   }
   return expired

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { DAY_MS } from '../../model/time.ts'
-import { WATERMARK_MS } from '../../store/lifetimes.ts'
+import { WATERMARK_KEPT_MS } from '../../store/lifetimes.ts'
 
 /**
  * Gives each commit a writer name and a number, for each partition. Names are random, and the commits under a name are
@@ -58,7 +58,7 @@ const WRITER_NAME_IDLE_MS_MAX = DAY_MS
  * Time after the last commit during which a watermark certainly still exists. It is one day less than stores keep
  * watermarks, because the clock of the gateway that deletes them may be ahead of ours.
  */
-const WATERMARK_KEPT_MS_MIN = WATERMARK_MS - DAY_MS
+const WATERMARK_KEPT_MS_MIN = WATERMARK_KEPT_MS - DAY_MS
 
 function randomWriterName(): string {
   return randomBytes(16).toString('hex')

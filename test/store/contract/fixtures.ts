@@ -125,7 +125,7 @@ export async function timeline(
   stretch = ALWAYS,
 ): Promise<TimelineIndex> {
   const { partition, metricId } = metric
-  const index = await store.readIndex({ partition, metricId, timelines: [{ resolutionMs, stretch }], inbox: false })
+  const index = await store.readIndex({ partition, metricId, timelines: [{ resolutionMs, stretch }], withInbox: false })
   return index.timelines[0]!
 }
 

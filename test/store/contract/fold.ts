@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { UNLISTED_BLOCK_MS } from '../../../src/store/lifetimes.ts'
+import { UNLISTED_BLOCK_KEPT_MS } from '../../../src/store/lifetimes.ts'
 import { type IndexEntry, type IndexRemovals, windowWidthMs } from '../../../src/store/store.ts'
 import {
   ALWAYS,
@@ -56,9 +56,9 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect(await store.inboxSize(partition)).toEqual({ entries: 0, bytes: 0 })
       expect((await timeline(store, metric, SECONDS_10)).entries).toEqual([entry])
       for (const name of [inbox[0]!.block, listed.block]) expect(await exists(store, partition, name)).toBe(true)
-      await store.sweep(NOW + UNLISTED_BLOCK_MS - 1)
+      await store.sweep(NOW + UNLISTED_BLOCK_KEPT_MS - 1)
       for (const name of [inbox[0]!.block, listed.block]) expect(await exists(store, partition, name)).toBe(true)
-      await store.sweep(NOW + UNLISTED_BLOCK_MS + 1)
+      await store.sweep(NOW + UNLISTED_BLOCK_KEPT_MS + 1)
       for (const name of [inbox[0]!.block, listed.block]) expect(await exists(store, partition, name)).toBe(false)
       expect(await store.readBlocks(partition, [inbox[0]!.block], 'sketches')).toEqual([undefined])
       await store.sweep(NOW + 30 * DAY)
@@ -88,7 +88,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect(await reopened.commitFold({ ...done, inbox })).toBe(false)
       expect(await reopened.commitFold({ ...done, inbox: [rest, later!] })).toBe(true)
       expect(await reopened.inboxSize(partition)).toEqual({ entries: 0, bytes: 0 })
-      await reopened.sweep(NOW + 2 * UNLISTED_BLOCK_MS)
+      await reopened.sweep(NOW + 2 * UNLISTED_BLOCK_KEPT_MS)
       expect(await exists(reopened, partition, restBlock.name)).toBe(false)
     })
 
@@ -178,7 +178,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect(await store.readInbox(partition, 1e9)).toEqual(inbox)
       expect((await timeline(store, metric, SECONDS_10)).entries).toEqual([listed])
       expect(await store.dueWindows(partition, NOW + DAY, 10)).toEqual([{ ...timelineOf(SECONDS_10), windowMs: NOW }])
-      await store.sweep(NOW + 2 * UNLISTED_BLOCK_MS)
+      await store.sweep(NOW + 2 * UNLISTED_BLOCK_KEPT_MS)
       expect(await exists(store, partition, listed.block)).toBe(true)
       expect(await exists(store, partition, inbox[0]!.block)).toBe(true)
     })
@@ -205,12 +205,14 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       const empty = { partition, inbox: [], removed: [], added: [], touched: [], nowMs: NOW }
       expect(await store.commitFold({ ...empty, added, touched: both })).toBe(true)
       expect(await store.commitFold({ ...empty, removed: [added[0]!] })).toBe(true)
-      await store.sweep(NOW + 2 * UNLISTED_BLOCK_MS)
+      await store.sweep(NOW + 2 * UNLISTED_BLOCK_KEPT_MS)
       expect(await exists(store, partition, shared.name)).toBe(true)
-      expect(await store.commitFold({ ...empty, removed: [added[1]!], nowMs: NOW + 3 * UNLISTED_BLOCK_MS })).toBe(true)
-      await store.sweep(NOW + 4 * UNLISTED_BLOCK_MS - 1)
+      expect(await store.commitFold({ ...empty, removed: [added[1]!], nowMs: NOW + 3 * UNLISTED_BLOCK_KEPT_MS })).toBe(
+        true,
+      )
+      await store.sweep(NOW + 4 * UNLISTED_BLOCK_KEPT_MS - 1)
       expect(await exists(store, partition, shared.name)).toBe(true)
-      await store.sweep(NOW + 4 * UNLISTED_BLOCK_MS + 1)
+      await store.sweep(NOW + 4 * UNLISTED_BLOCK_KEPT_MS + 1)
       expect(await exists(store, partition, shared.name)).toBe(false)
     })
 
@@ -227,9 +229,9 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       await store.commitFold({ ...empty, added, touched: both })
       await store.commitFold({ ...empty, removed: [added[0]!] })
       await store.commitFold({ ...empty, removed: [added[1]!], nowMs: NOW + 30_000 })
-      await store.sweep(NOW + 30_000 + UNLISTED_BLOCK_MS - 1)
+      await store.sweep(NOW + 30_000 + UNLISTED_BLOCK_KEPT_MS - 1)
       expect(await exists(store, partition, shared.name)).toBe(true)
-      await store.sweep(NOW + 30_000 + UNLISTED_BLOCK_MS + 1)
+      await store.sweep(NOW + 30_000 + UNLISTED_BLOCK_KEPT_MS + 1)
       expect(await exists(store, partition, shared.name)).toBe(false)
     })
 
@@ -240,7 +242,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       const listing = { timeline: timelineOf(SECONDS_10), entry }
       expect(await store.commitFold({ ...empty, removed: [listing] })).toBe(true)
       expect(await store.commitFold({ ...empty, added: [listing], touched: touched(NOW) })).toBe(true)
-      await store.sweep(NOW + 2 * UNLISTED_BLOCK_MS)
+      await store.sweep(NOW + 2 * UNLISTED_BLOCK_KEPT_MS)
       expect(await exists(store, partition, entry.block)).toBe(true)
     })
 
@@ -273,7 +275,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       const coarse = await list(store, metric, HOUR, NOW)
       const fine = await list(store, metric, SECONDS_10, NOW)
       const timelines = [HOUR, SECONDS_10, MINUTE].map((resolutionMs) => ({ resolutionMs, stretch: ALWAYS }))
-      expect((await store.readIndex({ partition, metricId, timelines, inbox: false })).timelines).toEqual([
+      expect((await store.readIndex({ partition, metricId, timelines, withInbox: false })).timelines).toEqual([
         { resolutionMs: HOUR, entries: [coarse], expired: [] },
         { resolutionMs: SECONDS_10, entries: [fine], expired: [] },
         { resolutionMs: MINUTE, entries: [], expired: [] },
@@ -288,7 +290,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       const late = await list(store, metric, SECONDS_10, NOW + 2 * width)
       const stretches = [NOW, NOW + 2 * width].map((fromMs) => ({ fromMs, toMs: fromMs + 1 }))
       const timelines = stretches.map((stretch) => ({ resolutionMs: SECONDS_10, stretch }))
-      expect((await store.readIndex({ partition, metricId, timelines, inbox: false })).timelines).toEqual([
+      expect((await store.readIndex({ partition, metricId, timelines, withInbox: false })).timelines).toEqual([
         { resolutionMs: SECONDS_10, entries: [early], expired: [] },
         { resolutionMs: SECONDS_10, entries: [late], expired: [] },
       ])
@@ -326,7 +328,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
             partition,
             metricId,
             timelines: [{ resolutionMs: SECONDS_10, stretch: ALWAYS }],
-            inbox: true,
+            withInbox: true,
           }
           const { inbox, timelines } = await store.readIndex(request)
           const orders = [...timelines[0]!.entries, ...inbox].map(({ order }) => order)

@@ -43,8 +43,10 @@ export function describeInbox(name: string, { openedStore, openStore }: Openers)
       const { partition, metricId } = metric
       await store.append([commit(partition, 1, part({ block: block() }))])
       const request = { partition, metricId, timelines: [] }
-      expect((await store.readIndex({ ...request, inbox: true })).inbox).toEqual(await store.readInbox(partition, 1e9))
-      expect((await store.readIndex({ ...request, inbox: false })).inbox).toEqual([])
+      expect((await store.readIndex({ ...request, withInbox: true })).inbox).toEqual(
+        await store.readInbox(partition, 1e9),
+      )
+      expect((await store.readIndex({ ...request, withInbox: false })).inbox).toEqual([])
     })
 
     test('an inbox is read up to `entriesMax` entries', async () => {

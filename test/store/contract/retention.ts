@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { seriesIdOf } from '../../../src/model/series.ts'
-import { UNLISTED_BLOCK_MS } from '../../../src/store/lifetimes.ts'
+import { UNLISTED_BLOCK_KEPT_MS } from '../../../src/store/lifetimes.ts'
 import { type Store, windowWidthMs } from '../../../src/store/store.ts'
 import {
   block,
@@ -90,9 +90,9 @@ export function describeRetention(name: string, { openStore }: Openers): void {
       expect(await store.countDistinct(partition, keys)).toEqual([0, 0, 1])
       const coarse = { metricId, seriesId, resolutionMs: HOUR, bucketMs: NOW }
       expect(await store.countDistinct(partition, [[coarse]])).toEqual([1])
-      await store.sweep(nowMs + UNLISTED_BLOCK_MS - 1)
+      await store.sweep(nowMs + UNLISTED_BLOCK_KEPT_MS - 1)
       expect(await exists(store, partition, entries[0]!.block)).toBe(true)
-      await store.sweep(nowMs + UNLISTED_BLOCK_MS + 1)
+      await store.sweep(nowMs + UNLISTED_BLOCK_KEPT_MS + 1)
       for (const { block: gone } of entries) expect(await exists(store, partition, gone)).toBe(false)
       expect(await exists(store, partition, next.block)).toBe(true)
     })
@@ -127,7 +127,7 @@ export function describeRetention(name: string, { openStore }: Openers): void {
       expect(await expired(store, HOUR)).toEqual([])
     })
 
-    test('with `dropExpired` the expired stretches of those resolutions are removed within the window', async () => {
+    test('with `dropExpiredAtResolutions` the expired stretches of those resolutions are removed within the window', async () => {
       const store = await openStore()
       const coarseWidth = windowWidthMs(HOUR)
       const windows = [NOW - width, NOW, NOW + coarseWidth - width, NOW + coarseWidth]
@@ -135,7 +135,7 @@ export function describeRetention(name: string, { openStore }: Openers): void {
       const fine = windowWidthMs(SECONDS_10)
       await store.expireWindow({ partition, window: window(NOW, SECONDS_10), nowMs: NOW })
       await list(store, metric, HOUR, NOW, { expiresMs: NOW })
-      const expiry = { partition, window: window(NOW, HOUR), dropExpired: [MINUTE], nowMs: NOW }
+      const expiry = { partition, window: window(NOW, HOUR), dropExpiredAtResolutions: [MINUTE], nowMs: NOW }
       expect(await store.expireWindow(expiry)).toBe(true)
       expect(await expired(store)).toEqual([
         { fromMs: NOW - width, toMs: NOW },

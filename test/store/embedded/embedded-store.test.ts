@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
-import { STORE_FORMAT } from '../../../src/store/embedded/format.ts'
+import { STORE_FORMAT_VERSION } from '../../../src/store/embedded/format.ts'
 import { FORMAT_KEY, JOURNAL_KEY } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
@@ -134,10 +134,10 @@ describe('opening an embedded store', () => {
     const lmdb = new Lmdb(folder)
     const { meta } = lmdb.tables
     const found = decodeJson(meta.getBinary(FORMAT_KEY)!) as object
-    await lmdb.write(() => meta.put(FORMAT_KEY, encodeJson({ ...found, version: STORE_FORMAT + 1 })))
+    await lmdb.write(() => meta.put(FORMAT_KEY, encodeJson({ ...found, version: STORE_FORMAT_VERSION + 1 })))
     await lmdb.close()
     await expect(openEmbeddedStore(optionsOf(folder))).rejects.toThrow(
-      `the store in ${folder} has format ${STORE_FORMAT + 1}, this version of the gateway reads format ${STORE_FORMAT}`,
+      `the store in ${folder} has format ${STORE_FORMAT_VERSION + 1}, this version of the gateway reads format ${STORE_FORMAT_VERSION}`,
     )
   })
 })

@@ -3,8 +3,8 @@ import { Environment } from '../../../src/store/embedded/environment.ts'
 import { HeldBlocks } from '../../../src/store/embedded/held-blocks.ts'
 import { setKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
-import { countDistinct, SetChange, SKETCHES_PER_REMOVAL_MAX } from '../../../src/store/embedded/sets.ts'
-import { readExpired } from '../../../src/store/embedded/stretches.ts'
+import { countDistinct, SetChanges, SKETCHES_PER_REMOVAL_MAX } from '../../../src/store/embedded/sets.ts'
+import { readExpiredStretches } from '../../../src/store/embedded/stretches.ts'
 import { expireWindow, removeExpiredSets } from '../../../src/store/embedded/timelines.ts'
 import { windowWidthMs } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
@@ -27,7 +27,7 @@ async function open(): Promise<Environment> {
 
 function add(environment: Environment, series: number): Promise<void> {
   return environment.write((writes) => {
-    const change = new SetChange(writes, PARTITION, [HOUR])
+    const change = new SetChanges(writes, PARTITION, [HOUR])
     for (let lo = 0; lo < series; lo++) change.add({ metricId, seriesId: seriesOf(lo), bucketMs: 0, members: ['x'] })
     change.write()
   })
@@ -41,7 +41,7 @@ const left = (environment: Environment) =>
 
 const expired = (environment: Environment, resolutionMs: number) =>
   environment.read((tables) =>
-    readExpired(tables, PARTITION, metricId, resolutionMs, { fromMs: 0, toMs: windowWidthMs(HOUR) }),
+    readExpiredStretches(tables, PARTITION, metricId, resolutionMs, { fromMs: 0, toMs: windowWidthMs(HOUR) }),
   )
 
 describe('a window with more set sketches than one verb removes', () => {
@@ -67,7 +67,7 @@ describe('a window with more set sketches than one verb removes', () => {
     await environment.write((writes) =>
       expireWindow(writes, new HeldBlocks(), { partition: PARTITION, window: finer, nowMs: 1 }),
     )
-    const expiry = { partition: PARTITION, window, dropExpired: [MINUTE], nowMs: 1 }
+    const expiry = { partition: PARTITION, window, dropExpiredAtResolutions: [MINUTE], nowMs: 1 }
     await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
     expect(await expired(environment, MINUTE)).toHaveLength(1)
     while (await environment.write(removeExpiredSets)) {}

@@ -1,12 +1,17 @@
 import { expect, onTestFinished, test } from 'vitest'
-import { expireIfUnlisted, putBlock, readBlock, removeIfUnlisted } from '../../../src/store/embedded/blocks.ts'
+import {
+  expireBlockIfUnlisted,
+  putBlock,
+  readBlock,
+  removeBlockIfUnlisted,
+} from '../../../src/store/embedded/blocks.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { Environment } from '../../../src/store/embedded/environment.ts'
 import { HELD_BYTES_MAX, HeldBlocks } from '../../../src/store/embedded/held-blocks.ts'
 import { blockKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { sweepOneStep } from '../../../src/store/embedded/sweep.ts'
-import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../../../src/store/lifetimes.ts'
+import { UNCOMMITTED_BLOCK_KEPT_MS, UNLISTED_BLOCK_KEPT_MS } from '../../../src/store/lifetimes.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { failingJournal } from '../../support/failing-journal.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
@@ -67,9 +72,9 @@ test('a sweep drops expired blocks from memory also while the journal cannot be 
   await store.writeBlocks(0, [written], NOW)
   journal.failure = 'sync'
   await expect(store.append([commit(0, 1, part())])).rejects.toMatchObject(UNAVAILABLE)
-  await expect(store.sweep(NOW + UNCOMMITTED_BLOCK_MS - 1)).rejects.toMatchObject(UNAVAILABLE)
+  await expect(store.sweep(NOW + UNCOMMITTED_BLOCK_KEPT_MS - 1)).rejects.toMatchObject(UNAVAILABLE)
   expect(await exists(store, 0, written.name)).toBe(true)
-  await expect(store.sweep(NOW + UNCOMMITTED_BLOCK_MS)).rejects.toMatchObject(UNAVAILABLE)
+  await expect(store.sweep(NOW + UNCOMMITTED_BLOCK_KEPT_MS)).rejects.toMatchObject(UNAVAILABLE)
   expect(await exists(store, 0, written.name)).toBe(false)
 })
 
@@ -87,15 +92,15 @@ test('the blocks that one write unlists fill memory up to its bound; the others 
   const read = () =>
     environment.read((tables) => names.filter((name) => readBlock(tables, held, 0, name, 'scalars') !== undefined))
   await environment.write((writes) => {
-    for (const name of names) expireIfUnlisted(writes, held, 0, name, NOW)
+    for (const name of names) expireBlockIfUnlisted(writes, held, 0, name, NOW)
   })
-  expect(held.bytes).toBeGreaterThan(HELD_BYTES_MAX / 2)
-  expect(held.bytes).toBeLessThanOrEqual(HELD_BYTES_MAX)
+  expect(held.memoryBytes).toBeGreaterThan(HELD_BYTES_MAX / 2)
+  expect(held.memoryBytes).toBeLessThanOrEqual(HELD_BYTES_MAX)
   expect(await read()).toEqual(names)
   held.sweep(NOW + DAY)
   expect(await read()).toEqual(names.slice(3))
   await environment.write((writes) => {
-    for (const name of names) removeIfUnlisted(writes, blockKey(0, name))
+    for (const name of names) removeBlockIfUnlisted(writes, blockKey(0, name))
   })
   expect(await read()).toEqual([])
 })
@@ -109,11 +114,11 @@ test('an unlisted block that is in LMDB stays there until it expires, and takes 
   const reopened = await Environment.open(folder, new Lmdb(folder))
   onTestFinished(() => reopened.close())
   const held = new HeldBlocks()
-  await reopened.write((writes) => expireIfUnlisted(writes, held, 0, 'stored', NOW))
+  await reopened.write((writes) => expireBlockIfUnlisted(writes, held, 0, 'stored', NOW))
   const isReadable = () => reopened.read((tables) => readBlock(tables, held, 0, 'stored', 'sketches') !== undefined)
-  expect([held.bytes, await isReadable()]).toEqual([0, true])
-  await reopened.write((writes) => sweepOneStep(writes, NOW + UNLISTED_BLOCK_MS - 1))
+  expect([held.memoryBytes, await isReadable()]).toEqual([0, true])
+  await reopened.write((writes) => sweepOneStep(writes, NOW + UNLISTED_BLOCK_KEPT_MS - 1))
   expect(await isReadable()).toBe(true)
-  await reopened.write((writes) => sweepOneStep(writes, NOW + UNLISTED_BLOCK_MS))
+  await reopened.write((writes) => sweepOneStep(writes, NOW + UNLISTED_BLOCK_KEPT_MS))
   expect(await isReadable()).toBe(false)
 })

@@ -23,10 +23,10 @@ function frame(number: number): Layer {
 /** A journal with this many frames, and where each of them ends. */
 async function journalOf(folder: string, frames: number): Promise<{ readonly path: string; readonly ends: number[] }> {
   const journal = await Journal.create(folder, 7)
-  const ends = [journal.bytes]
+  const ends = [journal.fileBytes]
   for (let number = 0; number < frames; number++) {
     await journal.append(frame(number))
-    ends.push(journal.bytes)
+    ends.push(journal.fileBytes)
   }
   await journal.close()
   return { path: join(folder, 'journal-7'), ends }
@@ -104,7 +104,7 @@ describe('a journal file', () => {
     layer.set('scalars', 'block', { value: readFileSync(path) })
     await journal.append(layer)
     await journal.close()
-    truncateSync(join(folder, 'journal-7'), journal.bytes - 1)
+    truncateSync(join(folder, 'journal-7'), journal.fileBytes - 1)
     expect(read(folder)).toEqual({ frames: 0, isCut: true, rows: [] })
   })
 })

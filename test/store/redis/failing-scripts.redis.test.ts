@@ -203,7 +203,7 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
     commits: failingBefore(connections.commits),
   }
   const access = new RedisAccess(failing, 'gq', PARTITIONS)
-  const context = { setResolutions: [MINUTE, 60 * MINUTE], sender: 'me', nowMs: NOW }
+  const context = { setResolutions: [MINUTE, 60 * MINUTE], sender: 'me', fenceMs: NOW }
   const commit = (number: number, ...parts: CommitPart[]) => [
     { partition, writer: WRITER, commitNumber: number, parts },
   ]
@@ -226,9 +226,9 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   const merged = { removed: [added[0]!], added: [{ timeline, entry: entry('e') }], touched: [] }
   expect(await commitFold(access, { partition, inbox: [], ...merged, nowMs: NOW })).toBe(true)
   const stretch = { fromMs: windowMs, toMs: windowMs + 1 }
-  await readIndex(access, { partition, metricId, inbox: true, timelines: [{ resolutionMs: MINUTE, stretch }] })
+  await readIndex(access, { partition, metricId, withInbox: true, timelines: [{ resolutionMs: MINUTE, stretch }] })
   const window = { ...timeline, windowMs }
-  expect(await expireWindow(access, { partition, window, dropExpired: [10_000], nowMs: NOW })).toBe(true)
+  expect(await expireWindow(access, { partition, window, dropExpiredAtResolutions: [10_000], nowMs: NOW })).toBe(true)
   expect(await expireWindow(access, { partition, window, nowMs: NOW })).toBe(true)
   await sweepPartition(access, partition, NOW + 8 * 86_400_000)
   expect(await readEvents(access, { project: 'shop', fromMs: 0, toMs: NOW, limit: 9, bytesMax: 99 })).toHaveLength(2)

@@ -416,8 +416,8 @@ describe('sets', () => {
     const keys = partitionKeys(options.prefix, partition)
     const client = clientOf(server)
     // As a gateway leaves it that stopped between condemning and deleting.
-    await client.rename(keys.setsOf(window), keys.setsToDeleteOf(window))
-    await client.sadd(keys.windowsWithSetsToDelete, `${keys.setsOf(window).split(':').at(-1)}`)
+    await client.rename(keys.sketchNamesOf(window), keys.setsToDeleteOf(window))
+    await client.sadd(keys.windowsWithSetsToDelete, `${keys.sketchNamesOf(window).split(':').at(-1)}`)
     await store.append([members(2, 1, () => ['somebody else'])])
     expect(await store.countDistinct(partition, [[keyOf(0)], [keyOf(1)]])).toEqual([1, 1])
     await store.sweep(NOW)
@@ -425,6 +425,8 @@ describe('sets', () => {
     expect(await store.expireWindow({ partition, window, nowMs: NOW })).toBe(true)
     const left = await client.keys(`${options.prefix}:*set*${MINUTE}.${NOW}.*`)
     expect(left).toEqual([])
-    expect(await client.exists(keys.setsOf(window), keys.setsToDeleteOf(window), keys.windowsWithSetsToDelete)).toBe(0)
+    expect(
+      await client.exists(keys.sketchNamesOf(window), keys.setsToDeleteOf(window), keys.windowsWithSetsToDelete),
+    ).toBe(0)
   })
 })

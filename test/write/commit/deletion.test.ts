@@ -286,7 +286,7 @@ describe('a fold', () => {
     held.open()
     expect(await merging).toBeUndefined()
     const timelines = [{ resolutionMs: window!.resolutionMs, stretch: { fromMs: 0, toMs: 2 * T0_MS } }]
-    const index = await real.readIndex({ partition: 0, metricId, inbox: false, timelines })
+    const index = await real.readIndex({ partition: 0, metricId, withInbox: false, timelines })
     expect(index.timelines[0]!.entries).toEqual([])
   })
 })

@@ -32,7 +32,7 @@ export async function entriesOf(
   const { timelines } = await store.readIndex({
     partition: 0,
     metricId,
-    inbox: false,
+    withInbox: false,
     timelines: [{ resolutionMs, stretch: { fromMs, toMs: fromMs + windowWidthMs(resolutionMs) } }],
   })
   return timelines[0]!.entries
