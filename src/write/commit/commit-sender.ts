@@ -105,11 +105,12 @@ export class CommitSender {
     return this.#availability.isUnavailable
   }
 
-  /** Whether the store may have lost writes. `verify` must then run before the next commit. */
+  /** Whether the store may have lost writes. `replayLostCommits` must then run before the next commit. */
   get mayHaveLostWrites(): boolean {
     return this.#replay.mayHaveLostWrites
   }
 
+  /** Marks the partitions of the group as ones in which the store may have lost writes. */
   suspectLostWrites(): void {
     this.#replay.suspectLostWrites()
   }
@@ -181,6 +182,7 @@ export class CommitSender {
     })
   }
 
+  /** Takes a commit number. First changes the writer name if the partition had no commit for a day. */
   #takeNumber(partition: number, nowMs: number): { readonly writer: string; readonly commitNumber: number } {
     const { commitNumbers, retainedCommits } = this.#context
     if (commitNumbers.needsNewWriterName(partition, nowMs)) {

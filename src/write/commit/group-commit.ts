@@ -46,6 +46,7 @@ export interface LargeRound {
 interface WaitingRequest {
   /** The round that contains the points of the request. Undefined for a deletion, which has no points. */
   readonly round?: Round
+  /** Index of the request in the round. Undefined for a deletion. */
   readonly requestIndex?: number
   resolve(): void
   reject(error: GatewayError): void
@@ -53,12 +54,14 @@ interface WaitingRequest {
 
 /** Rounds that accept no more points. They are encoded, and are committed together, step by step. */
 interface ClosedRounds {
+  /** The smallest number of the rounds. */
   readonly oldestRoundNumber: number
   readonly waiting: readonly WaitingRequest[]
   /** The steps that are not committed yet. */
   readonly steps: PartsByPartition[]
   /** The version of the registry when encoding began. */
   readonly registryVersion: number
+  /** Estimated memory of the rounds. */
   readonly memoryBytes: number
   /** Partitions in which a commit of the rounds was stored. */
   readonly storedPartitions: Set<number>
@@ -98,6 +101,7 @@ export class GroupCommit {
   #openRound: Round
   /** Small rounds that have one request each, with an idempotency key. They are closed together with the open round. */
   #markedRounds: Round[] = []
+  /** Deletions, and the requests whose points are in the open round or in `#markedRounds`. */
   #waitingRequests: WaitingRequest[] = []
   /** Large rounds that are not being encoded yet. */
   #largeRounds: { readonly round: Round; readonly waiting: WaitingRequest }[] = []

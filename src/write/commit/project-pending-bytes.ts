@@ -1,14 +1,15 @@
 /**
- * Counts the bytes of each project that wait for a commit. While the bytes of all projects exceed the limit, a project
- * may add more only if it has less than an equal share of the limit. So large requests of one project do not cause
- * rejections for other projects.
+ * Counts, for each project, the bytes that wait for a commit. While the bytes of all projects exceed the limit, a
+ * project may add more only if it has less than an equal share of the limit. So large requests of one project do not
+ * cause rejections for other projects.
  */
 export class ProjectPendingBytes {
   readonly #bytesByProject = new Map<string, number>()
 
-  add(project: string, bytes: number): void {
-    const bytesLeft = (this.#bytesByProject.get(project) ?? 0) + bytes
-    if (bytesLeft > 0) this.#bytesByProject.set(project, bytesLeft)
+  /** Adds `change`, which may be negative, to the pending bytes of a project. */
+  add(project: string, change: number): void {
+    const bytes = (this.#bytesByProject.get(project) ?? 0) + change
+    if (bytes > 0) this.#bytesByProject.set(project, bytes)
     else this.#bytesByProject.delete(project)
   }
 

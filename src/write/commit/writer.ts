@@ -74,7 +74,12 @@ export class Writer {
   /** Random prefix of the block names of this process. */
   readonly #blockNamePrefix = randomBytes(16).toString('hex')
   #blockNamesUsed = 0
+  /**
+   * Number of requests from the start of their decoding until they are stored or rejected, and of deletions. `close`
+   * waits for them.
+   */
   #requestsInProgress = 0
+  /** Estimated memory of the new metrics and series of all admissions. */
   #admissionBytes = 0
   #isClosing = false
 

@@ -78,6 +78,7 @@ const UNINTERRUPTED_MERGES = 16
 const LOADED_WINDOWS_MAX = 10_000
 
 interface InboxState {
+  /** Size of the blocks in the inbox, as far as known. */
   bytes: number
   /**
    * Time from which the age of the inbox is counted: the arrival of its oldest entry, as far as known. Undefined: the
@@ -241,6 +242,9 @@ export class FoldScheduler {
     }
   }
 
+  /**
+   * Takes or keeps the lease of a partition. Pauses the partition and returns false if another gateway has the lease.
+   */
   async #holdLease(partition: number): Promise<boolean> {
     if (await this.#leases.takeOrKeep(partition)) return true
     this.#inboxes.get(partition)!.pause = { startedMs: this.#context.now(), lengthMs: LEASE_REFUSED_PAUSE_MS }

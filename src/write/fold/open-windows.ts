@@ -5,7 +5,7 @@ import { RUNS_PER_MERGE } from './merge-window.ts'
 /**
  * Windows to which folds have written and which are not sealed yet, in the order in which they were last touched
  * (written to). The folds of each window are counted, so that only windows that may have runs to merge are examined. If
- * there are more than `WINDOWS_MAX`, those that were not touched for the longest time are evicted. An evicted window
+ * there are more than `OPEN_WINDOWS_MAX`, those that were not touched for the longest time are evicted. An evicted window
  * stays readable, but its runs are not merged until it is touched again.
  */
 
@@ -26,6 +26,7 @@ export interface OpenWindow {
   readonly window: WindowKey
   /** Number of folds that have written to the window since a merge last found no runs to merge in it. */
   foldsSinceMerge: number
+  /** The time at which the window was last touched. */
   touchedMs: number
 }
 

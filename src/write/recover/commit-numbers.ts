@@ -24,8 +24,9 @@ export class CommitNumbers {
   }
 
   /**
-   * Whether the partition had no commit for a day. It then needs a new name, because stores delete watermarks after 7
-   * days.
+   * Whether the last commit of the partition is more than a day old. The partition then needs a new writer name, well
+   * before stores delete its watermark (after 7 days): without the watermark, the next number would look like a gap.
+   * False if there was no commit yet.
    */
   needsNewWriterName(partition: number, nowMs: number): boolean {
     return nowMs - this.#lastTakenMs[partition]! > WRITER_NAME_IDLE_MS_MAX
@@ -52,7 +53,7 @@ export class CommitNumbers {
   }
 }
 
-/** Maximum time without a commit for which a writer name is kept. */
+/** A writer name is used again if the last commit under it is not older than this. */
 const WRITER_NAME_IDLE_MS_MAX = DAY_MS
 /**
  * Time after the last commit during which a watermark certainly still exists. It is one day less than stores keep

@@ -50,7 +50,7 @@ export interface ReplayContext {
 }
 
 export interface ReplayHooks {
-  /** Called when the store may have lost writes. The owner of this object then calls `verify`. */
+  /** Called when the store may have lost writes. The owner of this object then calls `replayLostCommits`. */
   onReplayNeeded(): void
   /** Called when the store has lost writes in a partition of this group, so that other groups are checked too. */
   onWritesLost(): void
@@ -58,6 +58,7 @@ export interface ReplayHooks {
 
 type ConflictOutcome = Extract<AppendOutcome, { readonly status: 'conflict' }>
 
+/** Minimum time between two warnings that commits are kept for a shorter time than `retainedMsMax`. */
 const WARNING_INTERVAL_MS = 60_000
 
 /**
@@ -91,7 +92,7 @@ export class Replay {
     this.#deletions = new RetainedDeletions(store, settings.retainedMsMax, now)
   }
 
-  /** Whether the store may have lost writes. If so, `verify` must run before the next commit. */
+  /** Whether the store may have lost writes. If so, `replayLostCommits` must run before the next commit. */
   get mayHaveLostWrites(): boolean {
     return this.#suspectedPartitions.size > 0
   }
@@ -204,7 +205,10 @@ export class Replay {
     this.#context.events.writesLost()
   }
 
-  /** Returns, for each partition that has commits to replay, the number of the first commit to send. */
+  /**
+   * Returns, for each partition that has commits to replay, the number of the first commit to send. Reports the lost
+   * points that cannot be replayed.
+   */
   #prepareReplays(
     watermarks: ReadonlyMap<number, number | undefined>,
     partitionsWithLoss: Set<number>,
@@ -287,8 +291,8 @@ export class Replay {
   }
 
   /**
-   * Called when the store has lost writes in a partition. Has an effect only once per partition and replay:
-   * `partitionsWithLoss` has the partitions that were handled already.
+   * Called when the store has lost writes in a partition: drops the caches, suspects the other partitions, and notifies
+   * the other groups. Does nothing if `partitionsWithLoss` has the partition, which was then handled already.
    */
   #handleLossOnce(partition: number, partitionsWithLoss: Set<number>): void {
     if (partitionsWithLoss.has(partition)) return
@@ -366,6 +370,10 @@ export class Replay {
     }
   }
 
+  /**
+   * Suspects each partition whose watermark is smaller than the number of its newest retained commit. Evicts old
+   * commits of the other partitions.
+   */
   async #checkWatermarks(): Promise<void> {
     const { store, settings, commitNumbers, retainedCommits, now } = this.#context
     const readMs = now()

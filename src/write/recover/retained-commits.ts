@@ -32,7 +32,10 @@ interface RetainedChain {
   evicted: { readonly commitNumber: number; readonly points: number }[]
 }
 
-/** For each partition, at least this many evicted commits (at most twice as many) have their number of points kept. */
+/**
+ * How many evicted commits of a partition have their number of points kept: the latest ones, at least this many and at
+ * most twice as many.
+ */
 const EVICTED_POINT_COUNTS_KEPT = 10_000
 /** Estimated memory of a commit without its contents, of each metric in it, and of each reference to a series. */
 const COMMIT_MEMORY_BYTES = 512
@@ -79,6 +82,7 @@ export class RetainedCommits {
     return firstRetainedIndex < commits.length ? commits[commits.length - 1]!.commitNumber : undefined
   }
 
+  /** Returns a retained commit; undefined if it was evicted or does not exist. */
   find(partition: number, commitNumber: number): RetainedCommit | undefined {
     const { commits, firstRetainedIndex } = this.#chains[partition]!
     if (firstRetainedIndex === commits.length) return undefined
@@ -111,7 +115,7 @@ export class RetainedCommits {
   /**
    * Numbers the retained commits of a partition from 1, for a new writer name. Called when the store lost commits that
    * are no longer retained, those after `watermark`: they cannot be replayed. Returns the number of points in them.
-   * `isComplete` is false if some left so long ago that their number of points is no longer kept.
+   * `isComplete` is false if some were evicted so long ago that their number of points is no longer kept.
    */
   renumber(partition: number, watermark: number): { readonly points: number; readonly isComplete: boolean } {
     const chain = this.#chains[partition]!
@@ -161,6 +165,7 @@ export class RetainedCommits {
   }
 }
 
+/** Takes the place of an evicted commit in `RetainedChain.commits`, so that its memory is freed. */
 const EVICTED_COMMIT: RetainedCommit = { commitNumber: 0, parts: [], points: 0, memoryBytes: 0, storedMs: 0 }
 
 /** Returns the parts for a store that may have lost their series: each part registers all of its series. */

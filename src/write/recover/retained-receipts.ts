@@ -24,6 +24,7 @@ export class RetainedReceipts {
     this.#now = now
   }
 
+  /** Number of retained receipts. */
   get size(): number {
     return this.#receipts.size
   }
@@ -76,7 +77,7 @@ export class RetainedReceipts {
   }
 
   /**
-   * Removes receipts that are too old, then the oldest receipts until the others have at most `CHARS_MAX` characters.
+   * Removes receipts that are too old, then the oldest receipts until the others have at most `RETAINED_CHARS_MAX` characters.
    */
   #evict(): void {
     const fromMs = this.#now() - this.#settings.retainedMsMax

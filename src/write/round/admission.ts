@@ -43,13 +43,19 @@ export class Admission {
   readonly #onMemoryChange: (change: number) => void
   #memoryBytes = 0
   readonly #id = ++lastAdmissionId
-  /** The decoding attempt (`PointBatch.decodingAttempts`) that the fields below belong to. */
+  /**
+   * The decoding attempt (`PointBatch.decodingAttempts`) whose points are admitted. When another attempt has begun, all
+   * reservations and claims are released, and `#admittedPoints` is set to 0.
+   */
   #decodingAttempt: number
   /** Number of points at the beginning of the batch that are admitted. */
   #admittedPoints = 0
   /** Series for which this admission has reserved a place, in the order of the reservations. */
   #reservedSeries: Series[] = []
-  /** Metrics that this request will define: as a set, and in the order in which they were claimed. */
+  /**
+   * Metrics that this request will define. The set tells quickly whether a metric is claimed. The list has the order of
+   * the claims, so that the latest can be undone.
+   */
   readonly #claimedMetrics = new Set<Metric>()
   readonly #claimOrder: Metric[] = []
   /** Metrics that this admission has looked up in the store, whether the store has them or not. */

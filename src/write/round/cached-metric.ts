@@ -50,8 +50,8 @@ export class Metric {
   #seriesByTags: Map<string, Series> | undefined = undefined
   #sharedTagPairs: TagPairs | undefined = undefined
   /**
-   * How much this metric counts towards `RegistryLimits.registryEntriesMax`: 1 for the metric itself, and for each sequence of
-   * tags in `tagTree` 1 plus the number of its tags.
+   * How much this metric counts towards `RegistryLimits.registryEntriesMax`: 1 for the metric itself, and for each
+   * sequence of tags in `tagTree` 1 plus the number of its tags.
    */
   registryEntries = 1
   /** Number of the last attempt to decode a body (see `PointBatch`) in which the metric was new. */
@@ -102,8 +102,8 @@ export class Metric {
   }
 
   /**
-   * Updates the number of series and the tag keys from a row. `registeredBefore` is the value of `registeredSeriesCount`
-   * when the row was requested: the row may lack series that were registered later.
+   * Updates the number of series and the tag keys from a row. `registeredBefore` is the value of
+   * `registeredSeriesCount` when the row was requested: the row may lack series that were registered later.
    */
   refresh(row: MetricRow, registeredBefore: number): void {
     this.#storedSeriesCount = row.seriesCount + this.registeredSeriesCount - registeredBefore

@@ -166,7 +166,10 @@ export class Registry {
     return itemCache
   }
 
-  /** Returns the series of a point; creates it if the registry does not have it. Rejects a metric of another type. */
+  /**
+   * Returns the series of a point; creates it if the registry does not have it. Rejects a metric of another type.
+   * `unknownMetrics`: number of metrics of the same request whose rows in the store are not known.
+   */
   resolve(
     project: string,
     name: string,
