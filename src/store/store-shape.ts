@@ -1,6 +1,7 @@
 /**
- * Settings that a store is created with and that can never change. The number of partitions decides which partition
- * holds a metric. If a resolution were removed, queries would miss the data that is stored at it.
+ * The shape of a store: its partitions and resolutions. A store is created with it, and it never changes. The number of
+ * partitions decides which partition holds a metric. If a resolution were removed, queries would miss the data that is
+ * stored at it.
  */
 export interface StoreShape {
   readonly partitions: number

@@ -123,9 +123,10 @@ export interface Store {
    */
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**
-   * Replaces inbox and index entries by new entries. Returns false and changes nothing if an entry to replace does not
-   * exist, a new block does not exist, or the window of a new entry has expired. The replaced blocks can be read for
-   * another `UNLISTED_BLOCK_KEPT_MS`. `touched` can only make the expiry of a window later.
+   * Replaces inbox and index entries by new entries, for a fold or a merge. Returns true if it has replaced them.
+   * Returns false and changes nothing if an entry to replace does not exist, a new block does not exist, or the window
+   * of a new entry has expired. The replaced blocks can be read for another `UNLISTED_BLOCK_KEPT_MS`. `touched` can
+   * only make the expiry of a window later.
    */
   commitFold(fold: FoldCommit): Promise<boolean>
   /**
@@ -135,8 +136,8 @@ export interface Store {
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]>
   /**
    * Removes the index entries and set sketches of a window, and records the window as an expired stretch of time. If
-   * `dropExpiredAtResolutions` is given, no stretch is recorded, and the stretches of finer resolutions in the window are removed.
-   * Returns false and changes nothing if the window expires after `nowMs`.
+   * `dropExpiredAtResolutions` is given, no stretch is recorded, and the stretches of finer resolutions in the window
+   * are removed. Returns false and changes nothing if the window expires after `nowMs`.
    */
   expireWindow(expiry: WindowExpiry): Promise<boolean>
   /**
@@ -202,7 +203,10 @@ export interface Store {
    * that removes the listener.
    */
   onIndexRemoval(listener: (removals: IndexRemovals) => void): () => void
-  /** Rejects with `store_unavailable` if the store is unavailable, or was created again with another shape. */
+  /**
+   * Rejects with `store_unavailable` if the store is unavailable, or was created again with other partitions or
+   * resolutions.
+   */
   ping(): Promise<void>
   close(): Promise<void>
 }
@@ -256,6 +260,7 @@ export interface MetricUpdate {
   readonly generation: number
   readonly definition: MetricDefinition
   readonly points: number
+  /** Earliest time of the points. Like `lastMs`, the latest, it has no meaning if there are no points. */
   readonly firstMs: number
   readonly lastMs: number
   readonly cumulative: boolean
@@ -381,16 +386,21 @@ export interface TimelineIndex {
   readonly expired: readonly Stretch[]
 }
 
+/** What a fold or a merge changes in one partition. */
 export interface FoldCommit {
   readonly partition: number
+  /** The folded inbox entries, which are removed. Empty for a merge. */
   readonly inbox: readonly InboxEntry[]
   /** Inbox entries of which a part was folded. `block` has the rest and replaces the entry's block; the order stays. */
   readonly partlyFolded?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
+  /** The index entries of merged runs. Empty for a fold. */
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
+  /** The index entries of the new blocks. */
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   /**
-   * The windows that got new points, with the time until which the points are kept. Merged windows without new points
-   * are not included. Windows that had no entry before must be included.
+   * The windows that got new points, with the time until which the points are kept. Empty for a merge, which adds no
+   * points. The window of each entry in `added` must be in this list, unless the store has index entries of the window
+   * already.
    */
   readonly touched: readonly WindowRetention[]
   readonly nowMs: number

@@ -8,8 +8,8 @@ import type { WriteSet } from './write-set.ts'
 
 /**
  * Stores blocks, and counts the index entries that list (refer to) each block. A block is listed by one inbox entry or
- * by index entries. When no entry lists a block any more, it stays readable for `UNLISTED_BLOCK_KEPT_MS`. A block in LMDB
- * stays there until `sweep` removes it. A block that is not in LMDB yet is moved to `HeldBlocks`, unless memory is
+ * by index entries. When no entry lists a block any more, it stays readable for `UNLISTED_BLOCK_KEPT_MS`. A block in
+ * LMDB stays there until `sweep` removes it. A block that is not in LMDB yet is moved to `HeldBlocks`, unless memory is
  * full; so an inbox block that is folded soon is never written to LMDB.
  */
 

@@ -205,6 +205,7 @@ export class CatalogChanges {
     return [...this.#deletedIds.values()].sort(compareIds)
   }
 
+  /** Ids of the metrics that the commit changes. */
   get changedMetricIds(): Id64[] {
     return [...this.#metrics.values()].map(({ row }) => row.metricId)
   }
@@ -310,6 +311,9 @@ export class CatalogChanges {
     return lastDeletedGeneration(this.#writes, metricKey(project, name)) >= generation
   }
 
+  /**
+   * Returns the tags under which the series is stored or was registered earlier in this commit; undefined if neither.
+   */
   #knownTags(registration: SeriesRegistration, key: Buffer): Pick<SeriesRow, 'tags'> | undefined {
     const staged = this.#newSeriesByKey.get(key.toString('latin1'))
     if (staged !== undefined) return staged

@@ -12,6 +12,8 @@ import { keyTextOf, type LmdbTable, type Tables } from './table.ts'
  * transaction records that the journal file of this layer is no longer needed. If a checkpoint is interrupted, the next
  * start replays that file.
  */
+
+/** What the table `meta` has about the journal. */
 export interface JournalState {
   /** Number of the oldest journal file that is not completely in LMDB. The file must exist, unless `isClosed`. */
   readonly first: number

@@ -66,7 +66,7 @@ export interface EmbeddedStoreOptions extends StoreSettings {
 
 /**
  * Opens the store in a folder, or creates it. Throws an Error that names the folder if another gateway uses it, or if
- * the store has another shape or format.
+ * the store has an unknown format, or other partitions or resolutions.
  */
 export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<Store> {
   assert(options.partitions >= 1 && options.partitions <= 0xffff, 'partitions fit into two bytes')

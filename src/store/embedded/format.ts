@@ -4,8 +4,8 @@ import type { Lmdb } from './lmdb.ts'
 import { decodeJson, encodeJson } from './rows.ts'
 
 /**
- * The description of a store in its folder: format version and shape. It is written once, and compared with the
- * settings at every start.
+ * The description of a store in its folder: the version of its format, and its shape (partitions and resolutions).
+ * Every start compares it with the settings.
  */
 
 /** Version of the keys and values of the tables, and of the journal. A store with a later version is refused. */
@@ -17,7 +17,10 @@ export const STORE_FORMAT_VERSION = 2
  */
 const VERSION_WITHOUT_JOURNAL = 1
 
-/** Writes the shape into a new store. Throws an Error if the folder holds a store with another shape or format. */
+/**
+ * Writes version and shape into a new store, and raises the version of a store of format 1. Throws an Error if the
+ * folder has a store of another shape, or of an unknown version.
+ */
 export async function ensureFormat(lmdb: Lmdb, folder: string, wanted: StoreShape): Promise<void> {
   const stored = readFormat(lmdb, folder)
   const difference = stored && shapeDifference(stored.shape, wanted)

@@ -37,6 +37,7 @@ export class HeldBlocks {
     return true
   }
 
+  /** Returns a block; undefined if it is not held or has expired. */
   get(partition: number, name: string, nowMs: number): NamedBlock | undefined {
     const held = this.#blocks.get(keyOf(partition, name))
     return held !== undefined && held.expiresMs > nowMs ? held.block : undefined

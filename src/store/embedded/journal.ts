@@ -12,9 +12,9 @@ import type { Layer } from './layer.ts'
  * together. An incomplete frame is ignored as a whole.
  *
  * A frame has the rows that are put and removed, not the requests that caused the changes. So replaying is idempotent,
- * even if LMDB already has some of the rows. For a set sketch, a row has the members to add; adding members again changes
- * nothing. A frame is written only after the previous one is synced. So only the last frame of a file can
- * be incomplete, and it was not acknowledged. A damaged frame that is followed by another one is an error.
+ * even if LMDB already has some of the rows. For a set sketch, a row has the members to add; adding members again
+ * changes nothing. A frame is written only after the previous one is synced. So only the last frame of a file can be
+ * incomplete, and it was not acknowledged. A damaged frame that is followed by another one is an error.
  *
  *   file   magic `GQJ` · version u8 · salt (16 bytes) · checksum u32 (CRC-32 of both), then the frames
  *   frame  magic (4 bytes) · bytes of the rows u32 · number in the file u32 · checksum u32, then the rows. The

@@ -11,7 +11,10 @@ const TIME_WINDOWS_MAX = 500_000
  * permits, and a restart of the gateway grants only a few extra ones.
  */
 export class Permits {
-  /** The latest time window for each window width and key of a rate limit, in the order in which they were added. */
+  /**
+   * For each key and window width of a rate limit: the end of its latest time window, and the permits taken in it. In
+   * the order in which the time windows were added.
+   */
   readonly #taken = new Map<string, { endMs: number; taken: number }>()
   readonly #windowsMax: number
 

@@ -75,6 +75,7 @@ function subtractReceipt(totals: ReceiptTotals, row: Uint8Array): void {
   totals.bytes -= row.length
 }
 
+/** Removes a receipt, unless it was written again and has not expired yet. */
 export function removeReceiptIfExpired(writes: WriteSet, key: Uint8Array, nowMs: number): void {
   const bytes = writes.get('receipts', key)
   if (bytes === undefined) return

@@ -8,9 +8,9 @@ import type { WriteSet } from './write-set.ts'
 
 /**
  * Stores set sketches: one HyperLogLog for each series and bucket of a set metric, at each set resolution. A
- * `SetChanges` collects the members of a commit. It reads and writes no stored sketch: layers collect the members that are
- * added to each sketch (`RowWrite`), and the next checkpoint adds them to the sketch in LMDB. If the window of a member
- * has expired at one resolution, the member is added only at coarser resolutions.
+ * `SetChanges` collects the members of a commit. It reads and writes no stored sketch: layers collect the members that
+ * are added to each sketch (`RowWrite`), and the next checkpoint adds them to the sketch in LMDB. If the window of a
+ * member has expired at one resolution, the member is added only at coarser resolutions.
  */
 export class SetChanges {
   readonly #writes: WriteSet

@@ -37,6 +37,7 @@ export function hasExpiredStretch(tables: Tables, partition: number, metricId: I
   return false
 }
 
+/** Returns whether an expired stretch contains the time. */
 export function isTimeExpired(
   tables: Tables,
   partition: number,
@@ -48,6 +49,7 @@ export function isTimeExpired(
   return stretch !== undefined && stretch.toMs > timeMs
 }
 
+/** Adds an expired stretch, and merges it with those that it overlaps or touches. */
 export function addExpiredStretch(
   writes: WriteSet,
   partition: number,

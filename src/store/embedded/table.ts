@@ -124,7 +124,7 @@ export class Table {
     return keysOf(mergedRows(layered, withoutValues(stored), range))
   }
 
-  /** Returns the row with the greatest key that is at most `start` and greater than `end`. */
+  /** Returns the row with the greatest key that is at most `key` and greater than `lowerBound`. */
   lastRowUpTo(key: Uint8Array, lowerBound: Uint8Array): Row | undefined {
     for (const row of this.rows({ start: key, end: lowerBound, reverse: true, limit: 1 })) return row
     return undefined

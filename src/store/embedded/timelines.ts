@@ -89,6 +89,7 @@ export function readInbox(
   return found
 }
 
+/** Applies a fold or a merge. Returns false and changes nothing if `isApplicable` is false. */
 export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boolean {
   if (!isApplicable(writes, held, fold)) return false
   const { partition, nowMs } = fold
@@ -123,6 +124,7 @@ export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit)
   return true
 }
 
+/** Returns whether all entries to replace and all new blocks exist, and no window of a new entry has expired. */
 function isApplicable(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boolean {
   const { partition, nowMs, partlyFolded = [] } = fold
   if (partlyFolded.some(({ block }) => held.get(partition, block.name, nowMs) === undefined)) return false
@@ -184,7 +186,10 @@ function putBackInInbox(
   )
 }
 
-/** Collects the changes of a fold to the rows of windows, and writes them together with the keys in `due`. */
+/**
+ * Collects what a fold changes in the table `windows`, and writes it. Keeps the table `due`, which has the windows in
+ * the order in which they expire, in step with it.
+ */
 class WindowChanges {
   readonly #writes: WriteSet
   readonly #partition: number
@@ -241,7 +246,9 @@ class WindowChanges {
 interface WindowChange {
   readonly key: Buffer
   readonly window: WindowKey
+  /** The stored row. Undefined if the window is new. */
   readonly before: WindowRow | undefined
+  /** Number of index entries, and time of expiry, after the fold. */
   entries: number
   expiresMs: number
 }
@@ -268,6 +275,7 @@ export interface ExpiryResult {
   readonly hasSketchesLeft: boolean
 }
 
+/** Expires a window, unless its time of expiry is after `expiry.nowMs`. */
 export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowExpiry): ExpiryResult {
   const { partition, window, nowMs } = expiry
   const { metricId, resolutionMs, windowMs } = window

@@ -61,7 +61,8 @@ async function clearWindows(
       for (const windowMs of new Set(members.map((member) => decodeIndexEntry(member).windowMs))) {
         if (removed >= max) return removed
         const window = { metricId, resolutionMs, windowMs }
-        // With an empty `dropExpiredAtResolutions`, the window is not recorded as expired: no query asks for the metric.
+        // With an empty `dropExpiredAtResolutions`, the window is not recorded as expired: no query asks for the
+        // metric.
         await expireWindow(redis, { partition, window, dropExpiredAtResolutions: [], nowMs }, Number.MAX_SAFE_INTEGER)
         removed++
       }

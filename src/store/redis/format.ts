@@ -2,15 +2,21 @@ import { type StoreShape, shapeDifference } from '../store-shape.ts'
 import type { Connections } from './connection.ts'
 import { metaKey } from './keys.ts'
 
-/** Writes format version and shape into a new store, and compares them with the expected ones when a gateway starts. */
+/**
+ * The format of a store: the version of its keys and values, and its shape (partitions and resolutions). It is written
+ * into a new store, and compared with the expected format when a gateway starts and while it runs.
+ */
 
 /** Version of the keys and values in Redis. A gateway refuses a store of any other version. */
 export const STORE_FORMAT_VERSION = 1
 
-/** Thrown if the stored format or shape differs from the expected one. */
+/** Thrown if the stored version or shape differs from the expected one. */
 export class FormatError extends Error {}
 
-/** Writes the shape into a new store. Returns whether the store was new. Throws `FormatError` if the shape differs. */
+/**
+ * Writes version and shape into a new store. Returns whether the store was new. Throws `FormatError` if the store has
+ * another version or shape.
+ */
 export async function ensureFormat(
   { common, name }: Connections,
   prefix: string,

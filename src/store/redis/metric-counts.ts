@@ -50,6 +50,7 @@ export class MetricCounts {
   }
 }
 
+/** Reads the number of metrics of a project in a partition into `count`. */
 async function refreshCount(
   redis: RedisAccess,
   project: string,

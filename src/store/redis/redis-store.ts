@@ -58,7 +58,7 @@ const CLOSE_TIMEOUT_MS = 10_000
 
 /**
  * Opens the store on a server or a cluster; creates it if it does not exist. Throws an Error with the reason if the
- * server cannot be used or is too old, or if the store has another shape or format.
+ * server cannot be used or is too old, or if the store has another format (version, partitions or resolutions).
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<Store> {
   assert(isValidPrefix(options.prefix), 'a prefix has 1 to 64 letters, digits and any of . _ : -')
@@ -97,7 +97,7 @@ class RedisStore implements Store {
   readonly #options: RedisStoreOptions
   readonly #formatCheckTimer: NodeJS.Timeout
   /**
-   * Set while the store has another shape, because it was emptied and created again. Then each call but `ping` rejects
+   * Set while the store has another format, because it was emptied and created again. Then each call but `ping` rejects
    * with this error.
    */
   #formatError: GatewayError | undefined
@@ -240,9 +240,9 @@ class RedisStore implements Store {
   }
 
   /**
-   * Checks the shape in the store. If no shape is stored, the store was emptied. Then writes the shape again, so that
-   * no gateway with another shape can start on the store. If the store has another shape, each call rejects until the
-   * store has the right shape again.
+   * Checks the format of the store. If no format is stored, the store was emptied. Then writes the format again, so
+   * that no gateway with other partitions or resolutions can start on the store. If the store has another format, each
+   * call rejects until the store has the right format again.
    */
   async #ensureFormat(): Promise<void> {
     const { prefix, log } = this.#options
@@ -282,7 +282,7 @@ class RedisStore implements Store {
   /** Runs a method, unless the store is closing. Errors of an unavailable server become `store_unavailable`. */
   async #run<T>(verb: (redis: RedisAccess) => Promise<T>, isPing = false): Promise<T> {
     if (this.#closing !== undefined) throw new GatewayError('store_unavailable', 'the store is closed')
-    // A ping must run, because it checks whether the store has the right shape again.
+    // A ping must run, because it checks whether the store has the right format again.
     if (this.#formatError !== undefined && !isPing) throw this.#formatError
     const running = verb(this.#redis)
     this.#runningCalls.add(running)

@@ -129,6 +129,7 @@ export async function writeBlocks(
   if (chunk.length > 0) await send()
 }
 
+/** Applies a fold or a merge. Returns false if `commit-fold.lua` refuses it; then nothing is changed. */
 export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<boolean> {
   const keys = redis.keys(fold.partition)
   const blockKeys = (block: string): readonly [string, string] => [keys.scalars(block), keys.sketches(block)]
