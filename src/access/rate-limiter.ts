@@ -198,7 +198,7 @@ export class RateLimiter {
     // Waits one microtask, so that other requests of the same event-loop turn share this reservation.
     await undefined
     const permits = Math.max(1, Math.floor(limit / RESERVATIONS_PER_LIMIT), counter.waitingRequests)
-    const request = { limitKey, permits, limit, windowMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
+    const request = { limitKey, permits, limit, windowWidthMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
     try {
       await withTimeout(RESERVATION_WAIT_MS, async () => {
         const { granted, left } = await this.#store.takePermits(request)

@@ -442,12 +442,12 @@ export interface SetKey {
   readonly bucketMs: number
 }
 
-/** A request for permits of a rate limit. Each `limitKey` has `limit` permits in each time window of `windowMs`. */
+/** A request for permits of a rate limit. Each `limitKey` has `limit` permits in each time window of `windowWidthMs`. */
 export interface PermitRequest {
   readonly limitKey: string
   readonly permits: number
   readonly limit: number
-  readonly windowMs: number
+  readonly windowWidthMs: number
   readonly nowMs: number
 }
 

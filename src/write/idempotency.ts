@@ -115,14 +115,14 @@ export class Idempotency {
     if (stored !== undefined) return responseOf(stored, requestHash)
     // The store may have lost the receipt since the last check for lost receipts.
     const retained = this.#retainedReceipts.find(project, key)
-    if (retained !== undefined) return responseOf(await this.#write(project, key, retained), requestHash)
+    if (retained !== undefined) return responseOf(await this.#writeReceipt(project, key, retained), requestHash)
     const response = await serve()
     if (response.status < 200 || response.status > 299) return response
-    return responseOf(await this.#write(project, key, { requestHash, ...response }), requestHash)
+    return responseOf(await this.#writeReceipt(project, key, { requestHash, ...response }), requestHash)
   }
 
   /** Stores the receipt unless the key has one. Returns the stored receipt. */
-  async #write(project: string, key: string, receipt: Receipt): Promise<Receipt> {
+  async #writeReceipt(project: string, key: string, receipt: Receipt): Promise<Receipt> {
     const first = await this.#retry(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
     this.#retainedReceipts.add(project, key, first)
     return first

@@ -298,7 +298,7 @@ const clear = step('clear', partition, async ({ store, nowMs }, at) => {
 
 const permits = fc.record({ limitKey: index(2), permits: fc.nat({ max: 4 }), limit: fc.integer({ min: 1, max: 9 }) })
 const takePermits = step('permits', permits, ({ store, nowMs }, { limitKey, ...request }) =>
-  store.takePermits({ ...request, limitKey: `limit ${limitKey}`, windowMs: HOUR, nowMs }),
+  store.takePermits({ ...request, limitKey: `limit ${limitKey}`, windowWidthMs: HOUR, nowMs }),
 )
 
 // The server measures a lease by its own clock: one that lasts, or none.

@@ -10,7 +10,7 @@ import {
   decodePartition,
   decodeTime,
   decodeWatermark,
-  encodeInbox,
+  encodeInboxEntry,
   encodePartition,
   encodeTime,
   encodeWatermark,
@@ -111,7 +111,7 @@ function addToInbox(writes: WriteSet, partition: number, parts: readonly CommitP
       order: row.newestOrder + 1,
     }
     putBlock(writes, partition, block)
-    writes.put('inbox', inboxKey(partition, entry.order), encodeInbox(entry))
+    writes.put('inbox', inboxKey(partition, entry.order), encodeInboxEntry(entry))
     row = {
       newestOrder: entry.order,
       inboxEntries: row.inboxEntries + 1,

@@ -18,8 +18,8 @@ const LAST_PAGE_OFFSET = 144
 const TRANSACTION_OFFSET = 152
 const META_BYTES = 160
 
-const MAGIC = 0xbeefc0de
-const VERSION = 2
+const LMDB_MAGIC = 0xbeefc0de
+const LMDB_DATA_VERSION = 2
 const PAGE_BYTES_MAX = 65_536
 
 /**
@@ -103,8 +103,8 @@ function readMetaPage(path: string, at: number): MetaPage | 'foreign' | 'version
   const u64 = (offset: number): number =>
     Number(isLittle ? bytes.readBigUInt64LE(offset) : bytes.readBigUInt64BE(offset))
   const pageBytes = u32(PAGE_BYTES_OFFSET)
-  if (u32(MAGIC_OFFSET) !== MAGIC) return 'foreign'
-  if ((u32(VERSION_OFFSET) & 0xffff) !== VERSION) return 'version'
+  if (u32(MAGIC_OFFSET) !== LMDB_MAGIC) return 'foreign'
+  if ((u32(VERSION_OFFSET) & 0xffff) !== LMDB_DATA_VERSION) return 'version'
   if (pageBytes < 512 || pageBytes > PAGE_BYTES_MAX || (pageBytes & (pageBytes - 1)) !== 0) return 'foreign'
   return { pageBytes, lastPageNumber: u64(LAST_PAGE_OFFSET), transactionNumber: u64(TRANSACTION_OFFSET) }
 }

@@ -32,7 +32,7 @@ const TRANSACTION_BYTES_MAX = 1_048_576
 /** Writes a layer to LMDB in several transactions, and then `state` in the last transaction. */
 export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalState): Promise<void> {
   for (const [name, table] of layer.tables()) {
-    while (table.sort(TRANSACTION_ROWS_MAX)) await nextTurn()
+    while (table.sortKeys(TRANSACTION_ROWS_MAX)) await nextTurn()
     const stored = lmdb.tables[name]
     for (const batch of batchesOf(table)) {
       await lmdb.write(() => {

@@ -130,7 +130,7 @@ class KeyBuilder {
     return this
   }
 
-  latin(text: string): this {
+  latin1(text: string): this {
     this.#at += this.bytes.write(text, this.#at, 'latin1')
     return this
   }
@@ -152,7 +152,7 @@ export function readId(bytes: Uint8Array, offset: number): Id64 {
   return { hi: readU32(bytes, offset), lo: readU32(bytes, offset + 4) }
 }
 
-export function readLatin(bytes: Uint8Array, offset: number): string {
+export function readLatin1(bytes: Uint8Array, offset: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', offset)
 }
 
@@ -246,7 +246,7 @@ export function inboxKey(partition: number, order: number): Buffer {
 }
 
 export function blockKey(partition: number, name: string): Buffer {
-  return new KeyBuilder(2 + name.length).u16(partition).latin(name).bytes
+  return new KeyBuilder(2 + name.length).u16(partition).latin1(name).bytes
 }
 
 export function timelineKey(partition: number, metricId: Id64, resolutionMs: number): Buffer {
@@ -289,7 +289,7 @@ export function indexKey(
     .time(entry.windowMs)
     .u64(entry.order)
     .id(entry.seriesFrom)
-    .latin(entry.block).bytes
+    .latin1(entry.block).bytes
 }
 /** Byte positions of the fields of an index key. */
 export const INDEX_WINDOW_OFFSET = 16

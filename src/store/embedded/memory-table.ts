@@ -74,14 +74,14 @@ export class MemoryTable {
    * Sorts at most `max` of the keys that are not sorted yet. Reading a range sorts all of them. Returns whether
    * unsorted keys are left.
    */
-  sort(max: number): boolean {
+  sortKeys(max: number): boolean {
     for (const key of this.#unsorted.splice(-max)) this.#sorted.add(key)
     return this.#unsorted.length > 0
   }
 
   /** Yields the keys from `start` on, in ascending order, or in descending order with `reverse`. */
   *keysFrom(start: string, reverse: boolean): Generator<string> {
-    this.sort(this.#unsorted.length)
+    this.sortKeys(this.#unsorted.length)
     for (const key of this.#sorted.from(start, reverse)) if (this.#writes.has(key)) yield key
   }
 }

@@ -23,9 +23,9 @@ export class Permits {
   }
 
   take(request: PermitRequest): { readonly granted: number; readonly left: number } {
-    const { limitKey, permits, limit, windowMs, nowMs } = request
-    const key = `${windowMs} ${limitKey}`
-    const endMs = (Math.floor(nowMs / windowMs) + 1) * windowMs
+    const { limitKey, permits, limit, windowWidthMs, nowMs } = request
+    const key = `${windowWidthMs} ${limitKey}`
+    const endMs = (Math.floor(nowMs / windowWidthMs) + 1) * windowWidthMs
     let window = this.#taken.get(key)
     if (window === undefined || window.endMs !== endMs) {
       window = { endMs, taken: 0 }

@@ -9,7 +9,7 @@ import {
   INDEX_SERIES_OFFSET,
   INDEX_WINDOW_OFFSET,
   readId,
-  readLatin,
+  readLatin1,
   readTime,
   readU32,
   readU64,
@@ -238,7 +238,7 @@ export function decodeSeries(bytes: Uint8Array): SeriesRow {
 
 // Layout of an inbox row: scalar bytes, sketch bytes, arrival time, then the block's name. The order is in the key.
 
-export function encodeInbox(entry: InboxEntry): Uint8Array {
+export function encodeInboxEntry(entry: InboxEntry): Uint8Array {
   const bytes = Buffer.allocUnsafe(24 + entry.block.length)
   bytes.writeDoubleLE(entry.scalarBytes, 0)
   bytes.writeDoubleLE(entry.sketchBytes, 8)
@@ -247,10 +247,10 @@ export function encodeInbox(entry: InboxEntry): Uint8Array {
   return bytes
 }
 
-export function decodeInbox(key: Uint8Array, bytes: Uint8Array): InboxEntry {
+export function decodeInboxEntry(key: Uint8Array, bytes: Uint8Array): InboxEntry {
   const fields = viewOf(bytes)
   return {
-    block: readLatin(bytes, 24),
+    block: readLatin1(bytes, 24),
     scalarBytes: fields.getFloat64(0, true),
     sketchBytes: fields.getFloat64(8, true),
     arrivedMs: fields.getFloat64(16, true),
@@ -275,7 +275,7 @@ export function encodeIndexEntry(entry: IndexEntry): Uint8Array {
 export function decodeIndexEntry(key: Uint8Array, bytes: Uint8Array): IndexEntry {
   const fields = viewOf(bytes)
   return {
-    block: readLatin(key, INDEX_BLOCK_OFFSET),
+    block: readLatin1(key, INDEX_BLOCK_OFFSET),
     windowMs: readTime(key, INDEX_WINDOW_OFFSET),
     tier: fields.getUint32(8, true),
     order: readU64(key, INDEX_ORDER_OFFSET),
@@ -295,11 +295,11 @@ export interface WindowRow {
   readonly entries: number
 }
 
-export function encodeWindow(row: WindowRow): Uint8Array {
+export function encodeWindowRow(row: WindowRow): Uint8Array {
   return encodeDoubles([row.expiresMs, row.entries])
 }
 
-export function decodeWindow(bytes: Uint8Array): WindowRow {
+export function decodeWindowRow(bytes: Uint8Array): WindowRow {
   const fields = viewOf(bytes)
   return { expiresMs: fields.getFloat64(0, true), entries: fields.getFloat64(8, true) }
 }

@@ -30,16 +30,16 @@ import {
   windowKey,
 } from './keys.ts'
 import {
-  decodeInbox,
+  decodeInboxEntry,
   decodeIndexEntry,
   decodeJson,
   decodePartition,
-  decodeWindow,
-  encodeInbox,
+  decodeWindowRow,
+  encodeInboxEntry,
   encodeIndexEntry,
   encodeJson,
   encodePartition,
-  encodeWindow,
+  encodeWindowRow,
   type WindowRow,
 } from './rows.ts'
 import { removeSketches } from './sets.ts'
@@ -81,7 +81,7 @@ export function readInbox(
   let bytes = 0
   const start = partitionKey(partition)
   for (const { key, value } of tables.inbox.rows({ start, end: afterPrefix(start) })) {
-    const entry = decodeInbox(key, value)
+    const entry = decodeInboxEntry(key, value)
     bytes += entry.scalarBytes + entry.sketchBytes
     if ((bytes > bytesMax && found.length > 0) || found.length === entriesMax) break
     found.push(entry)
@@ -131,7 +131,7 @@ function isApplicable(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boo
   for (const entry of fold.inbox) {
     const key = inboxKey(partition, entry.order)
     const bytes = writes.get('inbox', key)
-    if (bytes === undefined || decodeInbox(key, bytes).block !== entry.block) return false
+    if (bytes === undefined || decodeInboxEntry(key, bytes).block !== entry.block) return false
   }
   for (const { timeline, entry } of fold.removed) {
     if (!writes.has('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))) return false
@@ -175,7 +175,7 @@ function putBackInInbox(
   writes.put(
     'inbox',
     inboxKey(partition, entry.order),
-    encodeInbox({ ...entry, block: block.name, scalarBytes, sketchBytes }),
+    encodeInboxEntry({ ...entry, block: block.name, scalarBytes, sketchBytes }),
   )
   const row = decodePartition(writes.get('partitions', partitionKey(partition)))
   const inboxBytes = row.inboxBytes + scalarBytes + sketchBytes
@@ -219,7 +219,7 @@ class WindowChanges {
         continue
       }
       assert(Number.isFinite(expiresMs), 'a fold touches every window that it begins')
-      this.#writes.put('windows', key, encodeWindow({ entries, expiresMs }))
+      this.#writes.put('windows', key, encodeWindowRow({ entries, expiresMs }))
       if (before?.expiresMs !== expiresMs) this.#writes.put('due', this.#dueKey(window, expiresMs), NO_VALUE)
     }
   }
@@ -230,7 +230,7 @@ class WindowChanges {
     let change = this.#windows.get(text)
     if (change === undefined) {
       const bytes = this.#writes.get('windows', key)
-      const before = bytes && decodeWindow(bytes)
+      const before = bytes && decodeWindowRow(bytes)
       const expiresMs = before?.expiresMs ?? Number.NEGATIVE_INFINITY
       change = { key, window, before, entries: before?.entries ?? 0, expiresMs }
       this.#windows.set(text, change)
@@ -281,7 +281,8 @@ export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowE
   const { metricId, resolutionMs, windowMs } = window
   const key = windowKey(partition, metricId, resolutionMs, windowMs)
   const bytes = writes.get('windows', key)
-  if (bytes !== undefined && decodeWindow(bytes).expiresMs > nowMs) return { isExpired: false, hasSketchesLeft: false }
+  if (bytes !== undefined && decodeWindowRow(bytes).expiresMs > nowMs)
+    return { isExpired: false, hasSketchesLeft: false }
   removeWindow(writes, held, partition, window, nowMs)
   const hasSketchesLeft = removeSketches(writes, partition, window)
   if (hasSketchesLeft) writes.put('condemned', key, encodeJson(expiry.dropExpiredAtResolutions ?? null))
@@ -341,7 +342,7 @@ export function removeWindow(
   for (const name of names) expireBlockIfUnlisted(writes, held, partition, name, nowMs)
   if (bytes !== undefined) {
     writes.remove('windows', key)
-    writes.remove('due', dueKey(partition, decodeWindow(bytes).expiresMs, window))
+    writes.remove('due', dueKey(partition, decodeWindowRow(bytes).expiresMs, window))
   }
 }
 

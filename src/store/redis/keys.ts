@@ -22,7 +22,7 @@ export interface PartitionKeys {
   /** Sorted set: window by its expiry. */
   readonly due: string
   /** Sorted set: name of a block that no index or inbox entry lists, by the time at which the block is removed. */
-  readonly expiring: string
+  readonly expiringBlocks: string
   /** Hash: block name → number of entries that list the block, minus 1. Blocks with one entry are not in it. */
   readonly extraListings: string
   /** String: holder of the lease for folding the partition. */
@@ -75,7 +75,7 @@ export interface PartitionKeys {
   /** Sorted set: digest of an idempotency key by the time of its receipt. */
   receiptAges(project: string): string
   /** String: number of permits of a rate limit that were taken in a time window. */
-  permits(limitKey: string, windowMs: number, startMs: number): string
+  permits(limitKey: string, windowWidthMs: number, startMs: number): string
 }
 
 export function partitionKeys(prefix: string, partition: number): PartitionKeys {
@@ -87,7 +87,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     inbox: `${base}inbox`,
     counters: `${base}counters`,
     due: `${base}due`,
-    expiring: `${base}expiring`,
+    expiringBlocks: `${base}expiring`,
     extraListings: `${base}extra`,
     lease: `${base}lease`,
     windowsWithSetsToDelete: `${base}condemned`,
@@ -112,7 +112,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     eventAges: `${base}event-ages`,
     receipts: (project) => `${base}receipts:${project}`,
     receiptAges: (project) => `${base}receipt-ages:${project}`,
-    permits: (limitKey, windowMs, startMs) => `${base}permits:${windowMs}.${startMs}:${limitKey}`,
+    permits: (limitKey, windowWidthMs, startMs) => `${base}permits:${windowWidthMs}.${startMs}:${limitKey}`,
   }
 }
 

@@ -15,7 +15,7 @@ interface PartitionCount {
   /** Last known number of metrics in the partition. */
   metrics: number
   /** Number of requests for the count of this partition that have no reply yet. */
-  pending: number
+  pendingRequests: number
   /** Set when the node has not responded in time. No further request is sent until it responds. */
   isSilent: boolean
 }
@@ -31,7 +31,7 @@ export class MetricCounts {
     if (!redis.connections.isCluster) await Promise.all(requests)
     else {
       await withTimeout(COUNT_TIMEOUT_MS, () => Promise.allSettled(requests)).catch(() => {
-        for (const count of counts) count.isSilent = count.pending > 0
+        for (const count of counts) count.isSilent = count.pendingRequests > 0
       })
     }
     return counts.reduce((sum, { metrics }) => sum + metrics, 0)
@@ -43,7 +43,7 @@ export class MetricCounts {
       if (this.#counts.size >= CACHED_PROJECTS_MAX) this.#counts.clear()
       this.#counts.set(
         project,
-        (counts = redis.allPartitions().map(() => ({ metrics: 0, pending: 0, isSilent: false }))),
+        (counts = redis.allPartitions().map(() => ({ metrics: 0, pendingRequests: 0, isSilent: false }))),
       )
     }
     return counts
@@ -57,11 +57,11 @@ async function refreshCount(
   partition: number,
   count: PartitionCount,
 ): Promise<void> {
-  count.pending++
+  count.pendingRequests++
   try {
     count.metrics = Number(await redis.call('hlen', redis.keys(partition).catalog(project)))
   } finally {
-    count.pending--
+    count.pendingRequests--
     count.isSilent = false
   }
 }

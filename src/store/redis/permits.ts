@@ -9,12 +9,12 @@ export async function takePermits(
   redis: RedisAccess,
   request: PermitRequest,
 ): Promise<{ readonly granted: number; readonly left: number }> {
-  const { limitKey, permits, limit, windowMs, nowMs } = request
-  const startMs = floorTo(nowMs, windowMs)
+  const { limitKey, permits, limit, windowWidthMs, nowMs } = request
+  const startMs = floorTo(nowMs, windowWidthMs)
   const digest = digestOf(limitKey)
-  const key = redis.keys(permitPartition(limitKey, redis.partitions)).permits(digest, windowMs, startMs)
+  const key = redis.keys(permitPartition(limitKey, redis.partitions)).permits(digest, windowWidthMs, startMs)
   // The key lives for two windows, because the clocks of gateways may differ by up to one window.
-  const call = new ScriptCall().key(key).arg(permits, limit, 2 * windowMs)
+  const call = new ScriptCall().key(key).arg(permits, limit, 2 * windowWidthMs)
   const [granted, left] = textList(await redis.run('take-permits', call))
   return { granted: Number(granted), left: Number(left) }
 }

@@ -73,12 +73,12 @@ export function decodeStretch(member: string): Stretch {
 // Events: members of a sorted set, all with score 0. A member is time, id, NUL, JSON. A constant makes the time
 // positive and it is padded with zeros, so that sorting by bytes sorts by time and id.
 
-const TIME_BIAS = 2 ** 52
+const TIME_BIAS_MS = 2 ** 52
 const TIME_DIGITS = 14
 const EVENT_ID_END = '\0'
 
 export function encodeEventTime(timeMs: number): string {
-  return (timeMs + TIME_BIAS).toString(16).padStart(TIME_DIGITS, '0')
+  return (timeMs + TIME_BIAS_MS).toString(16).padStart(TIME_DIGITS, '0')
 }
 
 export function encodeEvent({ timeMs, id, json }: StoredEvent): string {
@@ -102,7 +102,7 @@ export function decodeEvent(project: string, member: string): StoredEvent {
   return {
     project,
     id: member.slice(TIME_DIGITS, end),
-    timeMs: Number.parseInt(member.slice(0, TIME_DIGITS), 16) - TIME_BIAS,
+    timeMs: Number.parseInt(member.slice(0, TIME_DIGITS), 16) - TIME_BIAS_MS,
     json: member.slice(end + 1),
   }
 }

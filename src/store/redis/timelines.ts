@@ -114,7 +114,9 @@ export async function writeBlocks(
   let chunk: NamedBlock[] = []
   let bytes = 0
   const send = async (): Promise<void> => {
-    const call = new ScriptCall().key(keys.expiring).arg(nowMs + UNCOMMITTED_BLOCK_KEPT_MS, SERVER_TTL_MS, chunk.length)
+    const call = new ScriptCall()
+      .key(keys.expiringBlocks)
+      .arg(nowMs + UNCOMMITTED_BLOCK_KEPT_MS, SERVER_TTL_MS, chunk.length)
     for (const block of chunk) addBlock(call, keys, block)
     chunk = []
     bytes = 0
@@ -135,7 +137,7 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
   const blockKeys = (block: string): readonly [string, string] => [keys.scalars(block), keys.sketches(block)]
   const windowOf = (timeline: TimelineKey, windowMs: number): string => encodeWindow({ ...timeline, windowMs })
   const call = new ScriptCall()
-    .key(keys.inbox, keys.counters, keys.due, keys.expiring, keys.extraListings)
+    .key(keys.inbox, keys.counters, keys.due, keys.expiringBlocks, keys.extraListings)
     .arg(fold.nowMs + UNLISTED_BLOCK_KEPT_MS, SERVER_TTL_MS)
   call.arg(fold.inbox.length)
   for (const entry of fold.inbox) {
@@ -224,7 +226,7 @@ async function expiryCall(
   const listed = await redis.call('zrangebyscore', keys.timeline(window), windowMs, windowMs)
   const members = textList(listed)
   const call = new ScriptCall()
-    .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiring, keys.extraListings)
+    .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiringBlocks, keys.extraListings)
     .key(keys.sketchNamesOf(window), keys.setsToDeleteOf(window), keys.windowsWithSetsToDelete)
     .arg(encodeWindow(window), windowName(window), windowMs, windowWidthMs(resolutionMs), dueByMs)
     .arg(

@@ -172,7 +172,7 @@ export class GroupCommit {
   }
 
   /** Adds the points of a large request, in steps, to a separate round. The caller then passes the round to `add`. */
-  async addInSteps(
+  async prepareLargeRound(
     { batch, positions }: RequestShare,
     marker: IdempotencyMarker | undefined,
     pace: Pace,

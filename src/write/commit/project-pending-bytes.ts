@@ -14,7 +14,7 @@ export class ProjectPendingBytes {
   }
 
   /** Whether the project has at least `bytesMax` divided by the number of projects with pending bytes. */
-  hasEqualShare(project: string, bytesMax: number): boolean {
+  hasUsedEqualShare(project: string, bytesMax: number): boolean {
     const own = this.#bytesByProject.get(project)
     return own !== undefined && own >= bytesMax / this.#bytesByProject.size
   }

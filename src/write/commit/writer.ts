@@ -221,7 +221,7 @@ export class Writer {
     try {
       if (isLarge) {
         for (const [group, share] of shares)
-          largeRounds.set(group, await group.addInSteps(share, marker, this.#newPace()))
+          largeRounds.set(group, await group.prepareLargeRound(share, marker, this.#newPace()))
       }
       for (const [group, share] of shares) {
         const before = group.pendingBytes
@@ -286,7 +286,7 @@ export class Writer {
   }
 
   #isFull(project: string, bytes: number, bytesMax: number): boolean {
-    return bytes > bytesMax && this.#pendingBytesByProject.hasEqualShare(project, bytesMax)
+    return bytes > bytesMax && this.#pendingBytesByProject.hasUsedEqualShare(project, bytesMax)
   }
 
   /**

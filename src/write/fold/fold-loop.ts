@@ -1,7 +1,7 @@
 import { isRecent } from '../../model/time.ts'
 import type { Store } from '../../store/store.ts'
 import { type FoldLoopSettings, FoldScheduler, type FoldTotals } from './fold-scheduler.ts'
-import type { Omitted } from './fold-step.ts'
+import type { OmittedData } from './fold-step.ts'
 
 export type { FoldLoopSettings, FoldTotals } from './fold-scheduler.ts'
 
@@ -53,7 +53,7 @@ export class FoldLoop {
       this.totals.failures++
       this.#log.error({ err, partition }, 'fold failed; it will be retried')
     }
-    const onOmitted = (partition: number, { rows, blocks, causes }: Omitted): void => {
+    const onOmitted = (partition: number, { rows, blocks, causes }: OmittedData): void => {
       const message = 'the fold omitted data that cannot be read or written'
       this.#log.error({ err: causes[0], partition, rows, blocks }, message)
     }

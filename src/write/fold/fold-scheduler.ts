@@ -4,7 +4,7 @@ import { isRecent } from '../../model/time.ts'
 import { BlockError } from '../../rollup/block/block.ts'
 import type { Store } from '../../store/store.ts'
 import { type FoldSettings, foldInbox } from './fold.ts'
-import type { Omitted } from './fold-step.ts'
+import type { OmittedData } from './fold-step.ts'
 import { FoldLeases } from './leases.ts'
 import { mergeWindow, RUNS_PER_MERGE } from './merge-window.ts'
 import { type OpenWindow, OpenWindows } from './open-windows.ts'
@@ -53,7 +53,7 @@ export interface FoldContext {
   /** Called when the work on a partition failed. The scheduler retries it after a pause. */
   onFailure(partition: number, cause: unknown): void
   /** Called when a fold omitted data from the timelines permanently. */
-  onOmitted(partition: number, omitted: Omitted): void
+  onOmitted(partition: number, omitted: OmittedData): void
 }
 
 /** How long a partition is skipped because another gateway has its lease. */

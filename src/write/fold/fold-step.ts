@@ -22,14 +22,14 @@ export const STEP_ROWS_MAX = 32_768
 export const STEP_WINDOWS_MAX = 512
 
 /** Data that a fold omits from the timelines permanently, because it cannot be read or written. */
-export class Omitted {
+export class OmittedData {
   /** Number of omitted rollups. A rollup that is omitted at several resolutions counts several times. */
   rows = 0
   /** Number of blocks that cannot be opened. How many rollups they have is unknown. */
   blocks = 0
   readonly causes: unknown[] = []
 
-  add(other: Omitted): void {
+  add(other: OmittedData): void {
     this.rows += other.rows
     this.blocks += other.blocks
     for (const cause of other.causes) this.causes.push(cause)
@@ -47,7 +47,7 @@ export interface StepWork {
   /** Number of rollups that the step folds, and of windows (of all resolutions) that it writes. */
   readonly rows: number
   readonly windows: number
-  readonly omitted: Omitted
+  readonly omitted: OmittedData
 }
 
 export interface StepMetric {
@@ -81,7 +81,7 @@ interface OpenEntry {
   readonly resolutionMs: number
   readonly sections: readonly MetricSection[]
   readonly rows: number
-  readonly omitted: Omitted
+  readonly omitted: OmittedData
 }
 
 /**
@@ -124,14 +124,14 @@ export async function chooseWork(
     chosen = await chooseMetrics(taken, options, pacer)
   }
   assert(chosen !== undefined, 'a step takes at least a part of one entry')
-  const omitted = new Omitted()
+  const omitted = new OmittedData()
   for (const entry of taken) omitted.add(entry.omitted)
   const hasMore = taken.length < entries.length || chosen.unfolded.length > 0
   return { ...chosen, foldedInboxEntries: taken.map(({ entry }) => entry), hasMore, omitted }
 }
 
 function openEntry(entry: InboxEntry, block: Block | BlockError): OpenEntry {
-  const omitted = new Omitted()
+  const omitted = new OmittedData()
   const sections = decodableSections(block, omitted)
   const resolutionMs = block instanceof BlockError ? 0 : block.resolutionMs
   return { entry, resolutionMs, sections, rows: rowsOf(sections), omitted }
@@ -331,7 +331,7 @@ function divideMetric(
  * Returns the sections of a block that can be decoded, and adds the others to `omitted`. Faulty sections are not kept
  * in the inbox, because they would block all later entries.
  */
-function decodableSections(block: Block | BlockError, omitted: Omitted): readonly MetricSection[] {
+function decodableSections(block: Block | BlockError, omitted: OmittedData): readonly MetricSection[] {
   if (block instanceof BlockError) {
     omitted.blocks++
     omitted.causes.push(block)

@@ -13,7 +13,7 @@ import {
   windowStart,
   windowWidthMs,
 } from '../../store/store.ts'
-import { chooseWork, type Omitted, type StepMetric } from './fold-step.ts'
+import { chooseWork, type OmittedData, type StepMetric } from './fold-step.ts'
 import { bytesOfBlock, bytesOfBlocks, encodeRun, encodeUnfoldedRows, type TimelineBlock } from './timeline-blocks.ts'
 
 /** A stored bucket width (`bucketWidthMs`), and how long a window of this width is kept after its last write. */
@@ -34,7 +34,7 @@ export interface FoldSettings {
 /** Default of `stepBytesMax`. */
 export const FOLD_STEP_BYTES_MAX = 1_048_576
 
-export interface FoldStep {
+export interface FoldStepResult {
   /** Number and bytes of the entries by which the step made the inbox smaller. */
   readonly entries: number
   readonly bytes: number
@@ -50,7 +50,7 @@ export interface FoldStep {
   readonly hasMore: boolean
   /** The windows to which the step has written. */
   readonly touchedWindows: readonly WindowRetention[]
-  readonly omitted: Omitted
+  readonly omitted: OmittedData
 }
 
 /**
@@ -69,7 +69,7 @@ export async function foldInbox(
   partition: number,
   settings: FoldSettings,
   nowMs: number,
-): Promise<FoldStep | undefined> {
+): Promise<FoldStepResult | undefined> {
   const arena = acquireArena()
   try {
     return await foldStep(store, partition, settings, nowMs, arena)
@@ -84,7 +84,7 @@ async function foldStep(
   settings: FoldSettings,
   nowMs: number,
   arena: Arena,
-): Promise<FoldStep | undefined> {
+): Promise<FoldStepResult | undefined> {
   const pacer = new Pacer()
   const resolutionsOf = (kind: RollupKind) => (kind === 'set' ? settings.setResolutions : settings.resolutions)
   const work = await chooseWork(
@@ -147,7 +147,7 @@ async function foldMetric(
   partition: number,
   { metricId, sections, order }: StepMetric,
   resolutions: readonly Resolution[],
-  omitted: Omitted,
+  omitted: OmittedData,
   pacer: Pacer,
 ): Promise<readonly FoldedWindow[]> {
   const run = { tier: 0, order, deflate: false }

@@ -16,7 +16,7 @@ export const RUNS_PER_MERGE = 8
 /** The tier of the only run of a sealed window. Only another sealing merges this run again. */
 export const SEALED_TIER = 255
 
-export interface MergeStep {
+export interface MergeResult {
   readonly bytesRead: number
   readonly bytesWritten: number
 }
@@ -39,7 +39,7 @@ export async function mergeWindow(
   partition: number,
   window: WindowKey,
   options: MergeWindowOptions,
-): Promise<MergeStep | undefined> {
+): Promise<MergeResult | undefined> {
   const { metricId, resolutionMs, windowMs } = window
   const { timelines } = await store.readIndex({
     partition,

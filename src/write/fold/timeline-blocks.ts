@@ -14,7 +14,7 @@ import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../..
  * few series. A query of all series reads every block, so there should be few blocks. In one window, 8,192 rollups are
  * about twenty series.
  */
-const TIMELINE_BLOCK = { bytesMax: 1 << 17, rowsMax: 8_192 } as const
+const TIMELINE_BLOCK_LIMITS = { bytesMax: 1 << 17, rowsMax: 8_192 } as const
 
 /** A block that is about to be written, and the index entry that will list it. */
 export interface TimelineBlock {
@@ -38,7 +38,7 @@ export function encodeRun(
 ): TimelineBlock[] {
   const { metricId, resolutionMs, windowMs } = window
   const { tier, order, deflate } = run
-  const options = { ...TIMELINE_BLOCK, deflate, ...(onOmitted && { onOmittedRow: onOmitted }) }
+  const options = { ...TIMELINE_BLOCK_LIMITS, deflate, ...(onOmitted && { onOmittedRow: onOmitted }) }
   return encodeBlocks(resolutionMs, metricId, rows, options).map((encoded) => {
     const block = nameBlock(encoded)
     const { rollupCount, seriesFrom, seriesTo, scalars, sketches } = encoded

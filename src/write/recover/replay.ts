@@ -72,7 +72,7 @@ export class Replay {
   readonly #partitions: readonly number[]
   /** Partitions in which the store may have lost writes. */
   readonly #suspectedPartitions = new Set<number>()
-  readonly #deletions: RetainedDeletions
+  readonly #retainedDeletions: RetainedDeletions
   #checkTimer: NodeJS.Timeout | undefined
   #isChecking = false
   #lastWarningMs = Number.NEGATIVE_INFINITY
@@ -89,7 +89,7 @@ export class Replay {
     this.#availability = availability
     this.#hooks = hooks
     const { store, settings, now } = context
-    this.#deletions = new RetainedDeletions(store, settings.retainedMsMax, now)
+    this.#retainedDeletions = new RetainedDeletions(store, settings.retainedMsMax, now)
   }
 
   /** Whether the store may have lost writes. If so, `replayLostCommits` must run before the next commit. */
@@ -124,7 +124,7 @@ export class Replay {
   /** Keeps an acknowledged deletion for a replay. */
   retainDeletion(deletion: MetricDeletion): void {
     if (!this.#context.store.mayLoseWrites) return
-    this.#deletions.add(deletion)
+    this.#retainedDeletions.add(deletion)
     this.#startChecks()
   }
 
@@ -148,7 +148,7 @@ export class Replay {
     const partitionsWithLoss = new Set<number>()
     const nextCommitNumbers = this.#prepareReplays(watermarks, partitionsWithLoss)
     // Deletions are replayed first, so that a replayed commit cannot bring a deleted metric back.
-    await this.#deletions.replay()
+    await this.#retainedDeletions.replay()
     let isOneCallPerCommit = false
     let gapReports = 0
     let replayed = 0
@@ -355,7 +355,7 @@ export class Replay {
     if (this.#isChecking) return
     this.#isChecking = true
     try {
-      await this.#deletions.replay()
+      await this.#retainedDeletions.replay()
       await this.#checkWatermarks()
     } catch (cause) {
       if (!(cause instanceof GatewayError && cause.code === 'store_unavailable'))
@@ -364,7 +364,7 @@ export class Replay {
       this.#isChecking = false
     }
     if (this.#suspectedPartitions.size > 0 && !this.#isClosing) this.#hooks.onReplayNeeded()
-    if (this.#newestCommitNumbers().length === 0 && this.#deletions.isEmpty) {
+    if (this.#newestCommitNumbers().length === 0 && this.#retainedDeletions.isEmpty) {
       clearInterval(this.#checkTimer)
       this.#checkTimer = undefined
     }

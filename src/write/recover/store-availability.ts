@@ -31,14 +31,14 @@ export class StoreAvailability {
   readonly #waitMsMax: number
   readonly #onUnavailable: () => void
   readonly #now: () => number
-  readonly #failures: FailureLog
+  readonly #failureLog: FailureLog
   #unavailableSinceMs: number | undefined
 
   constructor(store: Store, waitMsMax: number, { onUnavailable, onFailure }: AvailabilityHooks, now: () => number) {
     this.#store = store
     this.#waitMsMax = waitMsMax
     this.#onUnavailable = onUnavailable
-    this.#failures = new FailureLog(onFailure)
+    this.#failureLog = new FailureLog(onFailure)
     this.#now = now
   }
 
@@ -82,7 +82,7 @@ export class StoreAvailability {
       calls.map((call) =>
         this.#store.append(call).catch((cause: unknown) => {
           if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
-          this.#failures.failed(cause)
+          this.#failureLog.failed(cause)
           return call.map(() => undefined)
         }),
       ),
@@ -91,7 +91,7 @@ export class StoreAvailability {
     if (outcomes.includes(undefined)) this.#unavailableSinceMs ??= wait.startedMs
     else {
       this.#unavailableSinceMs = undefined
-      this.#failures.succeeded()
+      this.#failureLog.succeeded()
     }
     return outcomes
   }

@@ -40,14 +40,14 @@ export interface RegistryLimits extends AdmissionLimits {
 export class Registry {
   readonly store: Store
   readonly limits: RegistryLimits
-  #projects = new Map<string, Map<MetricType, Map<string, Metric>>>()
+  #metricsByProject = new Map<string, Map<MetricType, Map<string, Metric>>>()
   #itemCaches = new Map<string, ItemCache<Series>>()
   /** Deletions in progress, by project and name. */
   readonly #deletions = new Map<string, Promise<unknown>>()
   /** By project. `clear` does not reset these counts, because they are about requests in progress. */
   readonly #definitionCounts = new Map<string, DefinitionCounts>()
   readonly #now: () => number
-  #entries = 0
+  #entryCount = 0
   #version = 1
 
   constructor(store: Store, limits: RegistryLimits, now: () => number) {
@@ -58,9 +58,9 @@ export class Registry {
 
   /** Clears the cache. Requests in progress can still use the metrics and series that they have. */
   clear(): void {
-    this.#projects = new Map()
+    this.#metricsByProject = new Map()
     this.#itemCaches = new Map()
-    this.#entries = 0
+    this.#entryCount = 0
   }
 
   /** Incremented by `invalidate`. Series that were registered under an earlier version are registered again. */
@@ -76,7 +76,7 @@ export class Registry {
 
   /** Evicts all metrics of a name. Requests in progress can still use the metrics that they have. */
   evictName(project: string, name: string): void {
-    for (const names of this.#projects.get(project)?.values() ?? []) {
+    for (const names of this.#metricsByProject.get(project)?.values() ?? []) {
       const metric = names.get(name)
       if (metric !== undefined) this.evictMetric(metric)
     }
@@ -116,7 +116,7 @@ export class Registry {
 
   /** Returns the metric of another type that a request is about to define under the same name. */
   competingClaim({ project, name, type }: Metric): Metric | undefined {
-    for (const [other, names] of this.#projects.get(project) ?? []) {
+    for (const [other, names] of this.#metricsByProject.get(project) ?? []) {
       const claim = other === type ? undefined : names.get(name)
       if (claim !== undefined && claim.definingRequests > 0) return claim
     }
@@ -125,10 +125,10 @@ export class Registry {
 
   /** Evicts a metric. Requests in progress can still use it. */
   evictMetric(metric: Metric): void {
-    const names = this.#projects.get(metric.project)?.get(metric.type)
+    const names = this.#metricsByProject.get(metric.project)?.get(metric.type)
     if (names?.get(metric.name) !== metric) return
     names.delete(metric.name)
-    this.#entries -= metric.registryEntries
+    this.#entryCount -= metric.registryEntries
   }
 
   /** Evicts the metrics that are not defined in the store and that no request is about to define. */
@@ -150,7 +150,7 @@ export class Registry {
 
   /** Whether the registry has more entries than allowed. The caller then clears it before the next request. */
   get isFull(): boolean {
-    return this.#entries > this.limits.registryEntriesMax
+    return this.#entryCount > this.limits.registryEntriesMax
   }
 
   /**
@@ -201,8 +201,8 @@ export class Registry {
    * has more unknown metrics than a project can have: each of them takes memory.
    */
   #metric(project: string, name: string, type: MetricType, unknownMetrics: number): Metric | Rejection {
-    let types = this.#projects.get(project)
-    if (types === undefined) this.#projects.set(project, (types = new Map()))
+    let types = this.#metricsByProject.get(project)
+    if (types === undefined) this.#metricsByProject.set(project, (types = new Map()))
     let names = types.get(type)
     if (names === undefined) types.set(type, (names = new Map()))
     let metric = names.get(name)
@@ -211,7 +211,7 @@ export class Registry {
       if (unknownMetrics >= metricsPerProjectMax + newMetricsPerRequestMax)
         return reject('metric_limit_exceeded', `a project may have ${metricsPerProjectMax} metrics at most`)
       names.set(name, (metric = new Metric(project, name, type)))
-      this.#entries++
+      this.#entryCount++
     }
     return metric
   }
@@ -225,7 +225,7 @@ export class Registry {
     let node = metric.tagTree
     for (const [name, value] of pairs) node = node.childOrNew(name, value)
     node.series = series
-    this.#entries += 1 + pairs.length
+    this.#entryCount += 1 + pairs.length
     metric.registryEntries += 1 + pairs.length
     return series
   }

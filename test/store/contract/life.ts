@@ -80,7 +80,7 @@ export function describeLife(name: string, { openedStore, openStore, openEmpty }
       await expect(store.append([commit(0, 1)])).rejects.toMatchObject(unavailable)
       await expect(store.writeBlocks(0, [block()], NOW)).rejects.toMatchObject(unavailable)
       await expect(
-        store.takePermits({ limitKey: 'b', permits: 1, limit: 1, windowMs: 1, nowMs: 1 }),
+        store.takePermits({ limitKey: 'b', permits: 1, limit: 1, windowWidthMs: 1, nowMs: 1 }),
       ).rejects.toMatchObject(unavailable)
       await expect(store.takeLease({ partition: 0, holder: 'h', leaseMs: 1, nowMs: NOW })).rejects.toMatchObject(
         unavailable,

@@ -61,7 +61,7 @@ export function describeRequests(name: string, { openStore }: Openers): void {
     test('permits are granted up to the limit of each window', async () => {
       const store = await openStore()
       const ask = (permits: number, nowMs: number, limitKey = 'key') =>
-        store.takePermits({ limitKey, permits, limit: 10, windowMs: MINUTE, nowMs })
+        store.takePermits({ limitKey, permits, limit: 10, windowWidthMs: MINUTE, nowMs })
       expect(await ask(4, NOW)).toEqual({ granted: 4, left: 6 })
       expect(await ask(7, NOW + MINUTE - 1)).toEqual({ granted: 6, left: 0 })
       expect(await ask(1, NOW + 5)).toEqual({ granted: 0, left: 0 })

@@ -237,7 +237,7 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   expect(await clearDeleted(access, partition, [MINUTE], 10, NOW)).toBe(false)
   const receipt = { requestHash: 'ab', status: 200, body: '{}' }
   expect(await writeReceipt(access, 'shop', 'k', receipt, NOW, RECEIPT_BOUNDS)).toEqual(receipt)
-  await takePermits(access, { limitKey: 'b', permits: 1, limit: 2, windowMs: MINUTE, nowMs: NOW })
+  await takePermits(access, { limitKey: 'b', permits: 1, limit: 2, windowWidthMs: MINUTE, nowMs: NOW })
 
   expect(await takeLease(access, { partition, holder: 'h', leaseMs: 1_000, nowMs: NOW })).toBe(true)
 

@@ -4,7 +4,7 @@ import { encodeBlock } from '../../../src/rollup/block/encode-block.ts'
 import { RollupTable } from '../../../src/rollup/rollup-table.ts'
 import type { NamedBlock, Store } from '../../../src/store/store.ts'
 import type { Writer } from '../../../src/write/commit/writer.ts'
-import { type FoldStep, foldInbox } from '../../../src/write/fold/fold.ts'
+import { type FoldStepResult, foldInbox } from '../../../src/write/fold/fold.ts'
 import { FoldLoop } from '../../../src/write/fold/fold-loop.ts'
 import { STEP_ENTRIES_MAX, STEP_ROWS_MAX, STEP_WINDOWS_MAX } from '../../../src/write/fold/fold-step.ts'
 import { mergeWindow } from '../../../src/write/fold/merge-window.ts'
@@ -26,8 +26,8 @@ beforeEach(async () => {
 const track = (points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
 const hits = (timeMs: number, value = 1, name = 'hits'): TestPoint => ({ name, type: 'counter', value, timeMs })
 
-async function steps(): Promise<readonly FoldStep[]> {
-  const taken: FoldStep[] = []
+async function steps(): Promise<readonly FoldStepResult[]> {
+  const taken: FoldStepResult[] = []
   for (;;) {
     const step = await foldInbox(store, 0, FOLD_SETTINGS, T0_MS)
     if (step === undefined) return taken
@@ -35,7 +35,7 @@ async function steps(): Promise<readonly FoldStep[]> {
   }
 }
 
-function expectBounded(taken: readonly FoldStep[]): void {
+function expectBounded(taken: readonly FoldStepResult[]): void {
   for (const { entries, rows, windows, touchedWindows } of taken) {
     expect(entries).toBeLessThanOrEqual(STEP_ENTRIES_MAX)
     expect(rows).toBeLessThanOrEqual(STEP_ROWS_MAX)
