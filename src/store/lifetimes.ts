@@ -1,8 +1,9 @@
 import { DAY_MS, MINUTE_MS } from '../model/time.ts'
 
 /**
- * How long a store keeps data that expires without a request. `Store.sweep` removes expired data. The other methods of
- * the store ignore expired data that is still there. Times are compared with `nowMs`, the clock of the calling gateway.
+ * How long a store keeps data that expires without a request. `Store.sweep` removes expired data. Until then, an
+ * expired marker or receipt has no effect on new requests, and an expired watermark or block can still be read. Times
+ * are compared with `nowMs`, the clock of the calling gateway.
  */
 
 /** Lifetime of the marker of an idempotency key, from its commit on. While it exists, a retry is not counted again. */
@@ -13,7 +14,7 @@ export const RECEIPT_KEPT_MS = IDEMPOTENCY_MARKER_KEPT_MS
 
 /**
  * Lifetime of a writer's watermark, the number of its last commit, from that commit on. A week is long enough, because
- * a process changes its writer name daily.
+ * a process takes a new writer name after a day without commits.
  */
 export const WATERMARK_KEPT_MS = 7 * DAY_MS
 

@@ -93,8 +93,8 @@ export interface Store {
    */
   readMarker(partition: number, marker: IdempotencyMarker): Promise<number | undefined>
   /**
-   * Returns the number of the writer's last applied commit in each of the partitions; 0 if there is none, or if it is
-   * older than `WATERMARK_KEPT_MS`.
+   * Returns the number of the writer's last applied commit in each of the partitions; 0 if there is none, or if `sweep`
+   * has removed the number (after `WATERMARK_KEPT_MS`).
    */
   readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]>
 
@@ -231,7 +231,8 @@ export interface Commit {
 }
 
 /**
- * A part of a commit. It is applied or skipped as a whole. A part with a marker is a request with an idempotency key.
+ * A part of a commit. It is applied or skipped as a whole. A part with a marker belongs to one request with an
+ * idempotency key, which may have several parts.
  */
 export interface CommitPart {
   /** If the partition already has this marker, the part is skipped. Otherwise applying the part stores the marker. */
@@ -245,7 +246,8 @@ export interface CommitPart {
 }
 
 /**
- * A stored marker shows that the request with this idempotency key was applied, so that a retry is not applied again.
+ * A stored marker shows that a part of a request with an idempotency key was applied, so that a retry does not apply it
+ * again. `key` is the idempotency key, for some parts with a suffix.
  */
 export interface IdempotencyMarker {
   readonly project: string
@@ -442,7 +444,9 @@ export interface SetKey {
   readonly bucketMs: number
 }
 
-/** A request for permits of a rate limit. Each `limitKey` has `limit` permits in each time window of `windowWidthMs`. */
+/**
+ * A request for permits of a rate limit. Each `limitKey` has `limit` permits in each time window of `windowWidthMs`.
+ */
 export interface PermitRequest {
   readonly limitKey: string
   readonly permits: number

@@ -30,9 +30,9 @@ export class HeldBlocks {
 
   /** Adds a block when the write is durable. Returns false, and does not add it, if memory is full. */
   addOnceDurable(writes: WriteSet, partition: number, block: NamedBlock, expiresMs: number): boolean {
-    const addedBytes = (this.#bytesToAdd.get(writes) ?? 0) + memoryBytesOf(block)
-    if (this.#memoryBytes + addedBytes > HELD_BYTES_MAX) return false
-    this.#bytesToAdd.set(writes, addedBytes)
+    const bytesToAdd = (this.#bytesToAdd.get(writes) ?? 0) + memoryBytesOf(block)
+    if (this.#memoryBytes + bytesToAdd > HELD_BYTES_MAX) return false
+    this.#bytesToAdd.set(writes, bytesToAdd)
     writes.onceDurable(() => this.add(partition, block, expiresMs))
     return true
   }

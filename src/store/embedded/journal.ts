@@ -34,7 +34,7 @@ const FRAME_MAGIC = 0xfdf7fbfe
 const FRAME_HEADER_BYTES = 16
 const ROW_HEADER_BYTES = 8
 /** Initial size of the buffer in which frames are encoded, and maximum size at which it is kept for the next frame. */
-const BUFFER_BYTES_AT_FIRST = 65_536
+const INITIAL_BUFFER_BYTES = 65_536
 const BUFFER_BYTES_KEPT = 1_048_576
 
 const ROW_KINDS = ['remove', 'put', 'add'] as const
@@ -63,7 +63,7 @@ export class Journal {
   readonly #salt: Buffer
   #frames = 0
   #fileBytes = HEADER_BYTES
-  #buffer = Buffer.alloc(BUFFER_BYTES_AT_FIRST)
+  #buffer = Buffer.alloc(INITIAL_BUFFER_BYTES)
 
   private constructor(fileNumber: number, file: JournalFile, salt: Buffer) {
     this.fileNumber = fileNumber
@@ -102,7 +102,7 @@ export class Journal {
     await this.#file.write(this.#buffer.subarray(0, length), this.#fileBytes)
     this.#fileBytes += length
     this.#frames++
-    if (this.#buffer.length > BUFFER_BYTES_KEPT) this.#buffer = Buffer.alloc(BUFFER_BYTES_AT_FIRST)
+    if (this.#buffer.length > BUFFER_BYTES_KEPT) this.#buffer = Buffer.alloc(INITIAL_BUFFER_BYTES)
   }
 
   close(): Promise<void> {

@@ -12,7 +12,7 @@ import type { WindowKey } from '../store.ts'
  *   project: the first 16 bytes of SHA-256 of its name · text: UTF-16BE, which sorts like JavaScript's `<`
  */
 export const TABLES = [
-  /** `format` → JSON: version, partitions, resolution steps. `journal` → JSON: `JournalState` (`checkpoint.ts`). */
+  /** `format` → JSON: version, partitions, resolutions. `journal` → JSON: `JournalState` (`checkpoint.ts`). */
   'meta',
   /** partition → counters of the partition (`rows.ts`). */
   'partitions',

@@ -171,7 +171,7 @@ export class GroupCommit {
     return stored
   }
 
-  /** Adds the points of a large request, in steps, to a separate round. The caller then passes the round to `add`. */
+  /** Makes a round of the points of a large request, in steps. The caller then passes the round to `add`. */
   async prepareLargeRound(
     { batch, positions }: RequestShare,
     marker: IdempotencyMarker | undefined,

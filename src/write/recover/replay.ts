@@ -105,7 +105,7 @@ export class Replay {
     this.#hooks.onReplayNeeded()
   }
 
-  /** Keeps an acknowledged commit for a replay. */
+  /** Keeps an acknowledged commit for a replay, if the store may lose writes. */
   retain(partition: number, commitNumber: number, parts: readonly EncodedPart[]): void {
     const { store, settings, events, retainedCommits, now } = this.#context
     const { retainedBytesMax, retainedMsMax } = settings
@@ -121,7 +121,7 @@ export class Replay {
     if (retainedCommits.newestCommitNumber(partition) !== undefined) this.#startChecks()
   }
 
-  /** Keeps an acknowledged deletion for a replay. */
+  /** Keeps an acknowledged deletion for a replay, if the store may lose writes. */
   retainDeletion(deletion: MetricDeletion): void {
     if (!this.#context.store.mayLoseWrites) return
     this.#retainedDeletions.add(deletion)

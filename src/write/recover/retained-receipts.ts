@@ -29,6 +29,7 @@ export class RetainedReceipts {
     return this.#receipts.size
   }
 
+  /** Keeps an acknowledged receipt for a replay, if the store may lose writes. */
   add(project: string, key: string, receipt: Receipt): void {
     const { retainedMsMax, lossCheckIntervalMs } = this.#settings
     if (!this.#store.mayLoseWrites || retainedMsMax === 0) return
@@ -77,7 +78,8 @@ export class RetainedReceipts {
   }
 
   /**
-   * Removes receipts that are too old, then the oldest receipts until the others have at most `RETAINED_CHARS_MAX` characters.
+   * Removes receipts that are too old, then the oldest receipts until the others have at most `RETAINED_CHARS_MAX`
+   * characters.
    */
   #evict(): void {
     const fromMs = this.#now() - this.#settings.retainedMsMax

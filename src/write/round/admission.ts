@@ -256,8 +256,8 @@ export class Admission {
 
   /**
    * Reads the rows of some metrics again, because another gateway may have stored tag keys or series since they were
-   * read. These are metrics that would get a new tag key, and metrics without room for all new series. For the latter,
-   * first asks the store which of the new series it has.
+   * read. These are metrics that would get a new tag key and were not looked up by this admission, and metrics without
+   * room for all new series. For the latter, first asks the store which of the new series it has.
    */
   async #refreshRows(candidates: readonly Series[]): Promise<void> {
     const newSeriesByMetric = new Map<Metric, { readonly series: Series[]; hasNewTagKey: boolean }>()
