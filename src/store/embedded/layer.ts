@@ -13,7 +13,7 @@ export class Layer {
     return true
   }
 
-  /** Estimated memory in bytes. */
+  /** An estimate, with the overhead of each row. */
   get memoryBytes(): number {
     let bytes = 0
     for (const table of this.#tables.values()) bytes += table.memoryBytes

@@ -36,7 +36,7 @@ export class MemoryTable {
     return this.#writes.size
   }
 
-  /** Estimated memory in bytes. */
+  /** An estimate, with the overhead of each row. */
   get memoryBytes(): number {
     return this.#memoryBytes
   }

@@ -12,7 +12,6 @@ export interface Connection {
   callBuffer(command: string, args: CommandArgument[]): Promise<unknown>
 }
 
-/** An argument of a command. */
 export type CommandArgument = string | number | Buffer
 
 export interface Address {

@@ -31,7 +31,7 @@ export interface FoldSettings {
   readonly stepBytesMax: number
 }
 
-/** Default of `stepBytesMax`. */
+/** The value of `FoldSettings.stepBytesMax` in a gateway. */
 export const FOLD_STEP_BYTES_MAX = 1_048_576
 
 export interface FoldStepResult {

@@ -135,12 +135,12 @@ function openOrError(
   }
 }
 
-/** Returns the size of a block. */
+/** Returns the bytes of the scalars and sketches of a block. */
 export function bytesOfBlock({ scalars, sketches }: NamedBlock): number {
   return scalars.length + (sketches?.length ?? 0)
 }
 
-/** Returns the size of several blocks together. */
+/** Same as `bytesOfBlock`, for several blocks together. */
 export function bytesOfBlocks(blocks: readonly TimelineBlock[]): number {
   return blocks.reduce((sum, { added: { entry } }) => sum + entry.scalarBytes + entry.sketchBytes, 0)
 }
