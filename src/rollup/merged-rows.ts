@@ -1,7 +1,7 @@
 import { assert } from '../model/errors.ts'
 import type { RollupKind } from '../model/metric.ts'
 import { binAccumulator } from '../sketch/bin-accumulator.ts'
-import { binOf } from '../sketch/quantile-precision.ts'
+import { binKeyOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
 import { addBinsToAccumulator, encodeBroken, hasBins } from './row-bins.ts'
@@ -132,7 +132,7 @@ export class MergedRows extends RowColumns implements RollupRows {
       if (min === this.max[row]) {
         // All values are equal, so the row needs no stored bins.
         if (source.min[from] === min && source.max[from] === min) return
-        binAccumulator.add(binOf(min), before)
+        binAccumulator.add(binKeyOf(min), before)
       } else addBinsToAccumulator(this.#binSource!, this.#binRow, binAccumulator)
       this.#isInAccumulator = true
     }

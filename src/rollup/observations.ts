@@ -1,5 +1,5 @@
 import { binAccumulator } from '../sketch/bin-accumulator.ts'
-import { binOf } from '../sketch/quantile-precision.ts'
+import { binKeyOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import { grownIds, grownNumbers } from './row-columns.ts'
 
@@ -39,7 +39,7 @@ export class Observations {
     const index = this.#length
     if (index === this.#row.length) this.#resize(Math.max(CAPACITY_MIN, index * 2))
     this.#row[index] = row
-    this.#key[index] = binOf(value)
+    this.#key[index] = binKeyOf(value)
     this.#weight[index] = weight
     this.#length = index + 1
   }

@@ -1,6 +1,6 @@
 import type { BinAccumulator } from '../sketch/bin-accumulator.ts'
 import { BinColumns, decodeBins } from '../sketch/bins.ts'
-import { BIN_KEY_MAX, binOf } from '../sketch/quantile-precision.ts'
+import { BIN_KEY_MAX, binKeyOf } from '../sketch/quantile-precision.ts'
 import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import type { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
@@ -49,6 +49,6 @@ export function addBinsToAccumulator(rows: RollupRows, row: number, accumulator:
     if (scratch.length === 0) accumulator.add(-BIN_KEY_MAX, BROKEN_WEIGHT)
     accumulator.addColumns(scratch)
   } else {
-    accumulator.add(binOf(rows.min[row]!), rows.count[row]!)
+    accumulator.add(binKeyOf(rows.min[row]!), rows.count[row]!)
   }
 }

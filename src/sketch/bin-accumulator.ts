@@ -16,14 +16,14 @@ export class BinAccumulator {
   /** The weight of key k is at index k + BIN_KEY_MAX. */
   readonly #weights = new Float64Array(2 * BIN_KEY_MAX + 1)
   /**
-   * `#used` has one bit for each weight, set if the weight is not 0. `#usedWords` has one bit for each word of `#used`,
-   * set if the word is not 0.
+   * `#usedKeys` has one bit for each weight, set if the weight is not 0. `#usedWords` has one bit for each word of
+   * `#usedKeys`, set if the word is not 0.
    */
-  readonly #used = new Uint32Array(((2 * BIN_KEY_MAX) >>> 5) + 1)
-  readonly #usedWords = new Uint32Array((this.#used.length >>> 5) + 1)
+  readonly #usedKeys = new Uint32Array(((2 * BIN_KEY_MAX) >>> 5) + 1)
+  readonly #usedWords = new Uint32Array((this.#usedKeys.length >>> 5) + 1)
   #binCount = 0
-  /** All words of `#usedWords` before this index are 0. */
-  #firstGroup = 0
+  /** Index in `#usedWords`. All words before it are 0. */
+  #usedWordsStart = 0
 
   get binCount(): number {
     return this.#binCount
@@ -32,7 +32,7 @@ export class BinAccumulator {
   add(key: number, weight: number): void {
     const index = key + BIN_KEY_MAX
     const before = this.#weights[index]!
-    if (before === 0) this.#use(index)
+    if (before === 0) this.#markUsed(index)
     this.#weights[index] = addCounts(before, weight)
   }
 
@@ -40,7 +40,7 @@ export class BinAccumulator {
     for (let i = 0; i < length; i++) {
       const index = keys[i]! + BIN_KEY_MAX
       const before = this.#weights[index]!
-      if (before === 0) this.#use(index)
+      if (before === 0) this.#markUsed(index)
       this.#weights[index] = addCounts(before, weights[i]!)
     }
   }
@@ -60,25 +60,25 @@ export class BinAccumulator {
 
   clear(): void {
     this.#weights.fill(0)
-    this.#used.fill(0)
+    this.#usedKeys.fill(0)
     this.#usedWords.fill(0)
     this.#binCount = 0
   }
 
   #encode(writer: ByteWriter): void {
     const weights = this.#weights
-    const used = this.#used
+    const used = this.#usedKeys
     const usedWords = this.#usedWords
     writer.varint(this.#binCount)
     let left = this.#binCount
     this.#binCount = 0
     let previous = -1
-    for (let group = this.#firstGroup; left > 0; group++) {
-      let words = usedWords[group]!
+    for (let i = this.#usedWordsStart; left > 0; i++) {
+      let words = usedWords[i]!
       if (words === 0) continue
-      usedWords[group] = 0
+      usedWords[i] = 0
       while (words !== 0) {
-        const word = (group << 5) + 31 - Math.clz32(words & -words)
+        const word = (i << 5) + 31 - Math.clz32(words & -words)
         words &= words - 1
         let bits = used[word]!
         used[word] = 0
@@ -96,12 +96,12 @@ export class BinAccumulator {
     }
   }
 
-  #use(index: number): void {
+  #markUsed(index: number): void {
     const word = index >>> 5
-    const group = word >>> 5
-    if (this.#binCount === 0 || group < this.#firstGroup) this.#firstGroup = group
-    this.#used[word]! |= 1 << (index & 31)
-    this.#usedWords[group]! |= 1 << (word & 31)
+    const wordOfWord = word >>> 5
+    if (this.#binCount === 0 || wordOfWord < this.#usedWordsStart) this.#usedWordsStart = wordOfWord
+    this.#usedKeys[word]! |= 1 << (index & 31)
+    this.#usedWords[wordOfWord]! |= 1 << (word & 31)
     this.#binCount++
   }
 }

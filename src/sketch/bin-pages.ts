@@ -3,33 +3,35 @@ import { addCounts } from '../model/count.ts'
 /**
  * Stores the bins of a quantile sketch with many bins. A bin has a key, which stands for a range of values, and a
  * weight. Each 64 consecutive keys are a page. A page with enough bins is dense: it is an array with a weight for each
- * of its 64 keys. The bins of all other pages are called lone bins. They are (key, weight) pairs in one sorted array.
+ * of its 64 keys. The bins of all other pages are called sparse. They are (key, weight) pairs in one sorted array.
  *
- * Invariant: the dense pages have at least `PAGE_BINS_MIN` bins on average. So a sketch takes at most about 64 bytes
- * per bin, whatever the values are. Plain arrays are used, because a typed array has an overhead of some 400 bytes.
+ * Invariant: the dense pages have at least `AVERAGE_PAGE_BINS_MIN` bins on average. So a sketch takes at most about 64
+ * bytes per bin, whatever the values are. Plain arrays are used, because a typed array has an overhead of some 400
+ * bytes.
  */
 
 const PAGE_BITS = 6
-const PAGE_KEYS = 1 << PAGE_BITS
-const PAGE_MASK = PAGE_KEYS - 1
-const PAGE_BINS_MIN = 12
+const KEYS_PER_PAGE = 1 << PAGE_BITS
+const PAGE_MASK = KEYS_PER_PAGE - 1
+/** Minimum average number of bins in the dense pages. */
+const AVERAGE_PAGE_BINS_MIN = 12
 
 /** Memory of an empty array in V8, and of each element. */
 const ARRAY_BYTES = 32
 const ELEMENT_BYTES = 8
-const PAGE_BYTES = ARRAY_BYTES + (PAGE_KEYS + 2) * ELEMENT_BYTES
+const PAGE_OBJECT_BYTES = ARRAY_BYTES + (KEYS_PER_PAGE + 2) * ELEMENT_BYTES
 /** Memory of a `BinPages` without bins: the object, its arrays and their spare capacity. */
 const OBJECT_BYTES = 320
 
 /** A page is an array of weights. The element after the last weight is the number of the page. */
-const PAGE_NUMBER_INDEX = PAGE_KEYS
+const PAGE_NUMBER_INDEX = KEYS_PER_PAGE
 /** The page number of `EMPTY_PAGE`. No page of bins has this number. */
 const NO_PAGE = 2 ** 29
 /**
  * Every empty slot of a hash table has this page. A new page is a copy of it. The array is first filled with a
  * fraction, so that V8 stores the elements as doubles from the start and never converts the array.
  */
-const EMPTY_PAGE: number[] = Array.from({ length: PAGE_KEYS + 1 }, () => 0.5).fill(0)
+const EMPTY_PAGE: number[] = Array.from({ length: KEYS_PER_PAGE + 1 }, () => 0.5).fill(0)
 EMPTY_PAGE[PAGE_NUMBER_INDEX] = NO_PAGE
 /** The hash table that all sketches without a dense page share. Read-only. */
 const NO_SLOTS: number[][] = [EMPTY_PAGE]
@@ -57,37 +59,39 @@ export class BinPages {
   readonly #pages: number[][] = []
   /** Number of bins in dense pages. */
   #denseCount = 0
-  /** The lone bins: key, weight, key, weight, …, in ascending order of keys. */
-  #lone: NumberArray = []
+  /** The bins in pages that are not dense: key, weight, key, weight, …, in ascending order of keys. */
+  #sparse: NumberArray = []
   /**
    * Hash table of the dense pages, with linear probing: the search for a page begins at the slot given by the low bits
    * of the page number.
    */
   #slots = NO_SLOTS
 
-  /** Number of lone bins. */
-  get loneCount(): number {
-    return this.#lone.length / 2
+  /** Number of bins in pages that are not dense. */
+  get sparseCount(): number {
+    return this.#sparse.length / 2
   }
 
   get binCount(): number {
-    return this.#denseCount + this.loneCount
+    return this.#denseCount + this.sparseCount
   }
 
   /**
    * Whether a page with a single bin may become dense. It may if the dense pages, including this page, then have at
-   * least `PAGE_BINS_MIN` bins on average.
+   * least `AVERAGE_PAGE_BINS_MIN` bins on average.
    */
   get canAddDensePage(): boolean {
     return this.#isWorthPage(1)
   }
 
   get allocatedBytes(): number {
-    return OBJECT_BYTES + this.#pages.length * (PAGE_BYTES + 6 * ELEMENT_BYTES) + this.#lone.length * ELEMENT_BYTES
+    return (
+      OBJECT_BYTES + this.#pages.length * (PAGE_OBJECT_BYTES + 6 * ELEMENT_BYTES) + this.#sparse.length * ELEMENT_BYTES
+    )
   }
 
   /** Returns the dense page with this number; undefined if the page is not dense. */
-  page(pageNumber: number): number[] | undefined {
+  densePage(pageNumber: number): number[] | undefined {
     const slots = this.#slots
     const page = slots[pageNumber & (slots.length - 1)]!
     return page[PAGE_NUMBER_INDEX] === pageNumber ? page : this.#probe(pageNumber)
@@ -105,64 +109,64 @@ export class BinPages {
    * nothing and returns false.
    */
   add(key: number, weight: number): boolean {
-    const page = this.page(key >> PAGE_BITS)
-    if (page === undefined) return this.#addLone(key, weight)
+    const page = this.densePage(key >> PAGE_BITS)
+    if (page === undefined) return this.#addToSparse(key, weight)
     this.addToPage(page, key, weight)
     return true
   }
 
-  #addLone(key: number, weight: number): boolean {
-    const lone = this.#lone
+  #addToSparse(key: number, weight: number): boolean {
+    const sparse = this.#sparse
     let low = 0
-    let high = lone.length >>> 1
+    let high = sparse.length >>> 1
     while (low < high) {
       const middle = (low + high) >>> 1
-      if (lone[middle * 2]! < key) low = middle + 1
+      if (sparse[middle * 2]! < key) low = middle + 1
       else high = middle
     }
     const pairIndex = low * 2
-    if (pairIndex === lone.length || lone[pairIndex] !== key) return false
-    lone[pairIndex + 1] = addCounts(lone[pairIndex + 1]!, weight)
+    if (pairIndex === sparse.length || sparse[pairIndex] !== key) return false
+    sparse[pairIndex + 1] = addCounts(sparse[pairIndex + 1]!, weight)
     return true
   }
 
   /**
    * Adds the bins in the first `length` elements of `pairs`: key, weight, key, weight, …, in ascending order of keys.
-   * Takes time in proportion to the number of pairs plus the number of lone bins.
+   * Takes time in proportion to the number of pairs plus the number of sparse bins.
    */
   addPairs(pairs: readonly number[], length: number): void {
-    const lone = this.#lone
+    const sparse = this.#sparse
     let from = 0
     let n = 0
     for (let i = 0; i < length; ) {
       const pageNumber = pairs[i]! >> PAGE_BITS
-      const page = this.page(pageNumber)
+      const page = this.densePage(pageNumber)
       if (page !== undefined) {
         for (; i < length && pairs[i]! >> PAGE_BITS === pageNumber; i += 2)
           this.addToPage(page, pairs[i]!, pairs[i + 1]!)
         continue
       }
       const firstKey = pageNumber << PAGE_BITS
-      const endKey = firstKey + PAGE_KEYS
-      for (; from < lone.length && lone[from]! < firstKey; from += 2) {
-        mergedPairs[n++] = lone[from]!
-        mergedPairs[n++] = lone[from + 1]!
+      const endKey = firstKey + KEYS_PER_PAGE
+      for (; from < sparse.length && sparse[from]! < firstKey; from += 2) {
+        mergedPairs[n++] = sparse[from]!
+        mergedPairs[n++] = sparse[from + 1]!
       }
       const start = n
       for (;;) {
-        const loneKey = from < lone.length ? lone[from]! : endKey
+        const sparseKey = from < sparse.length ? sparse[from]! : endKey
         const key = i < length ? pairs[i]! : endKey
-        if (loneKey >= endKey && key >= endKey) break
+        if (sparseKey >= endKey && key >= endKey) break
         let weight = 0
-        if (loneKey <= key) {
-          weight = lone[from + 1]!
+        if (sparseKey <= key) {
+          weight = sparse[from + 1]!
           from += 2
         }
-        if (key <= loneKey) {
+        if (key <= sparseKey) {
           weight = addCounts(weight, pairs[i + 1]!)
           i += 2
         }
-        mergedPairs[n++] = Math.min(loneKey, key)
+        mergedPairs[n++] = Math.min(sparseKey, key)
         mergedPairs[n++] = weight
       }
       if (!this.#isWorthPage((n - start) / 2)) continue
@@ -170,28 +174,28 @@ export class BinPages {
       for (let m = start; m < n; m += 2) this.addToPage(created, mergedPairs[m]!, mergedPairs[m + 1]!)
       n = start
     }
-    for (; from < lone.length; from++) mergedPairs[n++] = lone[from]!
-    this.#lone = copyOfFirst(mergedPairs, n)
+    for (; from < sparse.length; from++) mergedPairs[n++] = sparse[from]!
+    this.#sparse = copyOfFirst(mergedPairs, n)
   }
 
   merge(other: BinPages): void {
     let n = 0
-    const lone = other.#lone
+    const sparse = other.#sparse
     let from = 0
     for (let p = 0; p <= other.#pages.length; p++) {
       const firstKey = other.#firstKey(p)
-      for (; from < lone.length && lone[from]! < firstKey; from += 2) {
-        incomingPairs[n++] = lone[from]!
-        incomingPairs[n++] = lone[from + 1]!
+      for (; from < sparse.length && sparse[from]! < firstKey; from += 2) {
+        incomingPairs[n++] = sparse[from]!
+        incomingPairs[n++] = sparse[from + 1]!
       }
       if (p === other.#pages.length) break
       const otherPage = other.#pages[p]!
-      const page = this.page(otherPage[PAGE_NUMBER_INDEX]!)
+      const page = this.densePage(otherPage[PAGE_NUMBER_INDEX]!)
       if (page !== undefined) {
-        for (let i = 0; i < PAGE_KEYS; i++) if (otherPage[i]! > 0) this.addToPage(page, i, otherPage[i]!)
+        for (let i = 0; i < KEYS_PER_PAGE; i++) if (otherPage[i]! > 0) this.addToPage(page, i, otherPage[i]!)
         continue
       }
-      for (let i = 0; i < PAGE_KEYS; i++) {
+      for (let i = 0; i < KEYS_PER_PAGE; i++) {
         if (otherPage[i] === 0) continue
         incomingPairs[n++] = firstKey + i
         incomingPairs[n++] = otherPage[i]!
@@ -202,14 +206,14 @@ export class BinPages {
 
   /** Calls `visit` for each bin, in ascending order of keys. */
   forEachBin(visit: (key: number, weight: number) => void): void {
-    const lone = this.#lone
+    const sparse = this.#sparse
     let from = 0
     for (let p = 0; p <= this.#pages.length; p++) {
       const firstKey = this.#firstKey(p)
-      for (; from < lone.length && lone[from]! < firstKey; from += 2) visit(lone[from]!, lone[from + 1]!)
+      for (; from < sparse.length && sparse[from]! < firstKey; from += 2) visit(sparse[from]!, sparse[from + 1]!)
       if (p === this.#pages.length) break
       const page = this.#pages[p]!
-      for (let i = 0; i < PAGE_KEYS; i++) if (page[i]! > 0) visit(firstKey + i, page[i]!)
+      for (let i = 0; i < KEYS_PER_PAGE; i++) if (page[i]! > 0) visit(firstKey + i, page[i]!)
     }
   }
 
@@ -218,20 +222,20 @@ export class BinPages {
    * beyond the last observation, returns the last key.
    */
   keyAtRank(rank: number): number {
-    const lone = this.#lone
+    const sparse = this.#sparse
     let from = 0
     let seen = 0
     let last = 0
     for (let p = 0; p <= this.#pages.length; p++) {
       const firstKey = this.#firstKey(p)
-      for (; from < lone.length && lone[from]! < firstKey; from += 2) {
-        last = lone[from]!
-        seen += lone[from + 1]!
+      for (; from < sparse.length && sparse[from]! < firstKey; from += 2) {
+        last = sparse[from]!
+        seen += sparse[from + 1]!
         if (seen > rank) return last
       }
       if (p === this.#pages.length) break
       const page = this.#pages[p]!
-      for (let i = 0; i < PAGE_KEYS; i++) {
+      for (let i = 0; i < KEYS_PER_PAGE; i++) {
         const weight = page[i]!
         if (weight === 0) continue
         last = firstKey + i
@@ -246,7 +250,7 @@ export class BinPages {
     const copy = new BinPages()
     for (const page of this.#pages) copy.#pages.push(page.slice())
     copy.#denseCount = this.#denseCount
-    copy.#lone = copyOfFirst(this.#lone, this.#lone.length)
+    copy.#sparse = copyOfFirst(this.#sparse, this.#sparse.length)
     if (this.#pages.length > 0) copy.#fillSlots(this.#slots.length)
     return copy
   }
@@ -254,13 +258,13 @@ export class BinPages {
   /** Returns the first key of the dense page at `pageIndex`; infinity beyond the last page. */
   #firstKey(pageIndex: number): number {
     return pageIndex < this.#pages.length
-      ? this.#pages[pageIndex]![PAGE_NUMBER_INDEX]! * PAGE_KEYS
+      ? this.#pages[pageIndex]![PAGE_NUMBER_INDEX]! * KEYS_PER_PAGE
       : Number.POSITIVE_INFINITY
   }
 
-  /** Whether dense pages would have at least `PAGE_BINS_MIN` bins on average, if one more had `bins` bins. */
+  /** Whether dense pages would have at least `AVERAGE_PAGE_BINS_MIN` bins on average, if one more had `bins` bins. */
   #isWorthPage(bins: number): boolean {
-    return this.#denseCount + bins >= (this.#pages.length + 1) * PAGE_BINS_MIN
+    return this.#denseCount + bins >= (this.#pages.length + 1) * AVERAGE_PAGE_BINS_MIN
   }
 
   #createPage(pageNumber: number): number[] {

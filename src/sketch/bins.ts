@@ -28,7 +28,7 @@ export class BinColumns {
 }
 
 /** Appends the encoding of a sketch with one bin. */
-export function encodeBin(key: number, weight: number, writer: ByteWriter): void {
+export function encodeSketchOfOneBin(key: number, weight: number, writer: ByteWriter): void {
   writer.varint(1)
   writer.zigzag(key - BIN_KEY_OF_ONE)
   writer.varint(weight)
@@ -40,18 +40,18 @@ export function encodeBin(key: number, weight: number, writer: ByteWriter): void
  */
 export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): number {
   into.length = 0
-  position = start
+  varintOffset = start
   const count = nextVarint(bytes)
-  if (count === 0) return position
+  if (count === 0) return varintOffset
   // A bin takes at least two bytes. Without this check, a damaged count could allocate any amount of memory.
-  if (count * 2 > bytes.length - position) {
+  if (count * 2 > bytes.length - varintOffset) {
     throw new RangeError(`${count} bins at offset ${start} pass the end at ${bytes.length}`)
   }
   into.reserve(count)
   const { keys, weights } = into
   const zigzag = nextVarint(bytes)
   // The shift works on 32 bits: it could turn a number that is too large into a valid key.
-  const firstKey = zigzag > ZIGZAG_MAX ? Number.NaN : ((zigzag >>> 1) ^ -(zigzag & 1)) + BIN_KEY_OF_ONE
+  const firstKey = zigzag > KEY_ZIGZAG_MAX ? Number.NaN : ((zigzag >>> 1) ^ -(zigzag & 1)) + BIN_KEY_OF_ONE
   let key = firstKey
   let weight = nextVarint(bytes)
   keys[0] = key
@@ -62,7 +62,7 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
    * tested once after the loop, because a test for each bin would take longer.
    */
   let sign = 0
-  let offset = position
+  let offset = varintOffset
   const shortEnd = bytes.length - 1
   for (let i = 1; i < count; i++) {
     if (offset < shortEnd) {
@@ -77,10 +77,10 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
         continue
       }
     }
-    position = offset
+    varintOffset = offset
     const delta = nextVarint(bytes)
     weight = nextVarint(bytes)
-    offset = position
+    offset = varintOffset
     isValid = isValid && delta > 0 && weight > 0
     key += delta
     keys[i] = key
@@ -100,13 +100,13 @@ export const binCursor = { key: 0, weight: 0, offset: 0 }
  * `decodeBins` must have accepted them before.
  */
 export function readFirstBin(bytes: Uint8Array, start: number): number {
-  position = start
+  varintOffset = start
   const count = nextVarint(bytes)
   if (count === 0) return 0
   const zigzag = nextVarint(bytes)
   binCursor.key = ((zigzag >>> 1) ^ -(zigzag & 1)) + BIN_KEY_OF_ONE
   binCursor.weight = nextVarint(bytes)
-  binCursor.offset = position
+  binCursor.offset = varintOffset
   return count
 }
 
@@ -114,30 +114,31 @@ export function readFirstBin(bytes: Uint8Array, start: number): number {
  * Reads the bin at `offset` into `binCursor`. `binCursor.key` is then the difference from the previous key, not a key.
  */
 export function readNextBin(bytes: Uint8Array, offset: number): void {
-  position = offset
+  varintOffset = offset
   binCursor.key = nextVarint(bytes)
   binCursor.weight = nextVarint(bytes)
-  binCursor.offset = position
+  binCursor.offset = varintOffset
 }
 
-const ZIGZAG_MAX = 2 ** 30
+/** Maximum of an encoded key. All keys in [-BIN_KEY_MAX, BIN_KEY_MAX] are far below it. */
+const KEY_ZIGZAG_MAX = 2 ** 30
 
-/** Offset of the varint that `nextVarint` reads next. */
-let position = 0
+/** Offset of the next varint that `nextVarint` reads. */
+let varintOffset = 0
 
 function nextVarint(bytes: Uint8Array): number {
-  const first = bytes[position]
+  const first = bytes[varintOffset]
   if (first !== undefined && first < 0x80) {
-    position++
+    varintOffset++
     return first
   }
-  const second = bytes[position + 1]
+  const second = bytes[varintOffset + 1]
   if (second !== undefined && second < 0x80) {
-    position += 2
+    varintOffset += 2
     return (first! & 0x7f) | (second << 7)
   }
-  const reader = new ByteReader(bytes, position)
+  const reader = new ByteReader(bytes, varintOffset)
   const value = reader.varint()
-  position = reader.offset
+  varintOffset = reader.offset
   return value
 }

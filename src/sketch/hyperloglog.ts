@@ -16,12 +16,12 @@ import { ByteWriter } from './varint.ts'
  */
 
 const INDEX_BITS = 14
-const REGISTERS = 1 << INDEX_BITS
+const REGISTER_COUNT = 1 << INDEX_BITS
 const RANK_BITS = 64 - INDEX_BITS
 const RANK_MAX = RANK_BITS + 1
-const PACKED_BYTES = (REGISTERS * 6) / 8
-/** Maximum length of our encoding. */
-export const ENCODED_BYTES_MAX = 1 + PACKED_BYTES
+const PACKED_BYTES = (REGISTER_COUNT * 6) / 8
+/** Maximum length of our encoding of a set. */
+export const HYPERLOGLOG_BYTES_MAX = 1 + PACKED_BYTES
 /**
  * Maximum length of the list of entries of a small set: 8 KiB in memory and about 4 KiB encoded. The words of a large
  * set take 16 KiB in memory and 12 KiB encoded.
@@ -30,8 +30,9 @@ const ENTRIES_MAX = 2048
 /** The bias correction of the estimator for many registers: 1 / (2 ln 2). */
 const ALPHA = 0.5 / Math.LN2
 
-const SPARSE = 1
-const DENSE = 2
+/** The first byte of our encoding. */
+const OWN_SPARSE = 1
+const OWN_DENSE = 2
 
 const REDIS_MAGIC = 0x4c4c5948 // "HYLL", little-endian
 const REDIS_HEADER_BYTES = 16
@@ -39,7 +40,9 @@ const REDIS_DENSE = 0
 const REDIS_SPARSE = 1
 
 const NO_ENTRIES = new Int32Array(0)
-const hash = new Int32Array(2)
+/** Scratch array of `registerEntryOf`: the low and the high half of a member's hash. */
+const hashHalves = new Int32Array(2)
+/** Scratch array of `encodeMember`. */
 let memberBytes = new Uint8Array(1024)
 const encoder = new TextEncoder()
 
@@ -63,14 +66,14 @@ function trailingZeros(word: number): number {
 
 /** Returns the index of the register to which a member belongs, and the rank of the member: `index << 6 | rank`. */
 export function registerEntryOf(member: string): number {
-  murmurHash64(memberBytes, encodeMember(member), hash)
-  const low = hash[0]!
-  const high = hash[1]!
+  murmurHash64(memberBytes, encodeMember(member), hashHalves)
+  const low = hashHalves[0]!
+  const high = hashHalves[1]!
   const restLow = (low >>> INDEX_BITS) | (high << (32 - INDEX_BITS))
   // The rank is 1 + the number of trailing zeros of the other 50 bits. Setting bit 50 limits it to 51.
   const rank =
     restLow === 0 ? 33 + trailingZeros((high >>> INDEX_BITS) | (1 << (RANK_BITS - 32))) : 1 + trailingZeros(restLow)
-  return ((low & (REGISTERS - 1)) << 6) | rank
+  return ((low & (REGISTER_COUNT - 1)) << 6) | rank
 }
 
 export class HyperLogLog {
@@ -88,17 +91,17 @@ export class HyperLogLog {
     return this.#raiseRegister(entry >>> 6, entry & 63)
   }
 
-  /** Whether adding this member, given as the result of `registerEntryOf`, would change nothing. */
-  has(entry: number): boolean {
+  /** Whether adding a member would change no register. The member is given as the result of `registerEntryOf`. */
+  isUnchangedBy(entry: number): boolean {
     const index = entry >>> 6
     const words = this.#words
     if (words !== undefined) return ((words[index >>> 2]! >>> ((index & 3) << 3)) & 63) >= (entry & 63)
-    const at = this.#positionOf(index)
+    const at = this.#entryPositionOf(index)
     return at < this.#entryCount && this.#entries[at]! >>> 6 === index && this.#entries[at]! >= entry
   }
 
   /** Memory of the registers in bytes. */
-  get bytes(): number {
+  get allocatedBytes(): number {
     return (this.#words ?? this.#entries).byteLength
   }
 
@@ -113,17 +116,17 @@ export class HyperLogLog {
 
   estimate(): number {
     const histogram = this.#registersByRank()
-    let z = REGISTERS * tau(1 - histogram[RANK_MAX]! / REGISTERS)
+    let z = REGISTER_COUNT * tau(1 - histogram[RANK_MAX]! / REGISTER_COUNT)
     for (let rank = RANK_BITS; rank >= 1; rank--) z = (z + histogram[rank]!) * 0.5
-    z += REGISTERS * sigma(histogram[0]! / REGISTERS)
-    return Math.round((ALPHA * REGISTERS * REGISTERS) / z)
+    z += REGISTER_COUNT * sigma(histogram[0]! / REGISTER_COUNT)
+    return Math.round((ALPHA * REGISTER_COUNT * REGISTER_COUNT) / z)
   }
 
   encode(): Uint8Array {
     const words = this.#words
-    if (words !== undefined && this.#registersByRank()[0]! < REGISTERS - ENTRIES_MAX) return encodeWords(words)
+    if (words !== undefined && this.#registersByRank()[0]! < REGISTER_COUNT - ENTRIES_MAX) return encodeWords(words)
     const writer = new ByteWriter(16 + this.#entryCount * 3)
-    writer.u8(SPARSE)
+    writer.u8(OWN_SPARSE)
     let previous = -1
     if (words === undefined) {
       writer.varint(this.#entryCount)
@@ -134,15 +137,15 @@ export class HyperLogLog {
       }
     } else {
       // A large set with few non-zero registers: it was made by a union with the dense form of Redis.
-      writer.varint(REGISTERS - this.#registersByRank()[0]!)
-      for (let index = 0; index < REGISTERS; index++) {
+      writer.varint(REGISTER_COUNT - this.#registersByRank()[0]!)
+      for (let index = 0; index < REGISTER_COUNT; index++) {
         const rank = (words[index >>> 2]! >>> ((index & 3) << 3)) & 63
         if (rank === 0) continue
         writer.varint(((index - previous - 1) << 6) | rank)
         previous = index
       }
     }
-    return writer.finish()
+    return writer.copyWritten()
   }
 
   /** Throws a RangeError if `encode` cannot have written the bytes. */
@@ -166,8 +169,8 @@ export class HyperLogLog {
   }
 
   #unionOwnEncoding(bytes: Uint8Array): void {
-    if (bytes[0] === SPARSE) this.#unionOwnSparse(bytes)
-    else if (bytes[0] === DENSE && bytes.length === 1 + PACKED_BYTES) this.#unionPackedRegisters(bytes, 1)
+    if (bytes[0] === OWN_SPARSE) this.#unionOwnSparse(bytes)
+    else if (bytes[0] === OWN_DENSE && bytes.length === 1 + PACKED_BYTES) this.#unionPackedRegisters(bytes, 1)
     else throw new RangeError(`not an encoded HyperLogLog: ${bytes.length} bytes beginning with ${bytes[0]}`)
   }
 
@@ -188,7 +191,7 @@ export class HyperLogLog {
       }
       index += (value >>> 6) + 1
       const rank = value & 63
-      if (index >= REGISTERS || rank === 0 || rank > RANK_MAX) break
+      if (index >= REGISTER_COUNT || rank === 0 || rank > RANK_MAX) break
       this.#raiseRegister(index, rank)
       remaining--
     }
@@ -202,15 +205,15 @@ export class HyperLogLog {
     const packed = new DataView(bytes.buffer, bytes.byteOffset + start, PACKED_BYTES)
     let overflowBits = 0
     // Three 32-bit loads hold sixteen registers: four groups of 24 bits.
-    for (let i = 0, at = 0; i < REGISTERS / 4; i += 4, at += 12) {
+    for (let i = 0, at = 0; i < REGISTER_COUNT / 4; i += 4, at += 12) {
       const first = packed.getInt32(at, true)
       const second = packed.getInt32(at + 4, true)
       const third = packed.getInt32(at + 8, true)
       overflowBits |=
-        raiseWord(words, i, first) |
-        raiseWord(words, i + 1, (first >>> 24) | (second << 8)) |
-        raiseWord(words, i + 2, (second >>> 16) | (third << 16)) |
-        raiseWord(words, i + 3, third >>> 8)
+        raiseRegisters(words, i, first) |
+        raiseRegisters(words, i + 1, (first >>> 24) | (second << 8)) |
+        raiseRegisters(words, i + 2, (second >>> 16) | (third << 16)) |
+        raiseRegisters(words, i + 3, third >>> 8)
     }
     if ((overflowBits & 0x40404040) !== 0)
       throw new RangeError(`corrupt dense HyperLogLog: a register exceeds ${RANK_MAX}`)
@@ -238,12 +241,12 @@ export class HyperLogLog {
   #unionRedisSparse(bytes: Uint8Array): void {
     let index = 0
     let offset = REDIS_HEADER_BYTES
-    while (offset < bytes.length && index < REGISTERS) {
+    while (offset < bytes.length && index < REGISTER_COUNT) {
       const opcode = bytes[offset++]!
       if (opcode >= 0x80) {
         const rank = ((opcode >>> 2) & 31) + 1
         const runEnd = index + (opcode & 3) + 1
-        if (runEnd > REGISTERS) break
+        if (runEnd > REGISTER_COUNT) break
         while (index < runEnd) this.#raiseRegister(index++, rank)
       } else if (opcode < 0x40) {
         index += opcode + 1
@@ -252,7 +255,7 @@ export class HyperLogLog {
         index += (((opcode & 63) << 8) | bytes[offset++]!) + 1
       }
     }
-    if (index !== REGISTERS || offset !== bytes.length) {
+    if (index !== REGISTER_COUNT || offset !== bytes.length) {
       throw new RangeError(
         `corrupt sparse HyperLogLog of Redis: ${index} registers at offset ${offset} of ${bytes.length}`,
       )
@@ -273,7 +276,7 @@ export class HyperLogLog {
 
   #raiseEntry(index: number, rank: number): boolean {
     const count = this.#entryCount
-    const at = this.#positionOf(index)
+    const at = this.#entryPositionOf(index)
     const entry = (index << 6) | rank
     if (at < count && this.#entries[at]! >>> 6 === index) {
       if (this.#entries[at]! >= entry) return false
@@ -296,7 +299,7 @@ export class HyperLogLog {
   }
 
   /** Returns the position of the first entry whose index is at least `index`. */
-  #positionOf(index: number): number {
+  #entryPositionOf(index: number): number {
     const count = this.#entryCount
     if (count > 0 && this.#entries[count - 1]! >>> 6 < index) return count
     let low = 0
@@ -311,7 +314,7 @@ export class HyperLogLog {
 
   #toWords(): Int32Array {
     if (this.#words !== undefined) return this.#words
-    const words = new Int32Array(REGISTERS / 4)
+    const words = new Int32Array(REGISTER_COUNT / 4)
     for (let i = 0; i < this.#entryCount; i++) {
       const entry = this.#entries[i]!
       words[entry >>> 8]! |= (entry & 63) << (((entry >>> 6) & 3) << 3)
@@ -328,7 +331,7 @@ export class HyperLogLog {
     const words = this.#words
     if (words === undefined) {
       for (let i = 0; i < this.#entryCount; i++) histogram[this.#entries[i]! & 63]!++
-      histogram[0] = REGISTERS - this.#entryCount
+      histogram[0] = REGISTER_COUNT - this.#entryCount
     } else {
       for (let i = 0; i < words.length; i++) {
         const word = words[i]!
@@ -354,7 +357,7 @@ export function unionEncoded(into: HyperLogLog, bytes: Uint8Array): void {
  * Sets each of the four registers in words[at] to the register in `packed`, if that is larger. Returns a word in which
  * bit 6 of a byte is set if the register in `packed` exceeds RANK_MAX.
  */
-function raiseWord(words: Int32Array, at: number, packed: number): number {
+function raiseRegisters(words: Int32Array, at: number, packed: number): number {
   const word = (packed & 0x3f) | ((packed << 2) & 0x3f00) | ((packed << 4) & 0x3f0000) | ((packed << 6) & 0x3f000000)
   const before = words[at]!
   if (word !== before) words[at] = maxOfBytes(before, word)
@@ -371,7 +374,7 @@ function maxOfBytes(a: number, b: number): number {
 
 function encodeWords(words: Int32Array): Uint8Array {
   const bytes = new Uint8Array(1 + PACKED_BYTES)
-  bytes[0] = DENSE
+  bytes[0] = OWN_DENSE
   for (let i = 0, at = 1; i < words.length; i++, at += 3) {
     const word = words[i]!
     const packed = (word & 0x3f) | ((word >>> 2) & 0xfc0) | ((word >>> 4) & 0x3f000) | ((word >>> 6) & 0xfc0000)

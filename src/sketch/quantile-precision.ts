@@ -15,6 +15,7 @@ export const RELATIVE_ERROR = 0.01
 
 const GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 const LN_GAMMA = Math.log(GAMMA)
+/** Number of bins between a value and e times this value. */
 const BINS_PER_LN = 1 / LN_GAMMA
 /**
  * The value that stands for a bin is the bin's upper edge times 2 / (1 + gamma): its relative distance to both edges is
@@ -28,7 +29,7 @@ export const BIN_KEY_OF_ONE = 1 - Math.ceil(Math.log(Number.MIN_VALUE) * BINS_PE
 export const BIN_KEY_MAX = BIN_KEY_OF_ONE + Math.ceil(Math.log(Number.MAX_VALUE) * BINS_PER_LN)
 
 /** Returns the key of a value's bin. Throws a RangeError for NaN and infinities. */
-export function binOf(value: number): number {
+export function binKeyOf(value: number): number {
   if (value > 0 && value <= Number.MAX_VALUE) return BIN_KEY_OF_ONE + Math.ceil(Math.log(value) * BINS_PER_LN)
   if (value < 0 && value >= -Number.MAX_VALUE) return -BIN_KEY_OF_ONE - Math.ceil(Math.log(-value) * BINS_PER_LN)
   if (value === 0) return 0

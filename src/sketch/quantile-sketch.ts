@@ -1,7 +1,7 @@
 import { addCounts } from '../model/count.ts'
 import { BinPages, pageOf } from './bin-pages.ts'
 import { binCursor, readFirstBin, readNextBin } from './bins.ts'
-import { binOf, valueOfBin } from './quantile-precision.ts'
+import { binKeyOf, valueOfBin } from './quantile-precision.ts'
 
 /**
  * A quantile sketch (DDSketch) to which values, bins and other sketches can be added. A query uses one for each result
@@ -14,12 +14,13 @@ import { binOf, valueOfBin } from './quantile-precision.ts'
 
 /** Up to this many bins, a sorted list takes less memory than `BinPages` and is not slower. */
 const SMALL_SKETCH_BINS_MAX = 32
-/** Memory in V8 of a `QuantileSketch` object and a reference to it. `ARRAY_BYTES`: of an empty array. */
-const SKETCH_BYTES = 96
+/** Memory in V8 of a `QuantileSketch` object and a reference to it. */
+const SKETCH_OBJECT_BYTES = 96
+/** Memory in V8 of an empty array. */
 const ARRAY_BYTES = 48
 
-/** Scratch array of `mergeEncoded`: the bins that do not belong to a dense page. */
-const unpagedPairs: number[] = [0.5]
+/** Scratch array of `mergeEncoded`: the bins in pages that are not dense. */
+const sparsePairs: number[] = [0.5]
 
 export class QuantileSketch {
   #totalWeight = 0
@@ -43,7 +44,7 @@ export class QuantileSketch {
 
   /** Approximate memory of the sketch in bytes. */
   get allocatedBytes(): number {
-    return SKETCH_BYTES + ARRAY_BYTES + this.#pairs.length * 8 + (this.#pages?.allocatedBytes ?? 0)
+    return SKETCH_OBJECT_BYTES + ARRAY_BYTES + this.#pairs.length * 8 + (this.#pages?.allocatedBytes ?? 0)
   }
 
   /**
@@ -51,7 +52,7 @@ export class QuantileSketch {
    * no more time than a small one.
    */
   add(value: number, weight = 1): void {
-    this.addBin(binOf(value), weight)
+    this.addBin(binKeyOf(value), weight)
   }
 
   addBin(key: number, weight: number): void {
@@ -74,12 +75,12 @@ export class QuantileSketch {
     for (let i = 0; i < count; ) {
       if (pageOf(key) !== pageNumber) {
         pageNumber = pageOf(key)
-        page = pages?.page(pageNumber)
+        page = pages?.densePage(pageNumber)
       }
       if (page !== undefined) pages!.addToPage(page, key, weight)
       else {
-        unpagedPairs[n++] = key
-        unpagedPairs[n++] = weight
+        sparsePairs[n++] = key
+        sparsePairs[n++] = weight
       }
       total += weight
       if (++i === count) break
@@ -96,8 +97,8 @@ export class QuantileSketch {
       }
     }
     this.#totalWeight = total
-    if (n > this.#pairsFlushThreshold * 2) this.#toPages().addPairs(unpagedPairs, n)
-    else for (let i = 0; i < n; i += 2) this.#addToBins(unpagedPairs[i]!, unpagedPairs[i + 1]!)
+    if (n > this.#pairsFlushThreshold * 2) this.#flushToPages().addPairs(sparsePairs, n)
+    else for (let i = 0; i < n; i += 2) this.#addToBins(sparsePairs[i]!, sparsePairs[i + 1]!)
   }
 
   merge(other: QuantileSketch): void {
@@ -107,10 +108,10 @@ export class QuantileSketch {
       const length = other.#pairCount * 2
       for (let i = 0; i < length; i += 2) this.addBin(pairs[i]!, pairs[i + 1]!)
     } else if (this.#totalWeight === 0) {
-      this.#pages = other.#toPages().clone()
+      this.#pages = other.#flushToPages().clone()
       this.#totalWeight = other.#totalWeight
     } else {
-      this.#toPages().merge(other.#toPages())
+      this.#flushToPages().merge(other.#flushToPages())
       this.#totalWeight += other.#totalWeight
     }
   }
@@ -118,7 +119,7 @@ export class QuantileSketch {
   /** Calls `visit` for each bin, in ascending order of keys. `visit` must not change the sketch. */
   forEachBin(visit: (key: number, weight: number) => void): void {
     if (this.#pages !== undefined) {
-      this.#toPages().forEachBin(visit)
+      this.#flushToPages().forEachBin(visit)
       return
     }
     const pairs = this.#pairs
@@ -158,7 +159,7 @@ export class QuantileSketch {
   }
 
   #keyAtRank(rank: number): number {
-    if (this.#pages !== undefined) return this.#toPages().keyAtRank(rank)
+    if (this.#pages !== undefined) return this.#flushToPages().keyAtRank(rank)
     const pairs = this.#pairs
     const length = this.#pairCount * 2
     let seen = 0
@@ -173,22 +174,22 @@ export class QuantileSketch {
 
   /**
    * Whether a new bin is added to the pages instead of `#pairs`. Adding a bin to the pages takes time in proportion to
-   * the number of lone bins. So if there are many lone bins, new bins are collected in `#pairs` first.
+   * the number of sparse bins. So if there are many sparse bins, new bins are collected in `#pairs` first.
    */
   get #addsNewBinsToPages(): boolean {
     const pages = this.#pages
-    if (pages?.canAddDensePage === true && pages.loneCount <= SMALL_SKETCH_BINS_MAX) return true
+    if (pages?.canAddDensePage === true && pages.sparseCount <= SMALL_SKETCH_BINS_MAX) return true
     return this.#pairCount >= SMALL_SKETCH_BINS_MAX && this.#pairCount >= this.#pairsFlushThreshold
   }
 
   /**
    * The number of pairs in `#pairs` at which all of them are added to the pages. Adding them takes time in proportion
-   * to the number of lone bins (`bin-pages.ts`), so this number grows with the number of lone bins.
+   * to the number of sparse bins (`bin-pages.ts`), so this number grows with the number of sparse bins.
    */
   get #pairsFlushThreshold(): number {
     return this.#pages === undefined
       ? SMALL_SKETCH_BINS_MAX
-      : Math.max(SMALL_SKETCH_BINS_MAX, this.#pages.loneCount >> 4)
+      : Math.max(SMALL_SKETCH_BINS_MAX, this.#pages.sparseCount >> 4)
   }
 
   /** Adds a bin without counting its weight in `#totalWeight`. */
@@ -211,7 +212,7 @@ export class QuantileSketch {
       return
     }
     if (this.#addsNewBinsToPages) {
-      const pages = this.#toPages()
+      const pages = this.#flushToPages()
       if (pages.canAddDensePage) pages.addPairs([key, weight], 2)
       else this.#addToBins(key, weight)
       return
@@ -225,8 +226,8 @@ export class QuantileSketch {
     this.#pairCount = count + 1
   }
 
-  /** Adds all pairs of `#pairs` to the pages, which then have all bins of the sketch. */
-  #toPages(): BinPages {
+  /** Moves all pairs of `#pairs` to the pages and returns the pages, which then have all bins of the sketch. */
+  #flushToPages(): BinPages {
     this.#pages ??= new BinPages()
     if (this.#pairCount > 0) this.#pages.addPairs(this.#pairs, this.#pairCount * 2)
     this.#pairCount = 0

@@ -5,8 +5,9 @@
  * 28 bits (four bytes) and the rest.
  */
 
-const LOW_PART = 2 ** 28
-const LOW_HALF = 2 ** 27
+/** A varint is high * 2^28 + low. Of the low 28 bits of a zigzag integer, the lowest is the sign; 27 are left. */
+const TWO_28 = 2 ** 28
+const TWO_27 = 2 ** 27
 const VARINT_MAX = 2 ** 53
 
 export class ByteWriter {
@@ -65,8 +66,8 @@ export class ByteWriter {
     } else {
       if (!Number.isInteger(value) || value < 0 || value > VARINT_MAX)
         throw new RangeError(`not an integer from 0 to 2^53: ${value}`)
-      const high = Math.floor(value / LOW_PART)
-      this.#writeParts(value - high * LOW_PART, high)
+      const high = Math.floor(value / TWO_28)
+      this.#writeLowAndHigh(value - high * TWO_28, high)
     }
   }
 
@@ -79,11 +80,12 @@ export class ByteWriter {
     if (!Number.isSafeInteger(value)) throw new RangeError(`not a safe integer: ${value}`)
     const sign = value < 0 ? 1 : 0
     const magnitude = sign === 1 ? -1 - value : value
-    const high = Math.floor(magnitude / LOW_HALF)
-    this.#writeParts((magnitude - high * LOW_HALF) * 2 + sign, high)
+    const high = Math.floor(magnitude / TWO_27)
+    this.#writeLowAndHigh((magnitude - high * TWO_27) * 2 + sign, high)
   }
 
-  #writeParts(low: number, high: number): void {
+  /** Appends the varint of high * 2^28 + low. */
+  #writeLowAndHigh(low: number, high: number): void {
     this.#reserve(8)
     let rest = low
     if (high > 0) {
@@ -112,7 +114,7 @@ export class ByteWriter {
   }
 
   /** Returns a copy of the bytes written so far. */
-  finish(): Uint8Array {
+  copyWritten(): Uint8Array {
     return this.#buffer.slice(0, this.#length)
   }
 
@@ -133,6 +135,7 @@ export class ByteReader {
   /** Offset of the next read. A decoder that reads `bytes` in its own loop sets `offset` after the loop. */
   offset: number
   #view: DataView | undefined
+  /** The low 28 bits of the varint that `#readVarintHigh` has read last. */
   #low = 0
 
   constructor(bytes: Uint8Array, offset = 0) {
@@ -174,7 +177,7 @@ export class ByteReader {
 
   varint(): number {
     const start = this.offset
-    // At the end of the bytes, `first` is undefined. `#readParts` below then throws an error with the offset.
+    // At the end of the bytes, `first` is undefined. `#readVarintHigh` below then throws an error with the offset.
     const first = this.bytes[start]
     if (first !== undefined && first < 0x80) {
       this.offset = start + 1
@@ -185,25 +188,25 @@ export class ByteReader {
       this.offset = start + 2
       return (first! & 0x7f) | (second << 7)
     }
-    const high = this.#readParts()
-    const value = high * LOW_PART + this.#low
+    const high = this.#readVarintHigh()
+    const value = high * TWO_28 + this.#low
     // If the integer is 2^53 + 1, `value` is rounded to 2^53. Then only `#low` shows that it is not 2^53.
-    if (value >= VARINT_MAX && (value > VARINT_MAX || this.#low !== 0)) this.#tooLarge(start)
+    if (value >= VARINT_MAX && (value > VARINT_MAX || this.#low !== 0)) this.#throwTooLarge(start)
     return value
   }
 
   zigzag(): number {
     const start = this.offset
-    const high = this.#readParts()
-    if (high >= 2 ** 26) this.#tooLarge(start)
-    const magnitude = high * LOW_HALF + (this.#low >>> 1)
+    const high = this.#readVarintHigh()
+    if (high >= 2 ** 26) this.#throwTooLarge(start)
+    const magnitude = high * TWO_27 + (this.#low >>> 1)
     const value = (this.#low & 1) === 0 ? magnitude : -1 - magnitude
-    if (!Number.isSafeInteger(value)) this.#tooLarge(start)
+    if (!Number.isSafeInteger(value)) this.#throwTooLarge(start)
     return value
   }
 
-  /** Reads a varint: stores its low 28 bits in `#low` and returns the rest. */
-  #readParts(): number {
+  /** Reads a varint. Stores its low 28 bits in `#low` and returns the bits above them. */
+  #readVarintHigh(): number {
     const start = this.offset
     this.#low = 0
     let high = 0
@@ -222,7 +225,7 @@ export class ByteReader {
     throw new RangeError(`malformed varint at offset ${start}: longer than 8 bytes`)
   }
 
-  #tooLarge(start: number): never {
+  #throwTooLarge(start: number): never {
     this.offset = start
     throw new RangeError(`varint at offset ${start} exceeds what fits`)
   }
@@ -232,8 +235,8 @@ export class ByteReader {
     this.#advance(length)
   }
 
-  /** Reads this many bytes. Returns a view into the source, not a copy. */
-  slice(length: number): Uint8Array {
+  /** Reads this many bytes. Returns a view of them, not a copy. */
+  subarray(length: number): Uint8Array {
     const start = this.#advance(length)
     return this.bytes.subarray(start, start + length)
   }

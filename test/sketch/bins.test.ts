@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { BinAccumulator } from '../../src/sketch/bin-accumulator.ts'
-import { BinColumns, decodeBins, encodeBin } from '../../src/sketch/bins.ts'
-import { BIN_KEY_MAX, BIN_KEY_OF_ONE, binOf } from '../../src/sketch/quantile-precision.ts'
+import { BinColumns, decodeBins, encodeSketchOfOneBin } from '../../src/sketch/bins.ts'
+import { BIN_KEY_MAX, BIN_KEY_OF_ONE, binKeyOf } from '../../src/sketch/quantile-precision.ts'
 import { ByteWriter } from '../../src/sketch/varint.ts'
 
 type Bin = readonly [key: number, weight: number]
@@ -13,7 +13,7 @@ function encoded(bins: readonly Bin[]): Uint8Array {
   const writer = new ByteWriter()
   for (const [key, weight] of bins) window.add(key, weight)
   window.encode(writer)
-  return writer.finish()
+  return writer.copyWritten()
 }
 
 function binsOf(columns: BinColumns): Bin[] {
@@ -34,8 +34,8 @@ function summed(bins: readonly Bin[]): Bin[] {
 }
 
 const key = fc.oneof(
-  fc.double({ noNaN: true, noDefaultInfinity: true }).map(binOf),
-  fc.double({ min: 1, max: 100, noNaN: true }).map(binOf),
+  fc.double({ noNaN: true, noDefaultInfinity: true }).map(binKeyOf),
+  fc.double({ min: 1, max: 100, noNaN: true }).map(binKeyOf),
   fc.constantFrom(-BIN_KEY_MAX, BIN_KEY_MAX, 0, BIN_KEY_OF_ONE),
 )
 const weight = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 2 ** 45 }), fc.constant(2 ** 53))
@@ -46,7 +46,7 @@ test('sketches written one after the other are read one after the other', () => 
     fc.property(fc.array(observations, { maxLength: 5 }), (sketches) => {
       const writer = new ByteWriter()
       for (const bins of sketches) writer.bytes(encoded(bins))
-      const bytes = writer.finish()
+      const bytes = writer.copyWritten()
       const columns = new BinColumns(1)
       let offset = 0
       for (const bins of sketches) {
@@ -67,7 +67,7 @@ test('a window takes columns as it takes bins one by one', () => {
       window.addColumns(columns)
       const writer = new ByteWriter()
       window.encode(writer)
-      expect(decoded(writer.finish())).toEqual(summed([...a, ...b]))
+      expect(decoded(writer.copyWritten())).toEqual(summed([...a, ...b]))
     }),
   )
 })
@@ -94,21 +94,21 @@ test('a single bin is written as a window writes it', () => {
   fc.assert(
     fc.property(key, weight, (binKey, binWeight) => {
       const writer = new ByteWriter()
-      encodeBin(binKey, binWeight, writer)
-      expect(writer.finish()).toEqual(encoded([[binKey, binWeight]]))
+      encodeSketchOfOneBin(binKey, binWeight, writer)
+      expect(writer.copyWritten()).toEqual(encoded([[binKey, binWeight]]))
     }),
   )
 })
 
 test('a typical sketch of latencies takes at most two and a half bytes a bin', () => {
-  const bins = Array.from({ length: 359 }, (_, i): Bin => [binOf(20 * ((i + 1) / (359 - i)) ** 0.6), 1])
+  const bins = Array.from({ length: 359 }, (_, i): Bin => [binKeyOf(20 * ((i + 1) / (359 - i)) ** 0.6), 1])
   const { length } = summed(bins)
   expect(length).toBeGreaterThan(80)
   expect(encoded(bins).length / length).toBeLessThanOrEqual(2.5)
 })
 
 test('every cut is refused', () => {
-  const bytes = encoded(Array.from({ length: 50 }, (_, i) => [binOf((i + 1) ** 2), (i + 1) * 7]))
+  const bytes = encoded(Array.from({ length: 50 }, (_, i) => [binKeyOf((i + 1) ** 2), (i + 1) * 7]))
   for (let length = 0; length < bytes.length; length++) {
     expect(() => decoded(bytes.subarray(0, length))).toThrow(/pass(es)? the end/)
   }
@@ -124,13 +124,13 @@ test.each<[string, number[]]>([
 ])('%s is refused', (_, varints) => {
   const writer = new ByteWriter()
   for (const value of varints) writer.varint(value)
-  expect(() => decoded(writer.finish())).toThrow(RangeError)
+  expect(() => decoded(writer.copyWritten())).toThrow(RangeError)
 })
 
 test('a count that would claim memory is refused before it does', () => {
   const writer = new ByteWriter()
   for (const value of [2 ** 22, 0, 1]) writer.varint(value)
   const columns = new BinColumns(4)
-  expect(() => decodeBins(writer.finish(), 0, columns)).toThrow(RangeError)
+  expect(() => decodeBins(writer.copyWritten(), 0, columns)).toThrow(RangeError)
   expect(columns.keys.length).toBe(4)
 })

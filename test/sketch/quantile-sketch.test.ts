@@ -2,7 +2,7 @@ import { DDSketch } from '@datadog/sketches-js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { binAccumulator } from '../../src/sketch/bin-accumulator.ts'
-import { binOf, RELATIVE_ERROR, valueOfBin } from '../../src/sketch/quantile-precision.ts'
+import { binKeyOf, RELATIVE_ERROR, valueOfBin } from '../../src/sketch/quantile-precision.ts'
 import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'
 import { ByteWriter } from '../../src/sketch/varint.ts'
 import { measureHeld } from '../support/held-memory.ts'
@@ -58,7 +58,7 @@ function encoded(sketch: QuantileSketch): Uint8Array {
   const writer = new ByteWriter()
   sketch.forEachBin((key, weight) => binAccumulator.add(key, weight))
   binAccumulator.encode(writer)
-  return writer.finish()
+  return writer.copyWritten()
 }
 
 /** Between two ranks the answer is a mean of two values, each of them off by at most the relative error. */
@@ -277,7 +277,7 @@ test('a cleared sketch is empty and can be used again', () => {
     expect(sketch.totalWeight).toBe(0)
     expect(sketch.binCount).toBe(0)
     sketch.add(5)
-    expect(binsOf(sketch)).toEqual([[binOf(5), 1]])
+    expect(binsOf(sketch)).toEqual([[binKeyOf(5), 1]])
   }
 })
 

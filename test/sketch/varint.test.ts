@@ -7,7 +7,7 @@ const MAX = Number.MAX_SAFE_INTEGER
 function written(write: (writer: ByteWriter) => void): Uint8Array {
   const writer = new ByteWriter(1)
   write(writer)
-  return writer.finish()
+  return writer.copyWritten()
 }
 
 describe('varint', () => {
@@ -131,7 +131,7 @@ describe('bytes', () => {
     expect(reader.u8()).toBe(255)
     expect(reader.u32le()).toBe(0xdeadbeef)
     expect(reader.f64le()).toBe(-0.1)
-    expect([...reader.slice(3)]).toEqual([1, 2, 3])
+    expect([...reader.subarray(3)]).toEqual([1, 2, 3])
     expect(reader.varint()).toBe(5)
     expect(reader.f64le()).toBe(5e-324)
     expect(reader.remaining).toBe(0)
@@ -141,19 +141,19 @@ describe('bytes', () => {
     const reader = new ByteReader(new Uint8Array(6), 3)
     expect(() => reader.u32le()).toThrow(/offset 3/)
     expect(() => reader.f64le()).toThrow(/offset 3/)
-    expect(() => reader.slice(4)).toThrow(/offset 3/)
+    expect(() => reader.subarray(4)).toThrow(/offset 3/)
     expect(reader.offset).toBe(3)
-    expect(reader.slice(3).length).toBe(3)
+    expect(reader.subarray(3).length).toBe(3)
     expect(() => reader.u8()).toThrow(/offset 6/)
   })
 
   test('what was finished stays when the writer is reset and used again', () => {
     const writer = new ByteWriter()
     writer.varint(1)
-    const first = writer.finish()
+    const first = writer.copyWritten()
     writer.reset()
     expect(writer.length).toBe(0)
     writer.varint(2)
-    expect([...first, ...writer.finish()]).toEqual([1, 2])
+    expect([...first, ...writer.copyWritten()]).toEqual([1, 2])
   })
 })

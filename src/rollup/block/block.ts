@@ -80,11 +80,11 @@ function verifyAndInflate(
   if ((flags & ~FLAG_DEFLATED) !== 0) throw new BlockError(name, `${what} with unknown flags ${flags}`)
   const reader = new ByteReader(bytes.subarray(0, end), magic.length + 2)
   const scalarsChecksum = isSketches ? reader.u32le() : 0
-  if (flags === 0) return { body: reader.slice(reader.remaining), checksum, scalarsChecksum }
+  if (flags === 0) return { body: reader.subarray(reader.remaining), checksum, scalarsChecksum }
   return withBlockErrors(name, `inflating ${what}`, () => {
     const length = reader.varint()
     if (length > INFLATED_BYTES_MAX) throw new RangeError(`${length} bytes announced`)
-    const body = inflateRawSync(reader.slice(reader.remaining), { maxOutputLength: Math.max(1, length) })
+    const body = inflateRawSync(reader.subarray(reader.remaining), { maxOutputLength: Math.max(1, length) })
     if (body.length !== length) throw new RangeError(`${body.length} bytes instead of ${length}`)
     return { body, checksum, scalarsChecksum }
   })
@@ -144,7 +144,7 @@ class DecodedBlock implements Block {
         const section = this.sections[reader.varint()]
         if (section?.needsSketches !== true || found.has(section))
           throw new RangeError('bins of a section that has none')
-        found.set(section, reader.slice(reader.varint()))
+        found.set(section, reader.subarray(reader.varint()))
       }
       for (const section of this.sections) {
         if (section.needsSketches && !found.has(section)) throw new RangeError('a section lacks its bins')

@@ -1,7 +1,7 @@
 import { crc32, deflateRawSync } from 'node:zlib'
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
-import { encodeBin } from '../../sketch/bins.ts'
-import { binOf } from '../../sketch/quantile-precision.ts'
+import { encodeSketchOfOneBin } from '../../sketch/bins.ts'
+import { binKeyOf } from '../../sketch/quantile-precision.ts'
 import { ByteWriter } from '../../sketch/varint.ts'
 import type { RollupRows } from '../rollup-rows.ts'
 import { hasBins, isBroken } from '../row-bins.ts'
@@ -267,7 +267,7 @@ function addHeadAndChecksum(
   if (smaller) column.varint(body.length)
   column.bytes(smaller ? deflated : body)
   column.u32le(crc32(column.written))
-  return column.finish()
+  return column.copyWritten()
 }
 
 /** Returns a scratch column of at least this length. The next call may return the same one. */
@@ -380,7 +380,7 @@ function encodeRowBins(rows: RollupRows, from: number, length: number): void {
     // A row of 0 and -0: the two are equal, so the row has no bins, but they are different doubles, so it is not flat.
     const start = binStart[from + i] ?? 0
     sectionBins.bytes(binBytes.subarray(copied, start))
-    encodeBin(binOf(rows.min[from + i]!), rows.count[from + i]!, sectionBins)
+    encodeSketchOfOneBin(binKeyOf(rows.min[from + i]!), rows.count[from + i]!, sectionBins)
     copied = start
   }
   sectionBins.bytes(binBytes.subarray(copied, binStart[from + length] ?? 0))

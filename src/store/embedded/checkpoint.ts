@@ -1,4 +1,4 @@
-import { ENCODED_BYTES_MAX, HyperLogLog } from '../../sketch/hyperloglog.ts'
+import { HYPERLOGLOG_BYTES_MAX, HyperLogLog } from '../../sketch/hyperloglog.ts'
 import { type JournalRow, journalFileNumbers, readJournal } from './journal.ts'
 import { JOURNAL_KEY } from './keys.ts'
 import { Layer } from './layer.ts'
@@ -62,7 +62,7 @@ function* batchesOf(table: MemoryTable): Generator<readonly string[]> {
   for (const text of table.keysFrom('', false)) {
     batch.push(text)
     const { value, addedMembers } = table.get(text)!
-    bytes += text.length + (addedMembers === undefined ? (value?.length ?? 0) : ENCODED_BYTES_MAX)
+    bytes += text.length + (addedMembers === undefined ? (value?.length ?? 0) : HYPERLOGLOG_BYTES_MAX)
     if (batch.length < TRANSACTION_ROWS_MAX && bytes < TRANSACTION_BYTES_MAX) continue
     yield batch
     batch = []

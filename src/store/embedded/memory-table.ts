@@ -93,7 +93,7 @@ function withAdded(before: RowWrite, addedMembers: HyperLogLog): RowWrite {
 }
 
 function entryBytesOf(key: string, { value, addedMembers }: RowWrite): number {
-  return ENTRY_OVERHEAD_BYTES + key.length + (value?.length ?? 0) + (addedMembers?.bytes ?? 0)
+  return ENTRY_OVERHEAD_BYTES + key.length + (value?.length ?? 0) + (addedMembers?.allocatedBytes ?? 0)
 }
 
 /** Maximum number of keys in a chunk. A longer chunk is split in half. */

@@ -71,7 +71,7 @@ interface SketchChange {
 }
 
 function isKnown(known: readonly HyperLogLog[], entry: number): boolean {
-  for (const members of known) if (members.has(entry)) return true
+  for (const members of known) if (members.isUnchangedBy(entry)) return true
   return false
 }
 

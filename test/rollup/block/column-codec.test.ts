@@ -6,8 +6,8 @@ import { ByteReader, ByteWriter } from '../../../src/sketch/varint.ts'
 function encode(values: readonly number[]): Uint8Array {
   const writer = new ByteWriter()
   encodeColumn(Float64Array.from(values), 0, values.length, writer)
-  const reader = new ByteReader(writer.finish())
-  const column = reader.slice(reader.varint())
+  const reader = new ByteReader(writer.copyWritten())
+  const column = reader.subarray(reader.varint())
   expect(reader.remaining).toBe(0)
   return column
 }
