@@ -5,29 +5,31 @@
  */
 
 const SLAB_BYTES = 1 << 20
-/** Maximum number of slabs that a released arena keeps, and of released arenas that are kept for reuse. */
+/** Maximum number of slabs that a released arena keeps. */
 const SLABS_KEPT_MAX = 4
+/** Maximum number of released arenas that are kept for reuse. */
 const ARENAS_KEPT_MAX = 2
 
-const free: Arena[] = []
+const freeArenas: Arena[] = []
 
 export function acquireArena(): Arena {
-  return free.pop() ?? new Arena()
+  return freeArenas.pop() ?? new Arena()
 }
 
 export function releaseArena(arena: Arena): void {
   arena.reset()
-  if (free.length < ARENAS_KEPT_MAX) free.push(arena)
+  if (freeArenas.length < ARENAS_KEPT_MAX) freeArenas.push(arena)
 }
 
 export class Arena {
   readonly #slabs: Uint8Array<ArrayBuffer>[] = []
-  #slab = 0
-  #used = 0
+  /** Index of the slab in which bytes are reserved. `#usedBytes` of it are in use. */
+  #slabIndex = 0
+  #usedBytes = 0
 
   /** The slab in which the last bytes were reserved. */
   get buffer(): ArrayBuffer {
-    return this.#slabs[this.#slab]!.buffer
+    return this.#slabs[this.#slabIndex]!.buffer
   }
 
   /**
@@ -36,21 +38,21 @@ export class Arena {
    */
   reserve(bytes: number): number {
     if (bytes > SLAB_BYTES) return -1
-    if (this.#slabs.length > 0 && this.#used + bytes > SLAB_BYTES) {
-      this.#slab++
-      this.#used = 0
+    if (this.#slabs.length > 0 && this.#usedBytes + bytes > SLAB_BYTES) {
+      this.#slabIndex++
+      this.#usedBytes = 0
     }
-    if (this.#slab === this.#slabs.length) this.#slabs.push(new Uint8Array(SLAB_BYTES))
-    const at = this.#used
-    this.#used = (at + bytes + 7) & ~7
-    this.#slabs[this.#slab]!.fill(0, at, at + bytes)
+    if (this.#slabIndex === this.#slabs.length) this.#slabs.push(new Uint8Array(SLAB_BYTES))
+    const at = this.#usedBytes
+    this.#usedBytes = (at + bytes + 7) & ~7
+    this.#slabs[this.#slabIndex]!.fill(0, at, at + bytes)
     return at
   }
 
   /** Makes all memory of the arena available again. All columns in the arena are invalid afterwards. */
   reset(): void {
-    this.#slab = 0
-    this.#used = 0
+    this.#slabIndex = 0
+    this.#usedBytes = 0
     if (this.#slabs.length > SLABS_KEPT_MAX) this.#slabs.length = SLABS_KEPT_MAX
   }
 }

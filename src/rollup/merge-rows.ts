@@ -4,10 +4,8 @@ import { acquireMergedRows, type MergedRows } from './merged-rows.ts'
 import { orderByKey, orderOfIntegers } from './radix-sort.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
-/**
- * Maximum number of rows for which memory is reserved before a merge. The result often has fewer rows than its sources.
- */
-const MERGE_CAPACITY_MAX = 1 << 16
+/** Maximum number of rows for which memory is reserved before a merge. The result often has fewer than its sources. */
+const RESERVED_ROWS_MAX = 1 << 16
 
 /**
  * Returns an object with references to all columns. The columns of a section are getters, which a merge would otherwise
@@ -74,7 +72,7 @@ export function mergeRows(
   const kind = sources[0]?.kind
   if (kind === undefined) throw new RangeError('nothing to merge: the kind is unknown')
   const rows = sources.reduce((sum, source) => sum + source.length, 0)
-  const merge = new Merge(kind, resolutionMs, Math.min(rows, MERGE_CAPACITY_MAX))
+  const merge = new Merge(kind, resolutionMs, Math.min(rows, RESERVED_ROWS_MAX))
   for (const source of sources) {
     if (source.kind !== kind) throw new RangeError(`rollups of a ${source.kind} among those of a ${kind}`)
     merge.addSource(source, options)
@@ -87,8 +85,9 @@ export function mergeRows(
 class Merge {
   readonly #resolutionMs: number
   readonly #sources: RollupRows[] = []
-  readonly #starts: number[] = []
-  readonly #ends: number[] = []
+  /** For each source: the index of the first series to merge, and of the series after the last one. */
+  readonly #firstSeries: number[] = []
+  readonly #endSeries: number[] = []
   readonly #out: MergedRows
   /** Bucket of the last row of `#out`; NaN if `#out` has no row of the current series yet. */
   #outBucketMs = Number.NaN
@@ -110,14 +109,14 @@ class Merge {
     }
     if (start >= end) return
     this.#sources.push(rows)
-    this.#starts.push(start)
-    this.#ends.push(end)
+    this.#firstSeries.push(start)
+    this.#endSeries.push(end)
   }
 
   /** Merges one series after the other; for each series, the rows of all sources that have it, in order of arrival. */
   run(): MergedRows {
     let total = 0
-    for (let s = 0; s < this.#sources.length; s++) total += this.#ends[s]! - this.#starts[s]!
+    for (let s = 0; s < this.#sources.length; s++) total += this.#endSeries[s]! - this.#firstSeries[s]!
     const entrySource = new Uint32Array(total)
     const entrySeries = new Uint32Array(total)
     const entryHi = new Uint32Array(total)
@@ -125,7 +124,7 @@ class Merge {
     let n = 0
     for (let s = 0; s < this.#sources.length; s++) {
       const { seriesHi, seriesLo } = this.#sources[s]!
-      for (let i = this.#starts[s]!; i < this.#ends[s]!; i++, n++) {
+      for (let i = this.#firstSeries[s]!; i < this.#endSeries[s]!; i++, n++) {
         entrySource[n] = s
         entrySeries[n] = i
         entryHi[n] = seriesHi[i]!
@@ -139,7 +138,7 @@ class Merge {
       let end = i + 1
       while (end < total && entryHi[order[end]!] === hi && entryLo[order[end]!] === lo) end++
       this.#outBucketMs = Number.NaN
-      if (end === i + 1 || this.#ascends(order, i, end, entrySource, entrySeries)) {
+      if (end === i + 1 || this.#areInTimeOrder(order, i, end, entrySource, entrySeries)) {
         for (let e = i; e < end; e++)
           this.#copySeries(this.#sources[entrySource[order[e]!]!]!, entrySeries[order[e]!]!, hi, lo)
       } else {
@@ -150,17 +149,25 @@ class Merge {
     return this.#out
   }
 
-  #floor(bucketMs: number): number {
+  /** Returns the start of the result bucket that contains a bucket of a source. */
+  #bucketContaining(bucketMs: number): number {
     return Math.floor(bucketMs / this.#resolutionMs) * this.#resolutionMs
   }
 
-  #ascends(order: Uint32Array, from: number, to: number, entrySource: Uint32Array, entrySeries: Uint32Array): boolean {
+  /** Whether the sources that have a series do not overlap in time and come in order of time. */
+  #areInTimeOrder(
+    order: Uint32Array,
+    from: number,
+    to: number,
+    entrySource: Uint32Array,
+    entrySeries: Uint32Array,
+  ): boolean {
     let previousMs = Number.NEGATIVE_INFINITY
     for (let e = from; e < to; e++) {
       const source = this.#sources[entrySource[order[e]!]!]!
       const series = entrySeries[order[e]!]!
-      if (this.#floor(source.bucketMs[source.rowStart[series]!]!) < previousMs) return false
-      previousMs = this.#floor(source.bucketMs[source.rowStart[series + 1]! - 1]!)
+      if (this.#bucketContaining(source.bucketMs[source.rowStart[series]!]!) < previousMs) return false
+      previousMs = this.#bucketContaining(source.bucketMs[source.rowStart[series + 1]! - 1]!)
     }
     return true
   }
@@ -168,10 +175,11 @@ class Merge {
   #copySeries(source: RollupRows, series: number, hi: number, lo: number): void {
     const end = source.rowStart[series + 1]!
     for (let row = source.rowStart[series]!; row < end; row++) {
-      this.#emit(source, row, this.#floor(source.bucketMs[row]!), hi, lo)
+      this.#emit(source, row, this.#bucketContaining(source.bucketMs[row]!), hi, lo)
     }
   }
 
+  /** Merges a row into the row of `bucketMs`, which is the last row of `#out` or a new one. */
   #emit(source: RollupRows, row: number, bucketMs: number, hi: number, lo: number): void {
     // Merging a row without points would change nothing.
     if (source.count[row] === 0) return
@@ -252,9 +260,10 @@ export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, R
   const windows = new Map<number, RollupRows>()
   if (length === 0) return windows
   const firstMs = Math.floor(bucketMs[0]! / windowMs) * windowMs
-  let only = true
-  for (let row = 1; row < length && only; row++) only = bucketMs[row]! >= firstMs && bucketMs[row]! < firstMs + windowMs
-  if (only) return windows.set(firstMs, rows)
+  let isOneWindow = true
+  for (let row = 1; row < length && isOneWindow; row++)
+    isOneWindow = bucketMs[row]! >= firstMs && bucketMs[row]! < firstMs + windowMs
+  if (isOneWindow) return windows.set(firstMs, rows)
 
   const source = materialize(rows)
   const merged = new Map<number, MergedRows>()

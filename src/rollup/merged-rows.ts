@@ -4,7 +4,7 @@ import { binAccumulator } from '../sketch/bin-accumulator.ts'
 import { binKeyOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
-import { addBinsToAccumulator, encodeBroken, hasBins } from './row-bins.ts'
+import { addBinsToAccumulator, encodeBrokenBins, hasBins } from './row-bins.ts'
 import { grownIds, RowColumns } from './row-columns.ts'
 import { RunningTotals } from './running-totals.ts'
 
@@ -26,12 +26,12 @@ export class MergedRows extends RowColumns implements RollupRows {
   readonly #bins = new ByteWriter(0)
   /**
    * The first source row that was merged into the last row is row `#binRow` of `#binSource`. Its bins are decoded only
-   * when another row is merged, and not if all values of both rows are equal. From then on, all bins of the last row
-   * are in `binAccumulator`, and `#isInAccumulator` is true.
+   * when another row is merged, and not if the values of both rows are all equal. From then on, all bins of the last
+   * row are in `binAccumulator`, and `#areBinsInAccumulator` is true.
    */
   #binSource: RollupRows | undefined
   #binRow = 0
-  #isInAccumulator = false
+  #areBinsInAccumulator = false
   /** For each row of a counter: 1 + the index of its totals in `#totals`; 0 if it has no totals. */
   #totalsIndex = NO_IDS
   #totals: RunningTotals[] = []
@@ -53,7 +53,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     this.#length = 0
     this.#bins.reset()
     this.#binSource = undefined
-    this.#isInAccumulator = false
+    this.#areBinsInAccumulator = false
     this.#totals = []
   }
 
@@ -127,14 +127,14 @@ export class MergedRows extends RowColumns implements RollupRows {
       this.#binRow = from
       return
     }
-    if (!this.#isInAccumulator) {
+    if (!this.#areBinsInAccumulator) {
       const min = this.min[row]!
       if (min === this.max[row]) {
-        // All values are equal, so the row needs no stored bins.
+        // If the values of both rows are all equal, the merged row needs no stored bins.
         if (source.min[from] === min && source.max[from] === min) return
         binAccumulator.add(binKeyOf(min), before)
       } else addBinsToAccumulator(this.#binSource!, this.#binRow, binAccumulator)
-      this.#isInAccumulator = true
+      this.#areBinsInAccumulator = true
     }
     addBinsToAccumulator(source, from, binAccumulator)
   }
@@ -143,8 +143,8 @@ export class MergedRows extends RowColumns implements RollupRows {
   #closeRow(): void {
     const row = this.#length - 1
     if (this.kind !== 'distribution' || row < 0) return
-    if (this.#isInAccumulator) {
-      this.#isInAccumulator = false
+    if (this.#areBinsInAccumulator) {
+      this.#areBinsInAccumulator = false
       this.#encodeAccumulator()
     } else if (
       this.#binSource !== undefined &&
@@ -169,7 +169,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause
       this.#bins.truncate(start)
-      encodeBroken(this.#bins)
+      encodeBrokenBins(this.#bins)
     }
   }
 
@@ -193,6 +193,7 @@ export class MergedRows extends RowColumns implements RollupRows {
 
 /** Maximum memory of all released `MergedRows` that are kept for reuse. */
 const FREE_BYTES_MAX = 1 << 22
+/** The released `MergedRows` that are kept for reuse, and their memory. */
 const freeRows = new Map<RollupKind, MergedRows[]>()
 let freeBytes = 0
 

@@ -3,8 +3,9 @@
  * times as fast as `sort` with a comparison function.
  */
 
-let spare = new Uint32Array(1024)
-const counts = new Uint32Array(1 << 11)
+/** Scratch arrays: the order before or after the current digit, and the number of keys for each value of the digit. */
+let scratchOrder = new Uint32Array(1024)
+const digitCounts = new Uint32Array(1 << 11)
 
 /**
  * Returns the indexes 0 to length - 1 in ascending order of `keys`. Indexes with equal keys are sorted by
@@ -53,25 +54,25 @@ function radixOrder(keys: Uint32Array, length: number): Uint32Array {
     order[i] = i
     bits |= keys[i]!
   }
-  if (spare.length < length) spare = new Uint32Array(length * 2)
-  let other = spare
+  if (scratchOrder.length < length) scratchOrder = new Uint32Array(length * 2)
+  let other = scratchOrder
   // For few keys a small table of counts is used: clearing a large one would take longer than sorting.
   const digitBits = length < 4096 ? 8 : 11
   const mask = (1 << digitBits) - 1
   let inSpare = false
   for (let shift = 0; shift < 32 && bits >>> shift !== 0; shift += digitBits) {
-    counts.fill(0, 0, mask + 1)
-    for (let i = 0; i < length; i++) counts[(keys[i]! >>> shift) & mask]!++
+    digitCounts.fill(0, 0, mask + 1)
+    for (let i = 0; i < length; i++) digitCounts[(keys[i]! >>> shift) & mask]!++
     let start = 0
     for (let digit = 0; digit <= mask; digit++) {
-      const count = counts[digit]!
-      counts[digit] = start
+      const count = digitCounts[digit]!
+      digitCounts[digit] = start
       start += count
     }
     for (let i = 0; i < length; i++) {
       const position = order[i]!
       const digit = (keys[position]! >>> shift) & mask
-      other[counts[digit]!++] = position
+      other[digitCounts[digit]!++] = position
     }
     const sorted = other
     other = order

@@ -11,7 +11,7 @@ import type { RunningTotals } from './running-totals.ts'
  * `seriesCount + 1`); the elements beyond are unused.
  *
  * A gauge may have an end marker: its series ended at `lastMs`, and `last` is NaN. A row with a marker and no value
- * has a count of 1, and NaN in all columns of values. `isEndOnly` finds such rows.
+ * has a count of 1, and NaN in all columns of values. `hasOnlyEndMarker` finds such rows.
  */
 export interface RollupRows {
   readonly kind: RollupKind
@@ -43,6 +43,6 @@ export interface RollupRows {
 }
 
 /** Whether a row of a gauge has an end marker and no value. The values of points are never NaN, but a sum may be. */
-export function isEndOnly({ min }: Pick<RollupRows, 'min'>, row: number): boolean {
+export function hasOnlyEndMarker({ min }: Pick<RollupRows, 'min'>, row: number): boolean {
   return Number.isNaN(min[row])
 }

@@ -2,7 +2,7 @@ import { addCounts } from '../model/count.ts'
 import type { RollupKind } from '../model/metric.ts'
 import { Observations } from './observations.ts'
 import { orderByKey } from './radix-sort.ts'
-import { isEndOnly, type RollupRows } from './rollup-rows.ts'
+import { hasOnlyEndMarker, type RollupRows } from './rollup-rows.ts'
 import { CAPACITY_MIN, grownIds, RowColumns } from './row-columns.ts'
 import { RunningTotals } from './running-totals.ts'
 
@@ -11,8 +11,8 @@ const NO_IDS = new Uint32Array(0)
  * Always empty. All tables of other kinds than distributions share it, because there may be a table for each metric.
  */
 const NO_OBSERVATIONS = new Observations()
-/** Approximate memory of a list of totals, rounded up. */
-const TOTALS_BYTES = 400
+/** Approximate heap memory of a `RunningTotals` object, rounded up. */
+const TOTALS_OBJECT_BYTES = 400
 
 let scratchNumbers = new Float64Array(1024)
 let scratchIds = new Uint32Array(1024)
@@ -71,10 +71,11 @@ export class RollupTable extends RowColumns implements RollupRows {
     return this.#totals.length > 0
   }
 
+  /** Approximate memory of the rows. Capacity that is not in use is not counted. */
   get estimatedBytes(): number {
     const columns = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : this.kind === 'counter' ? 3 : 2
     const observations = this.#observations.allocatedBytes
-    return this.#length * (columns * 8 + 24) + observations + this.#totals.length * TOTALS_BYTES
+    return this.#length * (columns * 8 + 24) + observations + this.#totals.length * TOTALS_OBJECT_BYTES
   }
 
   get binBytes(): Uint8Array {
@@ -124,8 +125,8 @@ export class RollupTable extends RowColumns implements RollupRows {
       return
     }
     const sum = this.sum[row]! + value * weight
-    if (Number.isNaN(sum) && this.hasFirstLast && isEndOnly(this, row)) {
-      this.#addToEnd(row, timeMs, value, weight)
+    if (Number.isNaN(sum) && this.hasFirstLast && hasOnlyEndMarker(this, row)) {
+      this.#addFirstValue(row, timeMs, value, weight)
       return
     }
     this.sum[row] = sum
@@ -149,16 +150,16 @@ export class RollupTable extends RowColumns implements RollupRows {
     if (this.count[row] === 0) {
       this.addWeighted(row, timeMs, Number.NaN, 1)
     } else if (timeMs >= this.lastMs[row]!) {
-      this.endAt(row, timeMs)
+      this.setEndMarker(row, timeMs)
     }
   }
 
   /** Adds the first value to a row that has an end marker and no value. */
-  #addToEnd(row: number, timeMs: number, value: number, weight: number): void {
+  #addFirstValue(row: number, timeMs: number, value: number, weight: number): void {
     const endMs = this.lastMs[row]!
     this.count[row] = 0
     this.addWeighted(row, timeMs, value, weight)
-    if (endMs > timeMs) this.endAt(row, endMs)
+    if (endMs > timeMs) this.setEndMarker(row, endMs)
   }
 
   /** Adds a running total of a counter. */

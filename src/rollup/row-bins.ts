@@ -7,11 +7,11 @@ import type { RollupRows } from './rollup-rows.ts'
 
 /**
  * Reads the bins of one row of a distribution. A row whose values are all equal has no stored bins; its only bin is
- * computed from value and count.
+ * computed from `min` and `count`.
  */
 
 /** Scratch columns of `addBinsToAccumulator`. */
-const scratch = new BinColumns()
+const scratchBins = new BinColumns()
 
 export function hasBins({ binStart }: RollupRows, row: number): boolean {
   return row + 1 < binStart.length && binStart[row]! < binStart[row + 1]!
@@ -21,11 +21,11 @@ export function hasBins({ binStart }: RollupRows, row: number): boolean {
  * Marks a row whose bins have an invalid weight: writes a sketch without bins instead of the bins. The block encoder
  * refuses such a row, and each row that it is merged into.
  */
-export function encodeBroken(writer: ByteWriter): void {
+export function encodeBrokenBins(writer: ByteWriter): void {
   writer.varint(0)
 }
 
-export function isBroken(rows: RollupRows, row: number): boolean {
+export function hasBrokenBins(rows: RollupRows, row: number): boolean {
   return rows.binBytes[rows.binStart[row]!] === 0
 }
 
@@ -45,9 +45,9 @@ export function addBinsToSketch(rows: RollupRows, row: number, sketch: QuantileS
 
 export function addBinsToAccumulator(rows: RollupRows, row: number, accumulator: BinAccumulator): void {
   if (hasBins(rows, row)) {
-    decodeBins(rows.binBytes, rows.binStart[row]!, scratch)
-    if (scratch.length === 0) accumulator.add(-BIN_KEY_MAX, BROKEN_WEIGHT)
-    accumulator.addColumns(scratch)
+    decodeBins(rows.binBytes, rows.binStart[row]!, scratchBins)
+    if (scratchBins.length === 0) accumulator.add(-BIN_KEY_MAX, BROKEN_WEIGHT)
+    accumulator.addColumns(scratchBins)
   } else {
     accumulator.add(binKeyOf(rows.min[row]!), rows.count[row]!)
   }

@@ -1,6 +1,6 @@
 import { addCounts } from '../model/count.ts'
 import type { RollupKind } from '../model/metric.ts'
-import { isEndOnly, type RollupRows } from './rollup-rows.ts'
+import { hasOnlyEndMarker, type RollupRows } from './rollup-rows.ts'
 
 const NO_NUMBERS = new Float64Array(0)
 /**
@@ -53,7 +53,7 @@ export class RowColumns {
    * Merges all columns but bins and totals from row `from` of `source` into `row`. The points of the source row must
    * have arrived later than those of `row`, and the source row must have at least one point.
    */
-  protected mergeScalars(row: number, source: RowSource, from: number): void {
+  protected mergeScalars(row: number, source: ScalarColumns, from: number): void {
     const before = this.count[row]!
     const count = addCounts(before, source.count[from]!)
     if (before === 0 || this.kind === 'set') {
@@ -63,8 +63,8 @@ export class RowColumns {
     }
     const sum = this.sum[row]! + source.sum[from]!
     // Without an end marker, `sum` may also be NaN, if it adds infinity and minus infinity.
-    if (Number.isNaN(sum) && this.hasFirstLast && (isEndOnly(this, row) || isEndOnly(source, from))) {
-      this.#mergeEnd(row, source, from)
+    if (Number.isNaN(sum) && this.hasFirstLast && (hasOnlyEndMarker(this, row) || hasOnlyEndMarker(source, from))) {
+      this.#mergeEndMarkers(row, source, from)
       return
     }
     this.count[row] = count
@@ -89,27 +89,27 @@ export class RowColumns {
    * Merges two rows of which at least one has an end marker and no value. If the marker and the last value have the
    * same time, the one that arrived later counts.
    */
-  #mergeEnd(row: number, source: RowSource, from: number): void {
+  #mergeEndMarkers(row: number, source: ScalarColumns, from: number): void {
     const sourceMs = source.lastMs[from]!
-    if (!isEndOnly(source, from)) {
+    if (!hasOnlyEndMarker(source, from)) {
       const endMs = this.lastMs[row]!
       this.count[row] = source.count[from]!
       this.#copyScalars(row, source, from)
-      if (endMs > sourceMs) this.endAt(row, endMs)
+      if (endMs > sourceMs) this.setEndMarker(row, endMs)
     } else if (sourceMs >= this.lastMs[row]!) {
-      this.endAt(row, sourceMs)
+      this.setEndMarker(row, sourceMs)
     }
   }
 
   /** Adds an end marker at `timeMs` to a row. The row must have no value and no end marker after this time. */
-  protected endAt(row: number, timeMs: number): void {
+  protected setEndMarker(row: number, timeMs: number): void {
     this.lastMs[row] = timeMs
     this.last[row] = Number.NaN
     // In a row without a value, the first time is equal to the last, so that it is encoded like a row with one value.
-    if (isEndOnly(this, row)) this.firstMs[row] = timeMs
+    if (hasOnlyEndMarker(this, row)) this.firstMs[row] = timeMs
   }
 
-  #copyScalars(row: number, source: RowSource, from: number): void {
+  #copyScalars(row: number, source: ScalarColumns, from: number): void {
     this.sum[row] = source.sum[from]!
     if (!this.hasMinMax) return
     this.min[row] = source.min[from]!
@@ -123,7 +123,7 @@ export class RowColumns {
 }
 
 /** The columns that `mergeScalars` reads. */
-export type RowSource = Pick<RollupRows, 'count' | 'sum' | 'min' | 'max' | 'firstMs' | 'first' | 'lastMs' | 'last'>
+export type ScalarColumns = Pick<RollupRows, 'count' | 'sum' | 'min' | 'max' | 'firstMs' | 'first' | 'lastMs' | 'last'>
 
 export function grownNumbers(old: Float64Array, capacity: number): Float64Array<ArrayBuffer> {
   const grown = new Float64Array(capacity)

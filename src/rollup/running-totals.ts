@@ -25,8 +25,8 @@ export class RunningTotals {
   timeMs: number[] = []
   value: number[] = []
   /**
-   * The increase that was lost by dropping points to limit the length of the list. `increase` adds it to the increase
-   * between the remaining points.
+   * The increase that was lost by dropping points to limit the length of the list. `computeIncrease` adds it to the
+   * increase between the remaining points.
    */
   droppedIncrease = 0
   /** Whether the computed increase may be less than that of all points, or is partly in `droppedIncrease`. */
@@ -134,7 +134,7 @@ export class RunningTotals {
    * Returns the increase from the first point of this list to the last. It does not include the increase from the last
    * point of the previous bucket to the first point of this list.
    */
-  increase(): number {
+  computeIncrease(): number {
     let increase = this.droppedIncrease
     for (let i = 1; i < this.value.length; i++) increase += increaseBetween(this.value[i - 1]!, this.value[i]!)
     return increase

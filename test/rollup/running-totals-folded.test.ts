@@ -65,7 +65,7 @@ function increaseOf(sources: readonly RollupRows[], stepMs: number): { increase:
   let inexact = false
   let previous: number | undefined
   for (const [, totals] of [...byBucket].sort(([a], [b]) => a - b)) {
-    increase += totals.increase() + (previous === undefined ? 0 : increaseBetween(previous, totals.value[0]!))
+    increase += totals.computeIncrease() + (previous === undefined ? 0 : increaseBetween(previous, totals.value[0]!))
     inexact ||= totals.isInexact
     previous = totals.value[totals.length - 1]!
   }

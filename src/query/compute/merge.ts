@@ -1,6 +1,6 @@
 import { addCounts, COUNT_MAX } from '../../model/count.ts'
 import { floorTo } from '../../model/time.ts'
-import { isEndOnly } from '../../rollup/rollup-rows.ts'
+import { hasOnlyEndMarker } from '../../rollup/rollup-rows.ts'
 import { addBinsToSketch } from '../../rollup/row-bins.ts'
 import { increaseBetween, RunningTotals } from '../../rollup/running-totals.ts'
 import type { RequiredAccumulators } from '../plan/aggregation.ts'
@@ -75,7 +75,7 @@ export function mergeUnordered(
         if (reads.findForRow(source, timeMs) === undefined) continue
         // Skips rows that hold only an end marker. A sum of NaN alone does not identify them: it may also come from
         // infinite values.
-        if (isGauge && Number.isNaN(sum[row]) && isEndOnly(section, row)) continue
+        if (isGauge && Number.isNaN(sum[row]) && hasOnlyEndMarker(section, row)) continue
         const cell = cells.firstCellOf(group) + buckets.findAt(timeMs)
         cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
         totalCount = addCounts(totalCount, count[row]!)
@@ -207,7 +207,8 @@ export function mergeRunningTotals(input: CellMergeInput, lookback: readonly Pla
         const isGapRead = previousMs >= unreadUntilMs[bucket]!
         if (!isGapRead && previousMs > Number.NEGATIVE_INFINITY) cells.isInexact = true
         const continuesPrevious = isGapRead && totals.timeMs[0]! - previousMs <= TOTALS_GAP_MS_MAX
-        const increase = totals.increase() + (continuesPrevious ? increaseBetween(previousTotal, totals.value[0]!) : 0)
+        const increase =
+          totals.computeIncrease() + (continuesPrevious ? increaseBetween(previousTotal, totals.value[0]!) : 0)
         if (hasNextLimit(seriesLimits, ordinal))
           addCumulativeCount(cells, cell, seriesLimits, accumulators, ordinal, increase)
         else {

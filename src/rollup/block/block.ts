@@ -14,7 +14,7 @@ import {
   SKETCHES_MAGIC,
   withBlockErrors,
 } from './block-format.ts'
-import { BlockMemory, BUFFER_BYTES, VIEW_BYTES } from './block-memory.ts'
+import { BlockMemory, BUFFER_OBJECT_BYTES, VIEW_OBJECT_BYTES } from './block-memory.ts'
 import { MetricSection, type SectionHead } from './metric-section.ts'
 
 /**
@@ -51,10 +51,12 @@ export function openBlock(name: string, scalars: Uint8Array, arena?: Arena): Blo
   return new DecodedBlock(name, scalars, arena)
 }
 
+/** The content of a scalars string or sketch string whose checksum is right. */
 interface VerifiedString {
+  /** What follows the head, decompressed. */
   readonly body: Uint8Array
   readonly checksum: number
-  /** In a sketch string: the checksum of the scalars of the same block. In a scalar string: 0. */
+  /** In a sketch string: the checksum of the scalars of the same block. In a scalars string: 0. */
   readonly scalarsChecksum: number
 }
 
@@ -90,8 +92,8 @@ function verifyAndInflate(
   })
 }
 
-/** Approximate memory of a `DecodedBlock` and its name, without sections and columns. */
-const BLOCK_BYTES = 500
+/** Approximate heap memory of a `DecodedBlock` and its name, without sections and columns. */
+const BLOCK_OBJECT_BYTES = 500
 
 class DecodedBlock implements Block {
   readonly name: string
@@ -99,15 +101,17 @@ class DecodedBlock implements Block {
   readonly sections: readonly MetricSection[]
   readonly needsSketches: boolean
   readonly memory: BlockMemory
-  readonly #checksum: number
+  readonly #scalarsChecksum: number
   #areSketchesAttached = false
 
   constructor(name: string, scalars: Uint8Array, arena: Arena | undefined) {
     this.name = name
     this.memory = new BlockMemory(arena)
     const { body, checksum } = verifyAndInflate(name, SCALARS_MAGIC, false, scalars)
-    this.#checksum = checksum
-    this.memory.countBytes(Math.max(body.length, scalars.length) + BLOCK_BYTES + BUFFER_BYTES + VIEW_BYTES)
+    this.#scalarsChecksum = checksum
+    this.memory.addBytes(
+      Math.max(body.length, scalars.length) + BLOCK_OBJECT_BYTES + BUFFER_OBJECT_BYTES + VIEW_OBJECT_BYTES,
+    )
     const reader = new ByteReader(body)
     const [resolutionMs, sections] = withBlockErrors(name, 'directory', () => this.#readDirectory(reader))
     this.resolutionMs = resolutionMs
@@ -136,7 +140,7 @@ class DecodedBlock implements Block {
   attachSketches(bytes: Uint8Array): void {
     if (this.#areSketchesAttached) return
     const { body, scalarsChecksum } = verifyAndInflate(this.name, SKETCHES_MAGIC, true, bytes)
-    if (scalarsChecksum !== this.#checksum) throw new BlockError(this.name, 'sketches of another block')
+    if (scalarsChecksum !== this.#scalarsChecksum) throw new BlockError(this.name, 'sketches of another block')
     withBlockErrors(this.name, 'sketch directory', () => {
       const found = new Map<MetricSection, Uint8Array>()
       const reader = new ByteReader(body)
@@ -150,7 +154,7 @@ class DecodedBlock implements Block {
         if (section.needsSketches && !found.has(section)) throw new RangeError('a section lacks its bins')
       }
       for (const [section, bins] of found) section.attachBins(bins)
-      if (found.size > 0) this.memory.countSketches(Math.max(body.length, bytes.length), found.size)
+      if (found.size > 0) this.memory.addSketchBytes(Math.max(body.length, bytes.length), found.size)
     })
     this.#areSketchesAttached = this.needsSketches
   }
@@ -170,24 +174,24 @@ class DecodedBlock implements Block {
         flags,
         length: reader.varint(),
         seriesCount: reader.varint(),
-        bytes: reader.varint(),
+        encodedBytes: reader.varint(),
       }
       const previous = heads.at(-1)
       if (previous !== undefined && compareIds(previous.metricId, metricId) >= 0)
         throw new RangeError('metrics out of order')
       rollupCount += head.length
-      bodyBytes += head.bytes
-      if (head.seriesCount < 1 || head.seriesCount > head.length || head.seriesCount * 8 > head.bytes) {
-        throw new RangeError(`${head.seriesCount} series of ${head.length} rollups in ${head.bytes} bytes`)
+      bodyBytes += head.encodedBytes
+      if (head.seriesCount < 1 || head.seriesCount > head.length || head.seriesCount * 8 > head.encodedBytes) {
+        throw new RangeError(`${head.seriesCount} series of ${head.length} rollups in ${head.encodedBytes} bytes`)
       }
       heads.push(head)
     }
     if (rollupCount > BLOCK_ROWS_MAX) throw new RangeError(`${rollupCount} rollups announced`)
     if (bodyBytes !== reader.remaining) throw new RangeError(`${bodyBytes} bytes announced, ${reader.remaining} there`)
-    this.memory.sizeChunksFor(rollupCount)
+    this.memory.sizeSharedBuffersFor(rollupCount)
     const sections = heads.map((head) => {
       const start = reader.offset
-      reader.offset += head.bytes
+      reader.offset += head.encodedBytes
       return new MetricSection(this.name, resolutionMs, this.memory, reader.bytes, start, head)
     })
     return [resolutionMs, sections]

@@ -14,7 +14,7 @@ import type { ByteWriter } from '../../sketch/varint.ts'
  * Doubles are copied in little-endian order, the order of all machines that Node supports except s390x.
  */
 
-export const CHUNK_VALUES = 128
+export const VALUES_PER_CHUNK = 128
 
 const FORM_RAW = 0
 const FORM_CONSTANT = 1
@@ -36,21 +36,25 @@ const CHUNK_BYTES_MIN = 2
 const POWERS_OF_TEN = Float64Array.from({ length: EXPONENT_MAX + 1 }, (_, e) => Number(`1e${e}`))
 const TWO_32 = 2 ** 32
 
-const integers = new Float64Array(CHUNK_VALUES)
-const ulps = new Int8Array(CHUNK_VALUES)
-const oneDouble = new Float64Array(2)
-const oneDoubleWords = new Uint32Array(oneDouble.buffer)
-const oneDoubleBytes = new Uint8Array(oneDouble.buffer)
+/** Scratch arrays for one chunk: the integers m of its values, and the differences in ulps of the sums form. */
+const integers = new Float64Array(VALUES_PER_CHUNK)
+const ulps = new Int8Array(VALUES_PER_CHUNK)
+/** Scratch array to convert doubles to their bits: as 32-bit words, or as bytes. */
+const doublePair = new Float64Array(2)
+const doublePairWords = new Uint32Array(doublePair.buffer)
+const doublePairBytes = new Uint8Array(doublePair.buffer)
 
+/** Scratch buffer of `encodeColumn`: the bytes of the column, of which `encodedLength` are written. */
 let encoded = new Uint8Array(8192)
 let encodedLength = 0
 
 /** Encodes values [start, end) as a column. Appends the column's length in bytes, then the column. */
 export function encodeColumn(values: Float64Array, start: number, end: number, writer: ByteWriter): void {
-  const bytesMax = (end - start) * 8 + (Math.ceil((end - start) / CHUNK_VALUES) + 1) * 16
+  const bytesMax = (end - start) * 8 + (Math.ceil((end - start) / VALUES_PER_CHUNK) + 1) * 16
   if (encoded.length < bytesMax) encoded = new Uint8Array(bytesMax * 2)
   encodedLength = 0
-  for (let from = start; from < end; from += CHUNK_VALUES) encodeChunk(values, from, Math.min(from + CHUNK_VALUES, end))
+  for (let from = start; from < end; from += VALUES_PER_CHUNK)
+    encodeChunk(values, from, Math.min(from + VALUES_PER_CHUNK, end))
   writer.varint(encodedLength)
   writer.bytes(encoded.subarray(0, encodedLength))
 }
@@ -127,16 +131,20 @@ function isNearDecimal(value: number, power: number, index: number): boolean {
   // `+ 0` makes 0 from -0. So a value of -0 is compared with 0, from which its bits differ by far, and is refused.
   const integer = Math.round(value * power) + 0
   if (!(Math.abs(integer) <= SUM_INTEGER_MAX)) return false
-  oneDouble[0] = value
-  oneDouble[1] = integer / power
+  doublePair[0] = value
+  doublePair[1] = integer / power
   // Read as integers, the bits of two neighbouring doubles differ by 1. So this difference is the distance of the two
   // doubles in ulps.
-  const distance = (oneDoubleWords[1]! - oneDoubleWords[3]!) * TWO_32 + (oneDoubleWords[0]! - oneDoubleWords[2]!)
+  const distance = (doublePairWords[1]! - doublePairWords[3]!) * TWO_32 + (doublePairWords[0]! - doublePairWords[2]!)
   integers[index] = integer
   ulps[index] = distance
   return Math.abs(distance) <= ULPS_MAX
 }
 
+/**
+ * Appends a chunk in the form `decimals` or `sums`, from `integers` and `ulps`. Returns false, and appends nothing, if
+ * the integers take more than seven bytes.
+ */
 function encodeDecimals(form: number, exponent: number, from: number, to: number): boolean {
   const length = to - from
   let smallest = integers[0]!
@@ -164,6 +172,7 @@ function encodeDecimals(form: number, exponent: number, from: number, to: number
   return true
 }
 
+/** Returns the number of bytes that an integer from 0 takes; 0 takes none. */
 function byteWidth(integer: number): number {
   if (integer < TWO_32) {
     if (integer < 0x100) return integer === 0 ? 0 : 1
@@ -187,8 +196,8 @@ function putInteger(integer: number, width: number): void {
 }
 
 function putDouble(value: number): void {
-  oneDouble[0] = value
-  for (let byte = 0; byte < 8; byte++) encoded[encodedLength++] = oneDoubleBytes[byte]!
+  doublePair[0] = value
+  for (let byte = 0; byte < 8; byte++) encoded[encodedLength++] = doublePairBytes[byte]!
 }
 
 /**
@@ -203,11 +212,11 @@ export function decodeColumn(
   allocate: (length: number) => Float64Array = newColumn,
 ): Float64Array {
   // Without this check, a damaged length could allocate any amount of memory.
-  if (Math.ceil(length / CHUNK_VALUES) * CHUNK_BYTES_MIN > end - start) throwCorrupt()
+  if (Math.ceil(length / VALUES_PER_CHUNK) * CHUNK_BYTES_MIN > end - start) throwCorrupt()
   const values = allocate(length)
   let offset = start
-  for (let from = 0; from < length; from += CHUNK_VALUES) {
-    offset = decodeChunk(bytes, offset, end, values, from, Math.min(from + CHUNK_VALUES, length))
+  for (let from = 0; from < length; from += VALUES_PER_CHUNK) {
+    offset = decodeChunk(bytes, offset, end, values, from, Math.min(from + VALUES_PER_CHUNK, length))
   }
   if (offset !== end) throwCorrupt()
   return values

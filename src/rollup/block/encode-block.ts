@@ -4,7 +4,7 @@ import { encodeSketchOfOneBin } from '../../sketch/bins.ts'
 import { binKeyOf } from '../../sketch/quantile-precision.ts'
 import { ByteWriter } from '../../sketch/varint.ts'
 import type { RollupRows } from '../rollup-rows.ts'
-import { hasBins, isBroken } from '../row-bins.ts'
+import { hasBins, hasBrokenBins } from '../row-bins.ts'
 import {
   BLOCK_BYTES_MAX,
   BLOCK_ROWS_MAX,
@@ -35,8 +35,9 @@ export interface EncodedBlock {
   /** Undefined if no row has bins. A row of a distribution has none if all its values are equal. */
   readonly sketches: Uint8Array | undefined
   readonly rollupCount: number
-  /** The smallest series id; zero for a block without rollups. `seriesTo`: the largest. */
+  /** The smallest series id; zero for a block without rollups. */
   readonly seriesFrom: Id64
+  /** The largest series id; zero for a block without rollups. */
   readonly seriesTo: Id64
 }
 
@@ -48,15 +49,19 @@ interface RowRange {
   readonly to: number
 }
 
-const column = new ByteWriter(1 << 12)
+/** A string of the block with head and checksum. */
+const finishedString = new ByteWriter(1 << 12)
+/** The directory of the sections; the body of the scalars string begins with it. */
 const directory = new ByteWriter(1 << 12)
 const scalarBody = new ByteWriter(1 << 16)
 const sketchBody = new ByteWriter(1 << 16)
+/** The bins, and all else, of the section that is being encoded. */
 const sectionBins = new ByteWriter(1 << 14)
 const sectionScalars = new ByteWriter(1 << 16)
 
-let numbers = new Float64Array(1024)
-let shapes = new Uint8Array(1024)
+let scratchColumn = new Float64Array(1024)
+/** The shapes of the rows of the section that is being encoded. */
+let rowShapes = new Uint8Array(1024)
 
 /**
  * Encodes sections of different metrics, in any order, as one block. Throws a RangeError if a weight is not an integer
@@ -79,7 +84,7 @@ export function encodeBlock(
   return encodeRanges(resolutionMs, ranges, options.deflate ?? false)
 }
 
-export interface BlocksOptions {
+export interface EncodeBlocksOptions {
   readonly deflate?: boolean
   readonly bytesMax?: number
   readonly rowsMax?: number
@@ -101,13 +106,13 @@ export function encodeBlocks(
   resolutionMs: number,
   metricId: Id64,
   rows: RollupRows,
-  options: BlocksOptions = {},
+  options: EncodeBlocksOptions = {},
 ): EncodedBlock[] {
   const bytesMax = options.bytesMax ?? BLOCK_BYTES_MAX
   const rowsMax = Math.min(options.rowsMax ?? BLOCK_ROWS_MAX, BLOCK_ROWS_MAX)
   const blocks: EncodedBlock[] = []
   /** Encodes the rows [from, to) as one block. Returns undefined if one of them cannot be encoded. */
-  const tryToEncode = (from: number, to: number): Bodies | undefined => {
+  const tryToEncode = (from: number, to: number): BlockBodies | undefined => {
     try {
       return encodeBodies(resolutionMs, [{ metricId, rows, from, to }])
     } catch (cause) {
@@ -120,7 +125,7 @@ export function encodeBlocks(
     let parts = Math.ceil((to - from) / rowsMax)
     if (parts === 1) {
       const body = tryToEncode(from, to)
-      const bytes = body && Math.max(body.scalars.length, body.sketches?.length ?? 0) + HEAD_BYTES_MAX
+      const bytes = body && Math.max(body.scalars.length, body.sketches?.length ?? 0) + HEAD_AND_CHECKSUM_BYTES_MAX
       if (body !== undefined && bytes !== undefined && (bytes <= bytesMax || to - from === 1)) {
         blocks.push(finishBlock(body, options.deflate ?? false))
         return
@@ -132,7 +137,7 @@ export function encodeBlocks(
     }
     let start = from
     for (let part = 1; part <= parts; part++) {
-      const end = part === parts ? to : boundaryNear(rows, start, from + Math.round(((to - from) * part) / parts))
+      const end = part === parts ? to : blockStartNear(rows, start, from + Math.round(((to - from) * part) / parts))
       if (end > start) encodeRange(start, end)
       start = end
     }
@@ -147,12 +152,13 @@ export function encodeBlocks(
  * whole series is in one block. If this first row is too far before `row`, returns `row`, and the series is divided
  * between two blocks.
  */
-function boundaryNear(rows: RollupRows, start: number, row: number): number {
-  const begin = rows.rowStart[seriesOfRow(rows, row)]!
+function blockStartNear(rows: RollupRows, start: number, row: number): number {
+  const begin = rows.rowStart[seriesIndexOfRow(rows, row)]!
   return begin > start && row - begin < (row - start) / 4 ? begin : row
 }
 
-function seriesOfRow(rows: RollupRows, row: number): number {
+/** Returns the index of the series to which a row belongs. */
+function seriesIndexOfRow(rows: RollupRows, row: number): number {
   let low = 0
   let high = rows.seriesCount
   while (high - low > 1) {
@@ -167,7 +173,7 @@ function seriesOfRow(rows: RollupRows, row: number): number {
  * The two strings of a block without head, checksum and compression. They are views of shared buffers and invalid when
  * the next block is encoded.
  */
-interface Bodies {
+interface BlockBodies {
   readonly scalars: Uint8Array
   readonly sketches: Uint8Array | undefined
   readonly rollupCount: number
@@ -175,13 +181,14 @@ interface Bodies {
   readonly seriesTo: Id64
 }
 
-const HEAD_BYTES_MAX = 32
+/** Maximum number of bytes that `addHeadAndChecksum` adds to a body. */
+const HEAD_AND_CHECKSUM_BYTES_MAX = 32
 
 function encodeRanges(resolutionMs: number, ranges: readonly RowRange[], deflate: boolean): EncodedBlock {
   return finishBlock(encodeBodies(resolutionMs, ranges), deflate)
 }
 
-function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): Bodies {
+function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockBodies {
   directory.reset()
   scalarBody.reset()
   sketchBody.reset()
@@ -196,8 +203,8 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): Bodies
     const { metricId, rows, from, to } = range
     rollupCount += to - from
     if (rollupCount > BLOCK_ROWS_MAX) throw new RangeError(`more than ${BLOCK_ROWS_MAX} rollups for one block`)
-    const firstSeries = seriesOfRow(rows, from)
-    const lastSeries = seriesOfRow(rows, to - 1)
+    const firstSeries = seriesIndexOfRow(rows, from)
+    const lastSeries = seriesIndexOfRow(rows, to - 1)
     const first = { hi: rows.seriesHi[firstSeries]!, lo: rows.seriesLo[firstSeries]! }
     const last = { hi: rows.seriesHi[lastSeries]!, lo: rows.seriesLo[lastSeries]! }
     if (seriesFrom === undefined || compareIds(first, seriesFrom) < 0) seriesFrom = first
@@ -233,7 +240,7 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): Bodies
   }
 }
 
-function finishBlock(bodies: Bodies, deflate: boolean): EncodedBlock {
+function finishBlock(bodies: BlockBodies, deflate: boolean): EncodedBlock {
   const scalars = addHeadAndChecksum(SCALARS_MAGIC, undefined, bodies.scalars, deflate)
   const checksum = crc32(scalars.subarray(0, scalars.length - CHECKSUM_BYTES))
   return {
@@ -259,27 +266,27 @@ function addHeadAndChecksum(
   if (body.length > INFLATED_BYTES_MAX) throw new RangeError(`${body.length} bytes are too many for one block`)
   const deflated = deflate ? deflateRawSync(body) : body
   const smaller = deflated.length < body.length
-  column.reset()
-  for (const byte of magic) column.u8(byte)
-  column.u8(BLOCK_VERSION)
-  column.u8(smaller ? FLAG_DEFLATED : 0)
-  if (scalarsChecksum !== undefined) column.u32le(scalarsChecksum)
-  if (smaller) column.varint(body.length)
-  column.bytes(smaller ? deflated : body)
-  column.u32le(crc32(column.written))
-  return column.copyWritten()
+  finishedString.reset()
+  for (const byte of magic) finishedString.u8(byte)
+  finishedString.u8(BLOCK_VERSION)
+  finishedString.u8(smaller ? FLAG_DEFLATED : 0)
+  if (scalarsChecksum !== undefined) finishedString.u32le(scalarsChecksum)
+  if (smaller) finishedString.varint(body.length)
+  finishedString.bytes(smaller ? deflated : body)
+  finishedString.u32le(crc32(finishedString.written))
+  return finishedString.copyWritten()
 }
 
-/** Returns a scratch column of at least this length. The next call may return the same one. */
-function scratchNumbers(length: number): Float64Array {
-  if (numbers.length < length) numbers = new Float64Array(length * 2)
-  return numbers
+/** Returns a scratch column of at least this length. The next call returns the same one, or a longer one. */
+function scratchColumnFor(length: number): Float64Array {
+  if (scratchColumn.length < length) scratchColumn = new Float64Array(length * 2)
+  return scratchColumn
 }
 
-function encodeSection(resolutionMs: number, range: RowRange, seriesFrom: number, seriesTo: number): void {
+function encodeSection(resolutionMs: number, range: RowRange, firstSeries: number, endSeries: number): void {
   const { rows, from, to } = range
   const writer = sectionScalars
-  encodeSeriesAndBuckets(resolutionMs, range, seriesFrom, seriesTo, writer)
+  encodeSeriesAndBuckets(resolutionMs, range, firstSeries, endSeries, writer)
   switch (rows.kind) {
     case 'set':
       encodeColumn(rows.count, from, to, writer)
@@ -295,35 +302,35 @@ function encodeSection(resolutionMs: number, range: RowRange, seriesFrom: number
   }
 }
 
-/** Encodes the series and buckets of the rows. */
+/** Encodes the series [firstSeries, endSeries) of `rows`, and the buckets of the rows [from, to). */
 function encodeSeriesAndBuckets(
   resolutionMs: number,
   { rows, from, to }: RowRange,
-  seriesFrom: number,
-  seriesTo: number,
+  firstSeries: number,
+  endSeries: number,
   writer: ByteWriter,
 ): void {
   const { bucketMs, rowStart } = rows
-  for (let series = seriesFrom; series < seriesTo; series++) {
+  for (let series = firstSeries; series < endSeries; series++) {
     writer.u32le(rows.seriesHi[series]!)
     writer.u32le(rows.seriesLo[series]!)
   }
-  const out = scratchNumbers(to - from)
-  for (let series = seriesFrom; series < seriesTo; series++) {
-    out[series - seriesFrom] = Math.min(to, rowStart[series + 1]!) - Math.max(from, rowStart[series]!)
+  const out = scratchColumnFor(to - from)
+  for (let series = firstSeries; series < endSeries; series++) {
+    out[series - firstSeries] = Math.min(to, rowStart[series + 1]!) - Math.max(from, rowStart[series]!)
   }
-  encodeColumn(out, 0, seriesTo - seriesFrom, writer)
+  encodeColumn(out, 0, endSeries - firstSeries, writer)
   const buckets = (row: number) => {
     const bucket = bucketMs[row]! / resolutionMs
     if (!Number.isSafeInteger(bucket)) throw new RangeError(`no bucket of ${resolutionMs} ms: ${bucketMs[row]}`)
     return bucket
   }
-  for (let series = seriesFrom; series < seriesTo; series++) {
-    out[series - seriesFrom] = buckets(Math.max(from, rowStart[series]!))
+  for (let series = firstSeries; series < endSeries; series++) {
+    out[series - firstSeries] = buckets(Math.max(from, rowStart[series]!))
   }
-  encodeColumn(out, 0, seriesTo - seriesFrom, writer)
+  encodeColumn(out, 0, endSeries - firstSeries, writer)
   let n = 0
-  for (let series = seriesFrom; series < seriesTo; series++) {
+  for (let series = firstSeries; series < endSeries; series++) {
     const end = Math.min(to, rowStart[series + 1]!)
     for (let row = Math.max(from, rowStart[series]!) + 1; row < end; row++) out[n++] = buckets(row) - buckets(row - 1)
   }
@@ -337,11 +344,11 @@ function encodeSeriesAndBuckets(
 function encodeValues(rows: RollupRows, from: number, to: number, writer: ByteWriter): void {
   const length = to - from
   const isGauge = rows.kind === 'gauge'
-  if (shapes.length < length) shapes = new Uint8Array(length * 2)
+  if (rowShapes.length < length) rowShapes = new Uint8Array(length * 2)
   let seen = 0
   for (let row = from; row < to; row++) {
     const shape = isGauge ? gaugeShape(rows, row) : distributionShape(rows, row)
-    shapes[row - from] = shape
+    rowShapes[row - from] = shape
     seen |= 1 << shape
   }
   if (seen === 1 || seen === 2 || seen === 4) {
@@ -350,7 +357,7 @@ function encodeValues(rows: RollupRows, from: number, to: number, writer: ByteWr
     writer.u8(SHAPE_MIXED)
     for (let i = 0; i < length; i += 4) {
       let packed = 0
-      for (let j = 0; j < 4 && i + j < length; j++) packed |= shapes[i + j]! << (j * 2)
+      for (let j = 0; j < 4 && i + j < length; j++) packed |= rowShapes[i + j]! << (j * 2)
       writer.u8(packed)
     }
   }
@@ -372,9 +379,9 @@ function encodeRowBins(rows: RollupRows, from: number, length: number): void {
   const { binBytes, binStart } = rows
   let copied = binStart[from] ?? 0
   for (let i = 0; i < length; i++) {
-    if (shapes[i] !== SHAPE_FULL) continue
+    if (rowShapes[i] !== SHAPE_FULL) continue
     if (hasBins(rows, from + i)) {
-      if (isBroken(rows, from + i)) throw new RangeError('a weight that is no integer from 1 to 2^53')
+      if (hasBrokenBins(rows, from + i)) throw new RangeError('a weight that is no integer from 1 to 2^53')
       continue
     }
     // A row of 0 and -0: the two are equal, so the row has no bins, but they are different doubles, so it is not flat.
@@ -388,23 +395,24 @@ function encodeRowBins(rows: RollupRows, from: number, length: number): void {
 
 /** Encodes a column that has values only for rows with the shape `shapeMin` or a greater one. */
 function encodeShaped(values: Float64Array, from: number, length: number, shapeMin: number, writer: ByteWriter): void {
-  const out = scratchNumbers(length)
+  const out = scratchColumnFor(length)
   let n = 0
-  for (let i = 0; i < length; i++) if (shapes[i]! >= shapeMin) out[n++] = values[from + i]!
+  for (let i = 0; i < length; i++) if (rowShapes[i]! >= shapeMin) out[n++] = values[from + i]!
   encodeColumn(out, 0, n, writer)
 }
 
 function encodeTimes(rows: RollupRows, from: number, length: number, writer: ByteWriter): void {
   const { bucketMs, firstMs, lastMs } = rows
-  const out = scratchNumbers(length)
+  const out = scratchColumnFor(length)
   for (let i = 0; i < length; i++) out[i] = offsetOf(firstMs[from + i]!, bucketMs[from + i]!)
   encodeColumn(out, 0, length, writer)
   let n = 0
   for (let i = 0; i < length; i++)
-    if (shapes[i]! >= SHAPE_FLAT) out[n++] = offsetOf(lastMs[from + i]!, firstMs[from + i]!)
+    if (rowShapes[i]! >= SHAPE_FLAT) out[n++] = offsetOf(lastMs[from + i]!, firstMs[from + i]!)
   encodeColumn(out, 0, n, writer)
 }
 
+/** Returns the difference of two times. Throws a RangeError if a double cannot represent it exactly. */
 function offsetOf(timeMs: number, baseMs: number): number {
   const offset = timeMs - baseMs
   if (baseMs + offset !== timeMs) throw new RangeError(`not a time in whole milliseconds: ${timeMs}`)

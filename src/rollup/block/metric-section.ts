@@ -34,9 +34,11 @@ const NO_NUMBERS = new Float64Array(0)
 export interface SectionHead {
   readonly metricId: Id64
   readonly flags: number
+  /** Number of rows. */
   readonly length: number
   readonly seriesCount: number
-  readonly bytes: number
+  /** Size of the section in the body of the scalars string. */
+  readonly encodedBytes: number
 }
 
 interface TotalsColumns {
@@ -51,8 +53,8 @@ interface TotalsColumns {
   readonly droppedIncreases: Float64Array
 }
 
-/** Approximate memory of a `MetricSection` object without decoded columns. */
-export const SECTION_BYTES = 430
+/** Approximate heap memory of a `MetricSection` object without decoded columns. */
+export const SECTION_OBJECT_BYTES = 430
 
 /** A list of series. The position (ordinal) of a series in the list never changes. */
 export interface SeriesOrdinals {
@@ -74,9 +76,10 @@ export class MetricSection implements RollupRows {
   readonly hasTotals: boolean
   /** Whether some rows have bins. They are stored outside of the section, in the sketch string of the block. */
   readonly needsSketches: boolean
-  readonly #block: string
+  readonly #blockName: string
   readonly #resolutionMs: number
   readonly #memory: BlockMemory
+  /** The body of the block's scalars string. The section is its bytes [#start, #end). */
   readonly #bytes: Uint8Array
   readonly #start: number
   readonly #end: number
@@ -85,6 +88,7 @@ export class MetricSection implements RollupRows {
   #seriesLo: Uint32Array | undefined
   #rowStart: Uint32Array | undefined
   #ordinals: Int32Array | undefined
+  /** Number of the list to which `#ordinals` belong; -1 if they are incomplete. */
   #ordinalsListId = -1
   #bucketMs: Float64Array | undefined
   #count: Float64Array | undefined
@@ -105,7 +109,7 @@ export class MetricSection implements RollupRows {
     memory: BlockMemory,
     bytes: Uint8Array,
     start: number,
-    { metricId, flags, length, seriesCount, bytes: sectionBytes }: SectionHead,
+    { metricId, flags, length, seriesCount, encodedBytes: sectionBytes }: SectionHead,
   ) {
     const kind = ROLLUP_KINDS[flags & KIND_MASK]
     assert(kind !== undefined, 'two bits name a kind')
@@ -118,13 +122,13 @@ export class MetricSection implements RollupRows {
     const possible =
       KIND_MASK | (kind === 'counter' ? FLAG_HAS_TOTALS : 0) | (kind === 'distribution' ? FLAG_HAS_BINS : 0)
     if ((flags & ~possible) !== 0) throw new RangeError(`unknown flags ${flags} of a ${kind}`)
-    this.#block = block
+    this.#blockName = block
     this.#resolutionMs = resolutionMs
     this.#memory = memory
     this.#bytes = bytes
     this.#start = start
     this.#end = start + sectionBytes
-    memory.countBytes(SECTION_BYTES)
+    memory.addBytes(SECTION_OBJECT_BYTES)
   }
 
   get seriesHi(): Uint32Array {
@@ -149,7 +153,7 @@ export class MetricSection implements RollupRows {
   ordinalsIn(list: SeriesOrdinals): Int32Array | undefined {
     if (this.#ordinalsListId === list.listId) return this.#ordinals
     const { seriesHi, seriesLo, seriesCount } = this
-    const ordinals = this.#ordinals ?? this.#memory.positions(seriesCount)
+    const ordinals = this.#ordinals ?? this.#memory.allocateOrdinals(seriesCount)
     // The ordinals of another list get a new array, because callers may still read the old array.
     const found = this.#ordinals === undefined ? ordinals : new Int32Array(seriesCount)
     for (let s = 0; s < seriesCount; s++) {
@@ -173,45 +177,47 @@ export class MetricSection implements RollupRows {
 
   get count(): Float64Array {
     this.#count ??= this.#decode('count', () =>
-      this.#hasShapes ? this.#expandColumn('count', SHAPE_FLAT, undefined) : this.#column('count', this.length),
+      this.#hasShapes
+        ? this.#decodeExpandedColumn('count', SHAPE_FLAT, undefined)
+        : this.#decodeColumn('count', this.length),
     )
     return this.#count
   }
 
   get sum(): Float64Array {
     if (this.kind === 'set') return NO_NUMBERS
-    this.#sum ??= this.#decode('sum', () => this.#column('sum', this.length))
+    this.#sum ??= this.#decode('sum', () => this.#decodeColumn('sum', this.length))
     return this.#sum
   }
 
   get min(): Float64Array {
     if (!this.#hasShapes) return NO_NUMBERS
-    this.#min ??= this.#decode('min', () => this.#expandColumn('min', SHAPE_FLAT, this.sum))
+    this.#min ??= this.#decode('min', () => this.#decodeExpandedColumn('min', SHAPE_FLAT, this.sum))
     return this.#min
   }
 
   get max(): Float64Array {
     if (!this.#hasShapes) return NO_NUMBERS
-    this.#max ??= this.#decode('max', () => this.#expandColumn('max', SHAPE_FULL, this.min))
+    this.#max ??= this.#decode('max', () => this.#decodeExpandedColumn('max', SHAPE_FULL, this.min))
     return this.#max
   }
 
   get first(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
-    this.#first ??= this.#decode('first', () => this.#expandColumn('first', SHAPE_FULL, this.min))
+    this.#first ??= this.#decode('first', () => this.#decodeExpandedColumn('first', SHAPE_FULL, this.min))
     return this.#first
   }
 
   get last(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
-    this.#last ??= this.#decode('last', () => this.#expandColumn('last', SHAPE_FULL, this.min))
+    this.#last ??= this.#decode('last', () => this.#decodeExpandedColumn('last', SHAPE_FULL, this.min))
     return this.#last
   }
 
   get firstMs(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
     this.#firstMs ??= this.#decode('times', () => {
-      const times = this.#column('firstOffset', this.length)
+      const times = this.#decodeColumn('firstOffset', this.length)
       const bucketMs = this.bucketMs
       for (let row = 0; row < times.length; row++) times[row] = times[row]! + bucketMs[row]!
       return times
@@ -225,8 +231,8 @@ export class MetricSection implements RollupRows {
       const firstMs = this.firstMs
       const shapes = this.#rowShapes()
       if (shapes.flatOrFullCount === 0) return firstMs
-      const spans = this.#scratch('span', shapes.flatOrFullCount, 0)
-      const times = this.#memory.numbers(this.length)
+      const spans = this.#decodeScratchColumn('span', shapes.flatOrFullCount, 0)
+      const times = this.#memory.allocateNumbers(this.length)
       let n = 0
       for (let row = 0; row < times.length; row++) {
         times[row] = shapeAt(shapes, row) >= SHAPE_FLAT ? firstMs[row]! + spans[n++]! : firstMs[row]!
@@ -238,7 +244,7 @@ export class MetricSection implements RollupRows {
 
   get binBytes(): Uint8Array {
     if (!this.needsSketches) return NO_BYTES
-    if (this.#binBytes === undefined) throw new BlockError(this.#block, 'the sketches were not attached')
+    if (this.#binBytes === undefined) throw new BlockError(this.#blockName, 'the sketches were not attached')
     return this.#binBytes
   }
 
@@ -277,7 +283,7 @@ export class MetricSection implements RollupRows {
   }
 
   #decode<T>(what: string, read: () => T): T {
-    return withBlockErrors(this.#block, `${what} of metric ${formatId(this.metricId)}`, read)
+    return withBlockErrors(this.#blockName, `${what} of metric ${formatId(this.metricId)}`, read)
   }
 
   /** Returns the shapes of the rows. The first call checks that the columns end where the section ends. */
@@ -293,13 +299,13 @@ export class MetricSection implements RollupRows {
   }
 
   /** Decodes a column into new memory, which is counted as memory of the block. */
-  #column(name: ColumnName, length: number): Float64Array {
+  #decodeColumn(name: ColumnName, length: number): Float64Array {
     const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#rowShapes(), name)
-    return decodeColumn(this.#bytes, start, end, length, (values) => this.#memory.numbers(values))
+    return decodeColumn(this.#bytes, start, end, length, (values) => this.#memory.allocateNumbers(values))
   }
 
   /** Decodes a column into a scratch array. The next column with the same `slot` overwrites it. */
-  #scratch(name: ColumnName, length: number, slot: 0 | 1): Float64Array {
+  #decodeScratchColumn(name: ColumnName, length: number, slot: 0 | 1): Float64Array {
     const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#rowShapes(), name)
     return decodeColumn(this.#bytes, start, end, length, (values) => scratchColumn(slot, values))
   }
@@ -308,14 +314,14 @@ export class MetricSection implements RollupRows {
    * Decodes a column in which only rows with the shape `shapeMin` or a greater one have a stored value. The other rows
    * get their value from `defaults`, or the value 1 if `defaults` is undefined.
    */
-  #expandColumn(name: ColumnName, shapeMin: number, defaults: Float64Array | undefined): Float64Array {
+  #decodeExpandedColumn(name: ColumnName, shapeMin: number, defaults: Float64Array | undefined): Float64Array {
     const { shape, shapeOfRow, flatOrFullCount, fullCount } = this.#rowShapes()
     const storedCount = shapeMin === SHAPE_FLAT ? flatOrFullCount : fullCount
-    if (storedCount === this.length) return this.#column(name, storedCount)
-    const stored = this.#scratch(name, storedCount, 0)
+    if (storedCount === this.length) return this.#decodeColumn(name, storedCount)
+    const stored = this.#decodeScratchColumn(name, storedCount, 0)
     // No row has a stored value, so the column is equal to `defaults`.
     if (storedCount === 0 && defaults !== undefined) return defaults
-    const values = this.#memory.numbers(this.length)
+    const values = this.#memory.allocateNumbers(this.length)
     if (shape !== SHAPE_MIXED) return values.fill(1)
     let n = 0
     for (let row = 0; row < values.length; row++) {
@@ -327,10 +333,10 @@ export class MetricSection implements RollupRows {
 
   #decodeSeries(): void {
     const count = this.seriesCount
-    const rowCounts = this.#scratch('rowCounts', count, 0)
-    const hi = this.#memory.ids(count)
-    const lo = this.#memory.ids(count)
-    const rowStart = this.#memory.ids(count + 1)
+    const rowCounts = this.#decodeScratchColumn('rowCounts', count, 0)
+    const hi = this.#memory.allocateIds(count)
+    const lo = this.#memory.allocateIds(count)
+    const rowStart = this.#memory.allocateIds(count + 1)
     const reader = new ByteReader(this.#bytes, this.#start)
     let rows = 0
     for (let i = 0; i < count; i++) {
@@ -354,9 +360,9 @@ export class MetricSection implements RollupRows {
   #decodeBuckets(): Float64Array {
     const { rowStart } = this
     const count = this.seriesCount
-    const firstBuckets = this.#scratch('firstBuckets', count, 0)
-    const steps = this.#scratch('bucketSteps', this.length - count, 1)
-    const bucketMs = this.#memory.numbers(this.length)
+    const firstBuckets = this.#decodeScratchColumn('firstBuckets', count, 0)
+    const steps = this.#decodeScratchColumn('bucketSteps', this.length - count, 1)
+    const bucketMs = this.#memory.allocateNumbers(this.length)
     const resolutionMs = this.#resolutionMs
     let n = 0
     let ascends = true
@@ -378,10 +384,10 @@ export class MetricSection implements RollupRows {
 
   #decodeTotals(): TotalsColumns {
     const memory = this.#memory
-    const lengths = this.#scratch('totalsLengths', this.length, 0)
-    const pointStart = memory.ids(this.length + 1)
-    const droppedIncreaseAt = memory.ids(this.length)
-    const thinned = memory.octets(this.length)
+    const lengths = this.#decodeScratchColumn('totalsLengths', this.length, 0)
+    const pointStart = memory.allocateIds(this.length + 1)
+    const droppedIncreaseAt = memory.allocateIds(this.length)
+    const thinned = memory.allocateBytes(this.length)
     let points = 0
     let inexact = 0
     for (let row = 0; row < this.length; row++) {
@@ -394,9 +400,9 @@ export class MetricSection implements RollupRows {
       pointStart[row + 1] = points
       if ((length & 1) === 1) droppedIncreaseAt[row] = ++inexact
     }
-    const timeMs = this.#column('totalsTimes', points)
-    const value = this.#column('totalsValues', points)
-    const droppedIncreases = this.#column('totalsDroppedIncreases', inexact)
+    const timeMs = this.#decodeColumn('totalsTimes', points)
+    const value = this.#decodeColumn('totalsValues', points)
+    const droppedIncreases = this.#decodeColumn('totalsDroppedIncreases', inexact)
     const bucketMs = this.bucketMs
     for (let row = 0; row < this.length; row++) {
       for (let i = pointStart[row]!; i < pointStart[row + 1]!; i++) timeMs[i] = timeMs[i]! + bucketMs[row]!
@@ -408,12 +414,12 @@ export class MetricSection implements RollupRows {
   #locateBins(): Uint32Array {
     const bytes = this.binBytes
     const shapes = this.#rowShapes()
-    const binStart = this.#memory.ids(this.length + 1)
+    const binStart = this.#memory.allocateIds(this.length + 1)
     let offset = 0
     for (let row = 0; row < this.length; row++) {
       if (shapeAt(shapes, row) === SHAPE_FULL) {
-        offset = decodeBins(bytes, offset, scratch)
-        if (scratch.length === 0) throw new RangeError('a distribution without bins')
+        offset = decodeBins(bytes, offset, scratchBins)
+        if (scratchBins.length === 0) throw new RangeError('a distribution without bins')
       }
       binStart[row + 1] = offset
     }
@@ -425,4 +431,4 @@ export class MetricSection implements RollupRows {
 const NO_BYTES = new Uint8Array(0)
 const NO_IDS = new Uint32Array(0)
 /** Scratch columns of `#locateBins`. */
-const scratch = new BinColumns()
+const scratchBins = new BinColumns()

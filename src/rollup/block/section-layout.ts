@@ -26,18 +26,20 @@ export type ColumnName =
   | 'totalsDroppedIncreases'
 
 const SERIES_AND_BUCKET_COLUMNS: readonly ColumnName[] = ['rowCounts', 'firstBuckets', 'bucketSteps']
-const COLUMNS: Readonly<Record<RollupKind, readonly ColumnName[]>> = {
+/** The columns after those of series and buckets and the shapes of the rows. */
+const VALUE_COLUMNS: Readonly<Record<RollupKind, readonly ColumnName[]>> = {
   gauge: ['count', 'sum', 'min', 'max', 'first', 'last', 'firstOffset', 'span'],
   counter: ['count', 'sum'],
   distribution: ['count', 'sum', 'min', 'max'],
   set: ['count'],
 }
+/** The columns of running totals, which are last. */
 const TOTALS_COLUMNS: readonly ColumnName[] = ['totalsLengths', 'totalsTimes', 'totalsValues', 'totalsDroppedIncreases']
 
 const NO_SHAPES = new Uint8Array(0)
 
 /** The properties of a section that determine its layout. */
-export interface SectionShape {
+export interface LayoutProperties {
   readonly kind: RollupKind
   readonly length: number
   readonly seriesCount: number
@@ -47,12 +49,15 @@ export interface SectionShape {
 export interface RowShapes {
   /** The shape of all rows (`block-format.ts`). If it is SHAPE_MIXED, `shapeOfRow` has the shape of each row. */
   readonly shape: number
+  /** Empty unless `shape` is SHAPE_MIXED. */
   readonly shapeOfRow: Uint8Array
-  /** Number of rows with SHAPE_FLAT or SHAPE_FULL. `fullCount`: with SHAPE_FULL. */
+  /** Number of rows with SHAPE_FLAT or SHAPE_FULL. */
   readonly flatOrFullCount: number
+  /** Number of rows with SHAPE_FULL. */
   readonly fullCount: number
 }
 
+/** Whether rollups of this kind have several values per row, some of which may be equal (see `SHAPE_SINGLE`). */
 export function hasShapes(kind: RollupKind): boolean {
   return kind === 'gauge' || kind === 'distribution'
 }
@@ -63,7 +68,7 @@ export function shapeAt({ shape, shapeOfRow }: RowShapes, row: number): number {
 
 /** Reads the shapes of the rows. Throws a RangeError unless the columns end exactly at `end`. */
 export function readShapes(
-  { kind, length, seriesCount, hasTotals }: SectionShape,
+  { kind, length, seriesCount, hasTotals }: LayoutProperties,
   bytes: Uint8Array,
   start: number,
   end: number,
@@ -78,7 +83,7 @@ export function readShapes(
     if (shape === SHAPE_MIXED) {
       const packedAt = reader.offset
       reader.skip(Math.ceil(length / 4))
-      shapes = unpackShapes(bytes, packedAt, memory.octets(length))
+      shapes = unpackShapes(bytes, packedAt, memory.allocateBytes(length))
     } else {
       shapes = {
         shape,
@@ -88,7 +93,7 @@ export function readShapes(
       }
     }
   }
-  skipColumns(reader, COLUMNS[kind].length + (hasTotals ? TOTALS_COLUMNS.length : 0))
+  skipColumns(reader, VALUE_COLUMNS[kind].length + (hasTotals ? TOTALS_COLUMNS.length : 0))
   if (reader.offset !== end) throw new RangeError(`the columns end at ${reader.offset}, the section at ${end}`)
   return shapes
 }
@@ -108,7 +113,7 @@ function unpackShapes(bytes: Uint8Array, packedAt: number, shapeOfRow: Uint8Arra
 
 /** Returns where a column starts and ends in `bytes`. */
 export function locateColumn(
-  { kind, length, seriesCount }: SectionShape,
+  { kind, length, seriesCount }: LayoutProperties,
   bytes: Uint8Array,
   start: number,
   { shape }: RowShapes,
@@ -120,8 +125,8 @@ export function locateColumn(
   else {
     skipColumns(reader, SERIES_AND_BUCKET_COLUMNS.length)
     if (hasShapes(kind)) reader.skip(shape === SHAPE_MIXED ? 1 + Math.ceil(length / 4) : 1)
-    const ownIndex = COLUMNS[kind].indexOf(name)
-    skipColumns(reader, ownIndex >= 0 ? ownIndex : COLUMNS[kind].length + TOTALS_COLUMNS.indexOf(name))
+    const ownIndex = VALUE_COLUMNS[kind].indexOf(name)
+    skipColumns(reader, ownIndex >= 0 ? ownIndex : VALUE_COLUMNS[kind].length + TOTALS_COLUMNS.indexOf(name))
   }
   const columnBytes = reader.varint()
   return { start: reader.offset, end: reader.offset + columnBytes }
@@ -131,13 +136,14 @@ function skipColumns(reader: ByteReader, columns: number): void {
   for (let i = 0; i < columns; i++) reader.skip(reader.varint())
 }
 
-/** Two scratch columns. They grow to `SCRATCH_VALUES_MAX` values; a longer column, which is rare, gets a new array. */
-const scratches: [Float64Array, Float64Array] = [new Float64Array(1_024), new Float64Array(1_024)]
+/** They grow to `SCRATCH_VALUES_MAX` values each; a longer column, which is rare, gets a new array. */
+const scratchColumns: [Float64Array, Float64Array] = [new Float64Array(1_024), new Float64Array(1_024)]
 const SCRATCH_VALUES_MAX = 1 << 16
 
 /** Returns a scratch column of at least this length. The next call with the same `slot` overwrites it. */
 export function scratchColumn(slot: 0 | 1, length: number): Float64Array {
   if (length > SCRATCH_VALUES_MAX) return new Float64Array(length)
-  if (scratches[slot].length < length) scratches[slot] = new Float64Array(Math.min(SCRATCH_VALUES_MAX, length * 2))
-  return scratches[slot]
+  if (scratchColumns[slot].length < length)
+    scratchColumns[slot] = new Float64Array(Math.min(SCRATCH_VALUES_MAX, length * 2))
+  return scratchColumns[slot]
 }

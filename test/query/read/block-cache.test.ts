@@ -6,7 +6,7 @@ import { BlockMemory } from '../../../src/rollup/block/block-memory.ts'
 /** A block of which the cache sees its name and its memory, which grows as columns are decoded. */
 function block(name: string, bytes: number): Block & { readonly memory: BlockMemory } {
   const memory = new BlockMemory()
-  memory.countBytes(bytes - ENTRY_BYTES)
+  memory.addBytes(bytes - ENTRY_BYTES)
   return {
     name,
     resolutionMs: 10_000,
@@ -52,9 +52,9 @@ describe('BlockCache', () => {
     const grows = block('grows', 400)
     fill(cache, block('a', 1_000), grows)
     expect(cache.bytes).toBe(1_400)
-    grows.memory.countBytes(1_000)
+    grows.memory.addBytes(1_000)
     expect(cache.bytes).toBe(2_400)
-    grows.memory.countBytes(1_000)
+    grows.memory.addBytes(1_000)
     expect(cache.get('a')).toBeUndefined()
     expect(cache.bytes).toBe(2_400)
   })
@@ -71,7 +71,7 @@ describe('BlockCache', () => {
     const gone = block('gone', 2_000)
     fill(cache, gone, block('b', 2_000))
     expect(cache.get('gone')).toBeUndefined()
-    gone.memory.countBytes(1_000)
+    gone.memory.addBytes(1_000)
     expect(cache.bytes).toBe(2_000)
   })
 
@@ -80,7 +80,7 @@ describe('BlockCache', () => {
     const twice = block('a', 1_000)
     fill(cache, twice, block('a', 1_000))
     expect(cache.bytes).toBe(1_000)
-    twice.memory.countBytes(500)
+    twice.memory.addBytes(500)
     expect(cache.bytes).toBe(1_000)
   })
 

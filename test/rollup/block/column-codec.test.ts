@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { CHUNK_VALUES, decodeColumn, encodeColumn } from '../../../src/rollup/block/column-codec.ts'
+import { decodeColumn, encodeColumn, VALUES_PER_CHUNK } from '../../../src/rollup/block/column-codec.ts'
 import { ByteReader, ByteWriter } from '../../../src/sketch/varint.ts'
 
 function encode(values: readonly number[]): Uint8Array {
@@ -90,17 +90,17 @@ test('each kind of value alone comes back to the bit', () => {
 })
 
 describe('bytes that are no column', () => {
-  const column = encode(times(CHUNK_VALUES + 10, (i) => i * 1.5))
+  const column = encode(times(VALUES_PER_CHUNK + 10, (i) => i * 1.5))
 
   test('a cut is refused wherever it is', () => {
     for (let end = 0; end < column.length; end++) {
-      expect(() => decodeColumn(column, 0, end, CHUNK_VALUES + 10)).toThrow(RangeError)
+      expect(() => decodeColumn(column, 0, end, VALUES_PER_CHUNK + 10)).toThrow(RangeError)
     }
   })
 
   test('another length is refused, a huge one before memory is claimed', () => {
-    expect(() => decodeColumn(column, 0, column.length, CHUNK_VALUES + 9)).toThrow(RangeError)
-    expect(() => decodeColumn(column, 0, column.length, CHUNK_VALUES + 11)).toThrow(RangeError)
+    expect(() => decodeColumn(column, 0, column.length, VALUES_PER_CHUNK + 9)).toThrow(RangeError)
+    expect(() => decodeColumn(column, 0, column.length, VALUES_PER_CHUNK + 11)).toThrow(RangeError)
     expect(() => decodeColumn(column, 0, column.length, 2 ** 40)).toThrow(RangeError)
   })
 
