@@ -15,7 +15,7 @@ const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   // The few headers of a response.
   'http/flux/fast-path.ts': ['errorHeaders(error.code)', 'JSON_HEADERS'],
   // A query's own period and the one that it is compared with.
-  'query/plan/period.ts': ['periods.map((period) => period.levelsReadAtEnds)'],
+  'query/plan/period.ts': ['periods.map((period) => period.endOnlyLevelCount)'],
   // Groups of an IP address.
   'model/network.ts': ['tail.split()'],
   // The arguments of a verb of the store contract.

@@ -32,11 +32,13 @@ const EVENTS_READ_MAX = 10_000
 export const EVENTS_PAGE_DEFAULT = 100
 const EVENTS_PAGE_MAX = 1_000
 
-/** Maximum number and bytes of events in one read from the store. */
+/** Maximum number of events in one read from the store. */
 const EVENTS_PER_READ = 500
-const BYTES_PER_READ = 1 << 20
-/** Maximum bytes of the events on one page, and of all events read for it. Single events may be large. */
+/** Maximum bytes of the events in one read from the store. */
+const EVENT_BYTES_PER_READ = 1 << 20
+/** Bytes of events after which a page ends. Single events may be large. */
 const PAGE_BYTES_MAX = 1 << 22
+/** Bytes of all events read for one page, after which it ends early with a cursor. */
 const SCANNED_BYTES_MAX = 1 << 25
 
 /**
@@ -74,7 +76,7 @@ export class EventReader {
         fromMs,
         toMs,
         limit: Math.min(EVENTS_PER_READ, this.#eventsReadMax - scannedCount),
-        bytesMax: BYTES_PER_READ,
+        bytesMax: EVENT_BYTES_PER_READ,
         ...(after === undefined ? {} : { after }),
       })
       for (const stored of batch) {
@@ -82,7 +84,7 @@ export class EventReader {
         scannedBytes += stored.json.length
         if (matchesName(event.name) && matchesTags?.(event.tags) !== false) {
           if (events.length >= limit || pageBytes > PAGE_BYTES_MAX) {
-            return { events, nextCursor: encodeCursor(after ?? { timeMs: toMs + 1, id: FIRST_ID }) }
+            return { events, nextCursor: encodeCursor(after ?? { timeMs: toMs + 1, id: LEAST_ID }) }
           }
           events.push(event)
           pageBytes += stored.json.length
@@ -97,8 +99,8 @@ export class EventReader {
   }
 }
 
-/** An id that sorts before all events of the same time. */
-const FIRST_ID = '0'
+/** An id that sorts before the ids of all events of the same time. */
+const LEAST_ID = '0'
 
 /** The cursor that continues after an event. Opaque to clients; stays valid while events are added and expire. */
 export function encodeCursor({ timeMs, id }: EventPosition): string {

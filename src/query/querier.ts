@@ -12,7 +12,7 @@ import { type Comparison, planComparison } from './compute/compare.ts'
 import { type Evaluation, evaluate } from './compute/evaluate.ts'
 import { selectTopGroups } from './compute/rank.ts'
 import { groupKey, type QueryResult, type ResultGroup } from './compute/result.ts'
-import { countUnavailable, type EvaluatedPeriod, isGrouped, resultGroups } from './compute/result-groups.ts'
+import { countUnavailableBuckets, type EvaluatedPeriod, isGrouped, resultGroups } from './compute/result-groups.ts'
 import { findValuesBefore } from './compute/value-before.ts'
 import { type RequiredAccumulators, requiredAccumulatorsOf } from './plan/aggregation.ts'
 import { countRollups, edgeDivisorOf, fittingResolution, type PlannedPeriod, planPeriod } from './plan/period.ts'
@@ -148,19 +148,19 @@ export class Querier {
     )
     if (opened === undefined) return undefined
     const { list, grouping, sources } = await this.#addSources(metric, request, selected, opened)
-    const readings = periods.map(({ lookbackReads }, i) => ({
+    const periodSources = periods.map(({ lookbackReads }, i) => ({
       metric,
       list,
       resolutionsMs,
       sources: sources[i]!,
       lookbackReads,
     }))
-    const clock = { baseMs: resolutionsMs[0]!, nowMs: request.nowMs }
+    const clock = { baseResolutionMs: resolutionsMs[0]!, nowMs: request.nowMs }
     const shown =
       request.top === undefined
         ? grouping
-        : await selectTopGroups(this.#store, readings[0]!, current.plan, clock, grouping, request.top)
-    const { evaluated, isExact } = await this.#evaluatePeriods(request, periods, readings, shown, clock, outputs)
+        : await selectTopGroups(this.#store, periodSources[0]!, current.plan, clock, grouping, request.top)
+    const { evaluated, isExact } = await this.#evaluatePeriods(request, periods, periodSources, shown, clock, outputs)
     let cost = execution.chargedRollups
     if (outputs.withValuesBefore) {
       for (const [i, { evaluation, groups }] of evaluated.entries()) {
@@ -191,7 +191,7 @@ export class Querier {
         blocksRead: sum(opened.map(({ blockCount }) => blockCount)),
         cacheHits: sum(opened.map(({ cacheHitCount }) => cacheHitCount)),
         isExact,
-        bucketsUnavailable: countUnavailable(current.plan, earlier?.plan, comparison),
+        bucketsUnavailable: countUnavailableBuckets(current.plan, earlier?.plan, comparison),
         cost,
         durationMs: performance.now() - startedMs,
         nowMs: request.nowMs,
@@ -241,18 +241,18 @@ export class Querier {
   async #evaluatePeriods(
     request: QueryRequest,
     periods: readonly PlannedPeriod[],
-    readings: readonly PeriodSources[],
+    periodSources: readonly PeriodSources[],
     grouping: Grouping,
-    clock: Pick<Evaluation, 'baseMs' | 'nowMs'>,
+    clock: Pick<Evaluation, 'baseResolutionMs' | 'nowMs'>,
     { aggregations, withTotals, aggregationsMax }: ReturnType<SharedExecution['closeOutputs']>,
   ): Promise<{ readonly evaluated: EvaluatedPeriod[]; readonly isExact: boolean }> {
-    const accumulators = requiredAccumulatorsOf(aggregations, readings[0]!.metric.type)
+    const accumulators = requiredAccumulatorsOf(aggregations, periodSources[0]!.metric.type)
     const evaluated: EvaluatedPeriod[] = []
     let isExact = true
     for (const [i, period] of periods.entries()) {
       const cells = this.#createCells(request, period, grouping, accumulators, aggregationsMax)
       const merge = { plan: period.plan, groupOfSeries: grouping.groupOfSeries, accumulators }
-      const distinctCounts = await accumulate(this.#store, readings[i]!, merge, cells, withTotals)
+      const distinctCounts = await accumulate(this.#store, periodSources[i]!, merge, cells, withTotals)
       if (cells.isInexact) isExact = false
       const evaluation = {
         plan: period.plan,
@@ -297,11 +297,11 @@ export class Querier {
       groupKeys: empty.map(groupKey),
       aggregationNames: computedAggregations.map(({ name }) => name),
       bucketsMax,
-      query: async (part) => {
-        const partRequest = { ...request, ...part, compare: undefined, top: undefined, bucketsMax }
+      query: async (stretch) => {
+        const stretchRequest = { ...request, ...stretch, compare: undefined, top: undefined, bucketsMax }
         const outputs: QueryOutputs = { aggregations: computedAggregations, withTotals: false, withValuesBefore: false }
         const execution = new SharedExecution(outputs, (own) =>
-          this.#executeWithRetry(metric, partRequest, session, own),
+          this.#executeWithRetry(metric, stretchRequest, session, own),
         )
         const result = await execution.result.catch(undefinedIfTooFine)
         cost += execution.chargedRollups

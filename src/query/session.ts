@@ -133,11 +133,12 @@ export class SharedExecution {
     }
   }
 
-  /** Rollups charged for this execution. A second attempt replaces the charge of the first. */
+  /** Number of rollups charged for this execution. */
   get chargedRollups(): number {
     return this.#chargedRollups
   }
 
+  /** Charges rollups to the session, in place of those that an earlier attempt of this execution has charged. */
   charge(session: QuerySession, rollups: number): void {
     session.chargeRollups(rollups - this.#chargedRollups)
     this.#chargedRollups = rollups

@@ -5,18 +5,17 @@ import type { PlannedRead } from '../plan/plan.ts'
 import type { SeriesList } from '../plan/series-cache.ts'
 import type { Cells } from './cells.ts'
 import { countDistinct, type DistinctCounts } from './distinct.ts'
-import { NO_LIMITS, seriesLimitsOf } from './limit-counts.ts'
+import { bucketLimitsOf, NO_BUCKET_LIMITS } from './limit-counts.ts'
 import { type CellMergeInput, mergeFirstAndLast, mergeRunningTotals, mergeUnordered } from './merge.ts'
 
-/**
- * The opened blocks of a period (`sources`). Each source has, for every series in it, the position of the series in
- * `list` (its ordinal).
- */
+/** The data of a metric that was read for one period. */
 export interface PeriodSources {
   readonly metric: MetricRow
+  /** The list in which the sources' ordinals are positions. */
   readonly list: SeriesList
   readonly resolutionsMs: readonly number[]
   readonly sources: CellMergeInput['sources']
+  /** As in `PlannedPeriod`. */
   readonly lookbackReads: readonly PlannedRead[]
 }
 
@@ -26,13 +25,15 @@ export async function accumulate(
   { metric, list, resolutionsMs, sources, lookbackReads }: PeriodSources,
   { plan, groupOfSeries, accumulators }: Pick<CellMergeInput, 'plan' | 'groupOfSeries' | 'accumulators'>,
   cells: Cells,
-  wantTotals: boolean,
+  withTotals: boolean,
 ): Promise<DistinctCounts | undefined> {
-  const seriesLimits =
-    metric.type === 'histogram' ? seriesLimitsOf(list.rows, groupOfSeries, accumulators.limitCounts) : NO_LIMITS
-  const input: CellMergeInput = { plan, resolutionsMs, sources, groupOfSeries, seriesLimits, accumulators }
+  const bucketLimits =
+    metric.type === 'histogram'
+      ? bucketLimitsOf(list.rows, groupOfSeries, accumulators.countsByLimit)
+      : NO_BUCKET_LIMITS
+  const input: CellMergeInput = { plan, resolutionsMs, sources, groupOfSeries, bucketLimits, accumulators }
   const kind = rollupKindOf(metric.type)
-  if (kind === 'set') return countDistinct(store, metric, list, input, cells, wantTotals)
+  if (kind === 'set') return countDistinct(store, metric, list, input, cells, withTotals)
   mergeUnordered(input, cells)
   if (kind === 'gauge' && accumulators.firstAndLast) mergeFirstAndLast(input, cells)
   if (kind === 'counter' && sources.some(({ section }) => section.hasTotals))

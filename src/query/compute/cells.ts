@@ -10,7 +10,7 @@ import { HistogramCounts } from './limit-counts.ts'
 export class Cells {
   readonly bucketCount: number
   readonly #accumulators: RequiredAccumulators
-  readonly #checkSize: (cells: number) => void
+  readonly #requireSize: (cells: number) => void
   readonly #slotOfGroup: Int32Array
   readonly #groupsBySlot: number[] = []
   count = new Float64Array(0)
@@ -22,31 +22,32 @@ export class Cells {
   lastMs = new Float64Array(0)
   last = new Float64Array(0)
   /** Cells in which a series of a gauge ended. */
-  readonly ends = new Set<number>()
+  readonly cellsWithEnd = new Set<number>()
   /**
    * By slot: the last value of the group in the whole range, and its time. Series that had ended by the end of the
    * range are left out.
    */
   readonly #rangeLastMs: number[] = []
   readonly #rangeLast: number[] = []
+  /** By cell. Undefined while nothing was added to the cell. */
   readonly sketches: (QuantileSketch | undefined)[] = []
-  readonly limitCounts: (HistogramCounts | undefined)[] = []
+  readonly countsByLimit: (HistogramCounts | undefined)[] = []
   /**
    * Whether results may be too small: a count reached `COUNT_MAX`, or a counter may have increased by more than its
    * stored running totals show.
    */
   isInexact = false
 
-  /** `checkSize` is called with the new number of cells before the columns grow. It throws if there are too many. */
+  /** `requireSize` is called with the new number of cells before the columns grow. It throws if there are too many. */
   constructor(
     groupCount: number,
     bucketCount: number,
     accumulators: RequiredAccumulators,
-    checkSize: (cells: number) => void = () => {},
+    requireSize: (cells: number) => void = () => {},
   ) {
     this.bucketCount = bucketCount
     this.#accumulators = accumulators
-    this.#checkSize = checkSize
+    this.#requireSize = requireSize
     this.#slotOfGroup = new Int32Array(groupCount).fill(-1)
   }
 
@@ -71,7 +72,7 @@ export class Cells {
    * value there.
    */
   isEnd(cell: number): boolean {
-    return this.ends.has(cell) && Number.isNaN(this.last[cell])
+    return this.cellsWithEnd.has(cell) && Number.isNaN(this.last[cell])
   }
 
   /** Merges the last value that a series has in the whole range into the last value of its group. */
@@ -83,24 +84,27 @@ export class Cells {
     this.#rangeLast[slot] = value
   }
 
+  /** Returns the last value of a group in the whole range; NaN if there is none. */
   rangeLast(slot: number): number {
     return this.#rangeLast[slot] ?? Number.NaN
   }
 
+  /** Returns the sketch of a cell. Creates it at the first call. */
   sketchOf(cell: number): QuantileSketch {
     let sketch = this.sketches[cell]
     if (sketch === undefined) this.sketches[cell] = sketch = new QuantileSketch()
     return sketch
   }
 
-  limitCountsOf(cell: number): HistogramCounts {
-    let counts = this.limitCounts[cell]
-    if (counts === undefined) this.limitCounts[cell] = counts = new HistogramCounts()
+  /** Returns the histogram counts of a cell. Creates them at the first call. */
+  countsByLimitOf(cell: number): HistogramCounts {
+    let counts = this.countsByLimit[cell]
+    if (counts === undefined) this.countsByLimit[cell] = counts = new HistogramCounts()
     return counts
   }
 
   #reserve(cells: number): void {
-    this.#checkSize(cells)
+    this.#requireSize(cells)
     if (cells <= this.count.length) return
     const capacity = Math.max(cells, this.count.length * 2)
     this.count = grown(this.count, capacity, 0)
@@ -118,7 +122,7 @@ export class Cells {
   }
 }
 
-/** The values of one cell, for aggregations. */
+/** The values of one cell, as aggregations read them. */
 export class CellSummary implements Summary {
   readonly #cells: Cells
   readonly #cell: number
@@ -157,14 +161,14 @@ export class CellSummary implements Summary {
   }
 
   quantile(q: number): number {
-    const { limitCounts, sketches } = this.#cells
-    const limits = limitCounts[this.#cell]
+    const { countsByLimit, sketches } = this.#cells
+    const limits = countsByLimit[this.#cell]
     if (limits !== undefined) return limits.quantile(q)
     return sketches[this.#cell]?.quantile(q, this.min, this.max) ?? Number.NaN
   }
 }
 
-/** The values of a group over the whole range, for aggregations. Each property merges the cells when it is read. */
+/** The values of a group over the whole range, as aggregations read them. Each getter merges the cells of the group. */
 export class RangeSummary implements Summary {
   readonly #cells: Cells
   readonly #slot: number
@@ -204,13 +208,13 @@ export class RangeSummary implements Summary {
   }
 
   get last(): number {
-    if (this.#cells.ends.size > 0) return this.#cells.rangeLast(this.#slot)
+    if (this.#cells.cellsWithEnd.size > 0) return this.#cells.rangeLast(this.#slot)
     return this.#valueFrom(this.#cells.last, -1)
   }
 
   quantile(q: number): number {
-    const { limitCounts, sketches } = this.#cells
-    const limits = limitCounts.slice(this.#firstCell, this.#endCell).filter((counts) => counts !== undefined)
+    const { countsByLimit, sketches } = this.#cells
+    const limits = countsByLimit.slice(this.#firstCell, this.#endCell).filter((counts) => counts !== undefined)
     if (limits.length > 0) {
       const merged = new HistogramCounts()
       for (const counts of limits) merged.merge(counts)

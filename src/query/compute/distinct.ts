@@ -6,12 +6,10 @@ import type { SeriesList } from '../plan/series-cache.ts'
 import type { Cells } from './cells.ts'
 import type { CellMergeInput } from './merge.ts'
 
-/**
- * Numbers of distinct members: of each cell, and of each group over the whole range. `totals` is empty unless
- * requested.
- */
+/** Numbers of distinct members of sets. */
 export interface DistinctCounts {
   readonly countOfCell: Float64Array
+  /** By slot: the number of distinct members of the group in the whole range. Empty unless totals are requested. */
   readonly countOfRange: Float64Array
 }
 
@@ -25,7 +23,7 @@ export async function countDistinct(
   list: SeriesList,
   { plan, resolutionsMs, sources, groupOfSeries }: CellMergeInput,
   cells: Cells,
-  wantTotals: boolean,
+  withTotals: boolean,
 ): Promise<DistinctCounts> {
   const reads = new PlannedReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
@@ -58,7 +56,7 @@ export async function countDistinct(
       }
     }
   }
-  const rangeUnions: SetKey[][] = wantTotals ? cells.groupsWithCells.map(() => []) : []
+  const rangeUnions: SetKey[][] = withTotals ? cells.groupsWithCells.map(() => []) : []
   for (const [cell, unionIndex] of unionIndexOf) {
     const rangeUnion = rangeUnions[Math.floor(cell / cells.bucketCount)]
     if (rangeUnion !== undefined) for (const key of cellUnions[unionIndex]!) rangeUnion.push(key)

@@ -8,13 +8,13 @@ import { type ResultGroup, UNAVAILABLE } from './result.ts'
 export interface Evaluation {
   readonly plan: Plan
   /** Width of the finest stored bucket. A rate is computed over at least this time. */
-  readonly baseMs: number
+  readonly baseResolutionMs: number
   readonly nowMs: number
   readonly aggregations: readonly Aggregation[]
   readonly groups: readonly GroupIdentity[]
   /** Numbers of distinct members; undefined unless the metric is a set. */
   readonly distinctCounts: DistinctCounts | undefined
-  /** Whether aggregations over the whole range (totals) are needed. */
+  /** Whether totals (aggregations over the whole range) are needed. */
   readonly withTotals: boolean
 }
 
@@ -61,8 +61,9 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot
   return { ...evaluation.groups[group]!, bucketStates, values, totals, ...endsOf(cells, firstCell) }
 }
 
+/** The column `ends` of a group; absent if no series ended. */
 function endsOf(cells: Cells, firstCell: number): Pick<ResultGroup, 'ends'> {
-  if (cells.ends.size === 0) return {}
+  if (cells.cellsWithEnd.size === 0) return {}
   return { ends: Uint8Array.from({ length: cells.bucketCount }, (_, i) => (cells.isEnd(firstCell + i) ? 1 : 0)) }
 }
 
@@ -76,14 +77,14 @@ function secondsOfBuckets(evaluation: Evaluation): Float64Array {
  * after now is not cut at now.
  */
 export function secondsOf(
-  { plan, nowMs, baseMs }: Pick<Evaluation, 'plan' | 'nowMs' | 'baseMs'>,
+  { plan, nowMs, baseResolutionMs }: Pick<Evaluation, 'plan' | 'nowMs' | 'baseResolutionMs'>,
   startMs: number,
   endMs: number,
 ): number {
   const fromMs = Math.max(startMs, plan.fromMs)
   const toMs = Math.min(endMs, plan.toMs)
   const untilMs = fromMs > nowMs ? toMs : Math.min(toMs, nowMs)
-  return Math.max(untilMs - fromMs, baseMs) / 1_000
+  return Math.max(untilMs - fromMs, baseResolutionMs) / 1_000
 }
 
 function computeTotals(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyMap<string, number> {

@@ -49,8 +49,8 @@ function interpolate(start: number, end: number, share: number): number {
   return Number.isFinite(start) ? start + (end - start) * Math.min(1, share) : end
 }
 
-/** The bucket limits of a histogram, by the ordinals of its series. */
-export interface SeriesLimits {
+/** The limits of a histogram's buckets, by the ordinals of its series: each bucket is a series. */
+export interface BucketLimits {
   /** The upper limit of each series. Empty unless counts by limit are needed. */
   readonly upperLimit: Float64Array
   /**
@@ -60,16 +60,16 @@ export interface SeriesLimits {
   readonly nextLimit: Float64Array
 }
 
-export const NO_LIMITS: SeriesLimits = { upperLimit: new Float64Array(0), nextLimit: new Float64Array(0) }
+export const NO_BUCKET_LIMITS: BucketLimits = { upperLimit: new Float64Array(0), nextLimit: new Float64Array(0) }
 
 /** The limits of a histogram: `upper_limit` for counts that are not cumulative, `le` for those that are. */
-export function seriesLimitsOf(
+export function bucketLimitsOf(
   series: readonly SeriesRow[],
   groupOfSeries: Int32Array,
   isUpperNeeded: boolean,
-): SeriesLimits {
+): BucketLimits {
   const nextLimit = nextLimitsOf(series, groupOfSeries)
-  return { upperLimit: isUpperNeeded ? upperLimitsOf(series) : NO_LIMITS.upperLimit, nextLimit }
+  return { upperLimit: isUpperNeeded ? upperLimitsOf(series) : NO_BUCKET_LIMITS.upperLimit, nextLimit }
 }
 
 /** The upper limit of each series of a histogram. */
@@ -92,7 +92,7 @@ function nextLimitsOf(series: readonly SeriesRow[], groupOfSeries: Int32Array): 
     if (limits === undefined) histograms.set(key, [limit])
     else limits.push(limit)
   }
-  if (histograms.size === 0) return NO_LIMITS.nextLimit
+  if (histograms.size === 0) return NO_BUCKET_LIMITS.nextLimit
   const next = new Float64Array(series.length).fill(Number.NaN)
   for (const limits of histograms.values()) {
     limits.sort((a, b) => a.limit - b.limit)

@@ -9,7 +9,7 @@ import { TOTALS_GAP_MS_MAX } from '../plan/period.ts'
 import type { Plan, PlannedRead } from '../plan/plan.ts'
 import type { MergeSource } from '../read/source-reader.ts'
 import type { Cells } from './cells.ts'
-import type { SeriesLimits } from './limit-counts.ts'
+import type { BucketLimits } from './limit-counts.ts'
 
 /**
  * Merges block columns into cells, without an object per rollup. Count, sum, min, max and sketch bins do not depend on
@@ -27,33 +27,34 @@ export interface CellMergeInput {
    * registered later; they are in no group.
    */
   readonly groupOfSeries: Int32Array
-  /** The upper limits of series, for histograms. */
-  readonly seriesLimits: SeriesLimits
+  /** Empty unless the metric is a histogram. */
+  readonly bucketLimits: BucketLimits
   readonly accumulators: RequiredAccumulators
 }
 
 /** Whether the series has a cumulative histogram count that is included in the count of the next higher limit. */
-function hasNextLimit({ nextLimit }: SeriesLimits, ordinal: number): boolean {
+function hasNextLimit({ nextLimit }: BucketLimits, ordinal: number): boolean {
   return nextLimit.length > 0 && !Number.isNaN(nextLimit[ordinal]!)
 }
 
+/** Adds a cumulative histogram count to its own bucket, and subtracts it from the next one. */
 function addCumulativeCount(
   cells: Cells,
   cell: number,
-  { upperLimit, nextLimit }: SeriesLimits,
+  { upperLimit, nextLimit }: BucketLimits,
   accumulators: RequiredAccumulators,
   ordinal: number,
   count: number,
 ): void {
-  if (!accumulators.limitCounts) return
-  const counts = cells.limitCountsOf(cell)
+  if (!accumulators.countsByLimit) return
+  const counts = cells.countsByLimitOf(cell)
   counts.add(upperLimit[ordinal]!, count)
   counts.add(nextLimit[ordinal]!, -count)
 }
 
 /** Merges count, sum, min, max, sketch bins and counts by limit. */
 export function mergeUnordered(
-  { plan, sources, groupOfSeries, seriesLimits, accumulators }: CellMergeInput,
+  { plan, sources, groupOfSeries, bucketLimits, accumulators }: CellMergeInput,
   cells: Cells,
 ): void {
   const reads = new PlannedReadFinder(plan.reads)
@@ -79,12 +80,12 @@ export function mergeUnordered(
         const cell = cells.firstCellOf(group) + buckets.findAt(timeMs)
         cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
         totalCount = addCounts(totalCount, count[row]!)
-        if (hasNextLimit(seriesLimits, ordinals[seriesIndex]!))
-          addCumulativeCount(cells, cell, seriesLimits, accumulators, ordinals[seriesIndex]!, sum[row]!)
+        if (hasNextLimit(bucketLimits, ordinals[seriesIndex]!))
+          addCumulativeCount(cells, cell, bucketLimits, accumulators, ordinals[seriesIndex]!, sum[row]!)
         else {
           cells.sum[cell]! += sum[row]!
-          if (accumulators.limitCounts)
-            cells.limitCountsOf(cell).add(seriesLimits.upperLimit[ordinals[seriesIndex]!]!, sum[row]!)
+          if (accumulators.countsByLimit)
+            cells.countsByLimitOf(cell).add(bucketLimits.upperLimit[ordinals[seriesIndex]!]!, sum[row]!)
         }
         if (needsMinAndMax) {
           if (min[row]! < cells.min[cell]!) cells.min[cell] = min[row]!
@@ -115,7 +116,7 @@ export function mergeFirstAndLast(input: CellMergeInput, cells: Cells): void {
   const first = new Float64Array(bucketCount)
   const last = new Float64Array(bucketCount)
   const touchedBuckets: number[] = []
-  eachSeries(input, (ordinal, occurrences) => {
+  forEachSeries(input, (ordinal, occurrences) => {
     const group = groupOfSeries[ordinal]!
     for (const { source, seriesIndex } of occurrences) {
       const { section } = source
@@ -142,7 +143,7 @@ export function mergeFirstAndLast(input: CellMergeInput, cells: Cells): void {
         rangeLastMs = lastMs[bucket]!
         rangeLast = last[bucket]!
       }
-      if (Number.isNaN(last[bucket])) cells.ends.add(cell)
+      if (Number.isNaN(last[bucket])) cells.cellsWithEnd.add(cell)
       else mergeLast(cells, cell, lastMs[bucket]!, last[bucket]!)
       if (
         firstMs[bucket]! < cells.firstMs[cell]! ||
@@ -159,6 +160,7 @@ export function mergeFirstAndLast(input: CellMergeInput, cells: Cells): void {
   })
 }
 
+/** Merges the last value of a series into a cell. At equal times, the greater value counts. */
 function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): void {
   if (timeMs > cells.lastMs[cell]! || (timeMs === cells.lastMs[cell] && value > cells.last[cell]!)) {
     cells.lastMs[cell] = timeMs
@@ -173,12 +175,12 @@ function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): v
  * result is marked as inexact.
  */
 export function mergeRunningTotals(input: CellMergeInput, lookback: readonly PlannedRead[], cells: Cells): void {
-  const { plan, resolutionsMs, groupOfSeries, seriesLimits, accumulators } = input
+  const { plan, resolutionsMs, groupOfSeries, bucketLimits, accumulators } = input
   const allReads = new PlannedReadFinder([...lookback, ...plan.reads].sort((a, b) => a.fromMs - b.fromMs))
   const readsInRange = new PlannedReadFinder(plan.reads)
   const unreadUntilMs = unreadUntilMsByBucket(plan, lookback)
   const buckets = new BucketFinder(plan.edges)
-  eachSeries(input, (ordinal, occurrences) => {
+  forEachSeries(input, (ordinal, occurrences) => {
     // Several runs and the inbox may hold totals of the same stored bucket.
     const totalsByBucketMs = new Map<number, RunningTotals>()
     for (const { source, seriesIndex } of occurrences) {
@@ -209,11 +211,11 @@ export function mergeRunningTotals(input: CellMergeInput, lookback: readonly Pla
         const continuesPrevious = isGapRead && totals.timeMs[0]! - previousMs <= TOTALS_GAP_MS_MAX
         const increase =
           totals.computeIncrease() + (continuesPrevious ? increaseBetween(previousTotal, totals.value[0]!) : 0)
-        if (hasNextLimit(seriesLimits, ordinal))
-          addCumulativeCount(cells, cell, seriesLimits, accumulators, ordinal, increase)
+        if (hasNextLimit(bucketLimits, ordinal))
+          addCumulativeCount(cells, cell, bucketLimits, accumulators, ordinal, increase)
         else {
           cells.sum[cell]! += increase
-          if (accumulators.limitCounts) cells.limitCountsOf(cell).add(seriesLimits.upperLimit[ordinal]!, increase)
+          if (accumulators.countsByLimit) cells.countsByLimitOf(cell).add(bucketLimits.upperLimit[ordinal]!, increase)
         }
         if (accumulators.firstAndLast) mergeLast(cells, cell, totals.timeMs[lastIndex]!, totals.value[lastIndex]!)
       }
@@ -251,7 +253,7 @@ interface SeriesOccurrence {
  * Calls `visit` once for each series that is in a group. `occurrences` are the places where the sources have data of
  * the series, in the order of the sources.
  */
-function eachSeries(
+function forEachSeries(
   { sources, groupOfSeries }: CellMergeInput,
   visit: (ordinal: number, occurrences: readonly SeriesOccurrence[]) => void,
 ): void {

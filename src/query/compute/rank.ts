@@ -9,9 +9,9 @@ import { compareTags, secondsOf } from './evaluate.ts'
 
 /**
  * Maximum number of groups that are ranked together if the ranking needs sketches or histogram counts, which take
- * kilobytes per group. More groups are ranked in several passes, because a query may have as many groups as series.
+ * kilobytes per group. More groups take several passes, because a query may have as many groups as series.
  */
-const SKETCHED_GROUPS_MAX = 4_096
+const GROUPS_PER_SKETCHED_PASS_MAX = 4_096
 
 /**
  * Ranks the groups by one value over the whole range and returns the first n in this order. The other groups are left
@@ -21,9 +21,9 @@ const SKETCHED_GROUPS_MAX = 4_096
  */
 export async function selectTopGroups(
   store: Store,
-  reading: PeriodSources,
+  periodSources: PeriodSources,
   plan: Plan,
-  clock: { readonly baseMs: number; readonly nowMs: number },
+  clock: { readonly baseResolutionMs: number; readonly nowMs: number },
   grouping: Grouping,
   top: Top,
 ): Promise<Grouping> {
@@ -35,20 +35,20 @@ export async function selectTopGroups(
     unavailableCount: 0,
   }
   const wholeRange: Plan = { ...plan, ...oneBucket }
-  const accumulators = requiredAccumulatorsOf([top.by], reading.metric.type)
+  const accumulators = requiredAccumulatorsOf([top.by], periodSources.metric.type)
   const seconds = secondsOf({ plan: wholeRange, ...clock }, wholeRange.fromMs, wholeRange.toMs)
   const ranked: { readonly group: number; readonly value: number }[] = []
-  const groupsPerStep =
-    accumulators.sketches || accumulators.limitCounts ? SKETCHED_GROUPS_MAX : Math.max(1, groups.length)
-  for (let first = 0; first < groups.length; first += groupsPerStep) {
-    const groupOfStep = groupOfSeries.map((group) =>
-      group >= first && group < first + groupsPerStep ? group - first : -1,
+  const groupsPerPass =
+    accumulators.sketches || accumulators.countsByLimit ? GROUPS_PER_SKETCHED_PASS_MAX : Math.max(1, groups.length)
+  for (let first = 0; first < groups.length; first += groupsPerPass) {
+    const groupOfSeriesInPass = groupOfSeries.map((group) =>
+      group >= first && group < first + groupsPerPass ? group - first : -1,
     )
-    const cells = new Cells(groupsPerStep, 1, accumulators)
+    const cells = new Cells(groupsPerPass, 1, accumulators)
     const distinct = await accumulate(
       store,
-      reading,
-      { plan: wholeRange, groupOfSeries: groupOfStep, accumulators },
+      periodSources,
+      { plan: wholeRange, groupOfSeries: groupOfSeriesInPass, accumulators },
       cells,
       false,
     )
@@ -68,13 +68,13 @@ export async function selectTopGroups(
       compareTags(groups[a.group]!.tags, groups[b.group]!.tags),
   )
   const chosen = ranked.slice(0, top.n)
-  const hasRemainder = top.other && chosen.length < groups.length
+  const hasRemainder = top.withRemainder && chosen.length < groups.length
   const rankOfGroup = new Int32Array(groups.length).fill(hasRemainder ? chosen.length : -1)
   for (const [place, { group }] of chosen.entries()) rankOfGroup[group] = place
   return {
     groupOfSeries: groupOfSeries.map((group) => (group < 0 ? -1 : rankOfGroup[group]!)),
     groups: [...chosen.map(({ group }) => groups[group]!), ...(hasRemainder ? [REMAINDER] : [])],
-    matchedCount: grouping.matchedCount,
+    matchedSeriesCount: grouping.matchedSeriesCount,
     idRange: grouping.idRange,
   }
 }

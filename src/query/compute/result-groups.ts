@@ -39,8 +39,12 @@ function hasData(group: ResultGroup | undefined): boolean {
   return group?.bucketStates.includes(1) ?? false
 }
 
-/** The number of buckets that are unavailable, in the range or in the earlier period. */
-export function countUnavailable(current: Plan, earlier: Plan | undefined, comparison: Comparison | undefined): number {
+/** The number of buckets that are unavailable, or whose counterpart is. */
+export function countUnavailableBuckets(
+  current: Plan,
+  earlier: Plan | undefined,
+  comparison: Comparison | undefined,
+): number {
   if (earlier === undefined || comparison === undefined) return current.unavailableCount
   return comparison.counterpartOf.reduce(
     (count, bucket, i) =>

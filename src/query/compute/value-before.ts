@@ -39,7 +39,7 @@ interface LastValueSearch {
   /** Maximum number of result buckets of one query. */
   readonly bucketsMax: number
   /** Runs a query; `toMs` is inclusive. Resolves to undefined if the interval gives too many buckets or is not kept. */
-  readonly query: (part: { fromMs: number; toMs: number; interval: Interval }) => Promise<QueryResult | undefined>
+  readonly query: (stretch: { fromMs: number; toMs: number; interval: Interval }) => Promise<QueryResult | undefined>
 }
 
 /** Returns the last values of each group, by group key. */
@@ -70,9 +70,9 @@ export async function findValuesBefore(search: LastValueSearch): Promise<Readonl
     interval: { kind: 'auto' },
   })
   if (farResult === undefined) return lastValues
-  const coarseNumbers = lastValuesIn(farResult).filter(({ key, name }) => lastValues.get(key)?.has(name) === false)
-  const bucketOf = new Map(coarseNumbers.map(({ key, name, bucket }) => [`${name} ${key}`, bucket]))
-  const coarseBuckets = [...new Set(coarseNumbers.map(({ bucket }) => bucket))].sort((a, b) => b - a)
+  const coarseValues = lastValuesIn(farResult).filter(({ key, name }) => lastValues.get(key)?.has(name) === false)
+  const bucketOf = new Map(coarseValues.map(({ key, name, bucket }) => [`${name} ${key}`, bucket]))
+  const coarseBuckets = [...new Set(coarseValues.map(({ bucket }) => bucket))].sort((a, b) => b - a)
   for (const bucket of coarseBuckets.slice(0, REFINED_BUCKETS_MAX)) {
     const fineResult = await query({
       fromMs: Math.max(searchFromMs, bucketStart(interval, zone, farResult.startMs[bucket]!)),
@@ -84,7 +84,7 @@ export async function findValuesBefore(search: LastValueSearch): Promise<Readonl
       if (bucketOf.get(`${name} ${key}`) === bucket) lastValues.get(key)!.set(name, value)
     }
   }
-  for (const { key, name, value } of coarseNumbers) {
+  for (const { key, name, value } of coarseValues) {
     const values = lastValues.get(key)!
     if (!values.has(name) && !GROWS_WITH_BUCKET_WIDTH.has(name)) values.set(name, value)
   }
@@ -92,7 +92,9 @@ export async function findValuesBefore(search: LastValueSearch): Promise<Readonl
 }
 
 interface LastValue {
+  /** Key of the group. */
   readonly key: string
+  /** Name of the aggregation. */
   readonly name: string
   readonly value: number
   /** Index of the bucket that has the value. */
@@ -104,14 +106,14 @@ interface LastValue {
  * aggregation without a value and without an end is omitted.
  */
 function lastValuesIn(result: QueryResult | undefined): readonly LastValue[] {
-  const numbers: LastValue[] = []
+  const found: LastValue[] = []
   for (const group of result?.groups ?? []) {
     const key = groupKey(group)
     for (const [name, column] of group.values) {
       const isEnd = (bucket: number): boolean => name === 'last' && group.ends?.[bucket] === 1
       const bucket = column.findLastIndex((value, i) => Number.isFinite(value) || isEnd(i))
-      if (bucket >= 0) numbers.push({ key, name, value: column[bucket]!, bucket })
+      if (bucket >= 0) found.push({ key, name, value: column[bucket]!, bucket })
     }
   }
-  return numbers
+  return found
 }

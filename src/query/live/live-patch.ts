@@ -20,6 +20,7 @@ export interface LiveUpdate {
    * filled.
    */
   readonly result: QueryResult
+  /** Undefined if the client has nothing to remove. */
   readonly dropBeforeMs: number | undefined
 }
 
@@ -57,8 +58,8 @@ export function updateBetween(before: QueryResult, after: QueryResult, options: 
     if (changed === undefined) return snapshotOf(after)
     const isChanged =
       changed.includes(1) ||
-      (options.withTotals && (earlier === undefined || !haveSameNumbers(earlier.totals, group.totals)))
-    if (isChanged) groups.push(changedPart(after, group, changed))
+      (options.withTotals && (earlier === undefined || !haveSameTotals(earlier.totals, group.totals)))
+    if (isChanged) groups.push(onlyChangedBuckets(after, group, changed))
   }
   // A group may disappear only if the client then has none of its buckets left, after it drops those before the range.
   for (const group of previousGroups.values()) {
@@ -126,6 +127,7 @@ function changedBuckets(
   return changed
 }
 
+/** Sets `differs` to 1 for each bucket of `after` whose value is not the same in `before`. */
 function markDifferences(before: FilledLine, after: FilledLine, shift: number, differs: Uint8Array): void {
   let row = 0
   for (let i = 0; i < after.bucketIndexes.length; i++) {
@@ -142,7 +144,7 @@ function bucketsInLine(group: ResultGroup, fill: QueryResult['fill'] = 'none'): 
 }
 
 /** The group reduced to its changed buckets, with filled values. */
-function changedPart(result: QueryResult, group: ResultGroup, changed: Uint8Array): ResultGroup {
+function onlyChangedBuckets(result: QueryResult, group: ResultGroup, changed: Uint8Array): ResultGroup {
   const { comparison } = group
   const names = [...group.values.keys()]
   const columns = (fill: typeof fillComparison) =>
@@ -155,6 +157,7 @@ function changedPart(result: QueryResult, group: ResultGroup, changed: Uint8Arra
   }
 }
 
+/** The values of a line as a column with one entry per bucket; NaN where the line has none. */
 function columnOfLine(line: FilledLine | undefined, buckets: number): Float64Array {
   const column = new Float64Array(buckets).fill(Number.NaN)
   line?.bucketIndexes.forEach((bucket, row) => {
@@ -163,7 +166,7 @@ function columnOfLine(line: FilledLine | undefined, buckets: number): Float64Arr
   return column
 }
 
-function haveSameNumbers(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+function haveSameTotals(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
   for (const [name, value] of b) if (!Object.is(a.get(name), value)) return false
   return true
 }

@@ -62,7 +62,7 @@ interface Subscriber {
  * A live query is dropped when its last subscription ends.
  */
 export class LiveQueries {
-  readonly #source: LiveQueryBackend
+  readonly #backend: LiveQueryBackend
   readonly #settings: LiveSettings
   readonly #liveQueries = new Map<string, LiveQuery>()
   /** Number of subscriptions, by the id of the API key. */
@@ -73,12 +73,12 @@ export class LiveQueries {
   #stopListening: (() => void) | undefined
   #isClosed = false
 
-  constructor(source: LiveQueryBackend, settings: LiveSettings) {
-    this.#source = source
+  constructor(backend: LiveQueryBackend, settings: LiveSettings) {
+    this.#backend = backend
     this.#settings = settings
   }
 
-  /** Numbers of the objects that are in memory for subscribers. */
+  /** Numbers of subscriptions, live queries, and API keys with subscriptions in memory. */
   get objectCounts(): { readonly subscriptions: number; readonly liveQueries: number; readonly keys: number } {
     return {
       subscriptions: this.#subscriptionCount,
@@ -108,7 +108,7 @@ export class LiveQueries {
     }
     this.#subscriptionCount++
     this.#subscriptionsByKey.set(keyId, keyCount + 1)
-    this.#stopListening ??= this.#source.onCommit((metricIds) => this.#refreshQueriesOf(metricIds))
+    this.#stopListening ??= this.#backend.onCommit((metricIds) => this.#refreshQueriesOf(metricIds))
     const key = `${project}\n${JSON.stringify(input, replaceMapsByLists)}`
     let liveQuery = this.#liveQueries.get(key)
     if (liveQuery === undefined) this.#liveQueries.set(key, (liveQuery = new LiveQuery(key, project, input)))
@@ -151,7 +151,7 @@ export class LiveQueries {
     }
   }
 
-  /** Ensures that the query runs again after this call, as soon as the settings allow. */
+  /** Ensures that a run of the query starts after this call, as soon as the settings allow. */
   #refresh(liveQuery: LiveQuery): void {
     switch (liveQuery.state) {
       case 'idle':
@@ -169,16 +169,17 @@ export class LiveQueries {
     }
   }
 
+  /** Queues a run, at once or when `runIntervalMsMin` have passed since the start of the last run. */
   #schedule(liveQuery: LiveQuery): void {
     liveQuery.cancelTimer?.()
-    const waitMs = liveQuery.lastStartMs + this.#settings.runIntervalMsMin - this.#source.now()
+    const waitMs = liveQuery.lastStartMs + this.#settings.runIntervalMsMin - this.#backend.now()
     if (waitMs <= 0) {
       this.#enqueue(liveQuery)
       return
     }
     liveQuery.state = 'delayed'
     // The wait is at most `runIntervalMsMin`, even if the clock was set back.
-    liveQuery.cancelTimer = this.#source.startTimer(Math.min(waitMs, this.#settings.runIntervalMsMin), () =>
+    liveQuery.cancelTimer = this.#backend.startTimer(Math.min(waitMs, this.#settings.runIntervalMsMin), () =>
       this.#enqueue(liveQuery),
     )
   }
@@ -206,10 +207,10 @@ export class LiveQueries {
   /** Runs the query and publishes its result. Never rejects. */
   async #runQuery(liveQuery: LiveQuery): Promise<void> {
     liveQuery.state = 'running'
-    liveQuery.lastStartMs = this.#source.now()
+    liveQuery.lastStartMs = this.#backend.now()
     const run = ++liveQuery.lastRunNumber
     try {
-      liveQuery.publish(await this.#source.query(liveQuery.project, liveQuery.input), run)
+      liveQuery.publish(await this.#backend.query(liveQuery.project, liveQuery.input), run)
     } catch (error) {
       if (!isTransient(error)) {
         liveQuery.end(error)
@@ -220,17 +221,17 @@ export class LiveQueries {
     liveQuery.state = 'idle'
     if (liveQuery.subscriptions.size === 0) return
     if (isOutdated) this.#schedule(liveQuery)
-    else liveQuery.cancelTimer = this.#source.startTimer(this.#nextPollMs(liveQuery), () => this.#schedule(liveQuery))
+    else liveQuery.cancelTimer = this.#backend.startTimer(this.#pollDelayMs(liveQuery), () => this.#schedule(liveQuery))
   }
 
   /**
    * Returns the time until the next poll. It doubles with each equal result, up to `POLL_BACKOFF_FACTOR_MAX` times
    * `pollIntervalMs`. If the current bucket ends earlier, the poll is at this end, but not before `pollIntervalMs`.
    */
-  #nextPollMs({ equalResultCount, result }: LiveQuery): number {
+  #pollDelayMs({ equalResultCount, result }: LiveQuery): number {
     const { pollIntervalMs } = this.#settings
     const backoffMs = pollIntervalMs * Math.min(POLL_BACKOFF_FACTOR_MAX, 2 ** equalResultCount)
-    const nowMs = this.#source.now()
+    const nowMs = this.#backend.now()
     const endMs = result?.endMs.find((ms) => ms > nowMs) ?? Number.POSITIVE_INFINITY
     return Math.max(pollIntervalMs, Math.min(backoffMs, endMs - nowMs))
   }
@@ -257,6 +258,7 @@ class LiveQuery {
   result: QueryResult | undefined
   /** The number of the run that returned `result`, from 1. */
   resultRunNumber = 0
+  /** The number of the run that started last. */
   lastRunNumber = 0
   lastStartMs = Number.NEGATIVE_INFINITY
   /** How many results in a row were equal to the result before. */
@@ -305,10 +307,10 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
   #isEnded = false
   #wakeNext: (() => void) | undefined
 
-  constructor(liveQuery: LiveQuery, options: PatchOptions, leave: () => void) {
+  constructor(liveQuery: LiveQuery, options: PatchOptions, onEnd: () => void) {
     this.#liveQuery = liveQuery
     this.#options = options
-    this.#onEnd = leave
+    this.#onEnd = onEnd
     this.#lastIgnoredRunNumber = liveQuery.lastRunNumber
   }
 
@@ -338,6 +340,7 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
     return { value: undefined, done: true }
   }
 
+  /** Wakes a caller that waits in `next`. */
   notify(): void {
     const resume = this.#wakeNext
     this.#wakeNext = undefined

@@ -13,7 +13,7 @@ export interface Aggregation {
   readonly description: string
   readonly types: readonly MetricType[]
   /** The values of a summary that the aggregation needs besides count and sum. */
-  readonly needs: readonly SummaryValues[]
+  readonly needs: readonly OptionalSummaryValue[]
   /** Computes the value of a bucket or of the whole range; NaN if there is none. */
   compute(summary: Summary): number
 }
@@ -24,7 +24,7 @@ export interface RequiredAccumulators {
   readonly firstAndLast: boolean
   readonly sketches: boolean
   /** Counts by the upper limit of a histogram's buckets. */
-  readonly limitCounts: boolean
+  readonly countsByLimit: boolean
 }
 
 /** The accumulated values of one group, in one bucket or in the whole range. */
@@ -41,8 +41,8 @@ export interface Summary {
   quantile(q: number): number
 }
 
-/** Values of a `Summary` that are accumulated only if an aggregation needs them. */
-type SummaryValues = 'minAndMax' | 'firstAndLast' | 'quantiles'
+/** Values of a `Summary` that a query accumulates only if an aggregation needs them. */
+type OptionalSummaryValue = 'minAndMax' | 'firstAndLast' | 'quantiles'
 
 const QUANTILE_TYPES: readonly MetricType[] = ['distribution', 'histogram']
 
@@ -141,11 +141,11 @@ function quantile(name: string, q: number, description = ''): Aggregation {
   return new Quantile(name, q, description)
 }
 
-const BY_NAME: ReadonlyMap<string, Aggregation> = new Map(
+const AGGREGATIONS_BY_NAME: ReadonlyMap<string, Aggregation> = new Map(
   AGGREGATIONS.map((aggregation) => [aggregation.name, aggregation]),
 )
 
-const DEFAULT_NAMES: Readonly<Record<MetricType, string>> = {
+const DEFAULT_AGGREGATION_NAMES: Readonly<Record<MetricType, string>> = {
   gauge: 'last',
   counter: 'sum',
   distribution: 'avg',
@@ -155,26 +155,26 @@ const DEFAULT_NAMES: Readonly<Record<MetricType, string>> = {
 }
 
 export function defaultAggregation(type: MetricType): Aggregation {
-  return BY_NAME.get(DEFAULT_NAMES[type])!
+  return AGGREGATIONS_BY_NAME.get(DEFAULT_AGGREGATION_NAMES[type])!
 }
 
 /** The names of the aggregations of a metric type, the default first. `pN` stands for any percentile. */
 export function aggregationNamesOf(type: MetricType): readonly string[] {
   const names = AGGREGATIONS.filter(({ types }) => types.includes(type)).map(({ name }) => name)
   const anyQuantile = QUANTILE_TYPES.includes(type) ? ['pN'] : []
-  return [...new Set([DEFAULT_NAMES[type], ...names, ...anyQuantile])]
+  return [...new Set([DEFAULT_AGGREGATION_NAMES[type], ...names, ...anyQuantile])]
 }
 
-const PERCENTILE = /^p(\d{1,3}(?:\.\d{1,3})?)$/
+const PERCENTILE_NAME = /^p(\d{1,3}(?:\.\d{1,3})?)$/
 
 /**
  * The aggregation with a name such as `avg`, `p95`, `p99.9`. `p999` is the usual short form of p99.9. Undefined for
  * unknown names.
  */
 export function parseAggregation(name: string): Aggregation | undefined {
-  const known = BY_NAME.get(name)
+  const known = AGGREGATIONS_BY_NAME.get(name)
   if (known !== undefined) return known
-  const percent = Number(PERCENTILE.exec(name)?.[1] ?? Number.NaN)
+  const percent = Number(PERCENTILE_NAME.exec(name)?.[1] ?? Number.NaN)
   return percent <= 100 ? quantile(name, percent / 100) : undefined
 }
 
@@ -207,12 +207,12 @@ export function invalidAggregationError(name: string, type: MetricType): Gateway
  */
 export function requiredAccumulatorsOf(computed: readonly Aggregation[], type: MetricType): RequiredAccumulators {
   const needs = new Set(computed.flatMap((aggregation) => aggregation.needs))
-  const limitCounts = type === 'histogram' && needs.has('quantiles')
+  const countsByLimit = type === 'histogram' && needs.has('quantiles')
   const sketches = type !== 'histogram' && needs.has('quantiles')
   return {
     minAndMax: sketches || needs.has('minAndMax'),
     firstAndLast: needs.has('firstAndLast'),
     sketches,
-    limitCounts,
+    countsByLimit,
   }
 }

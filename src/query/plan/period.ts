@@ -32,7 +32,7 @@ export interface PlannedPeriod {
    * Number of fine resolutions whose index was read only at both ends of the range, because coarser resolutions cover
    * the time between.
    */
-  readonly levelsReadAtEnds: number
+  readonly endOnlyLevelCount: number
   /**
    * For cumulative counters: reads outside of the plan that search the running total before the first one of the range.
    */
@@ -90,9 +90,9 @@ export async function planPeriod(
   await request.pause()
   const plan = request.makePlan(timelines)
   const lookbackReads = metric.cumulative ? planLookback(plan, timelines) : []
-  const levelsReadAtEnds = stretches.findIndex(({ length }) => length === 1)
+  const endOnlyLevelCount = stretches.findIndex(({ length }) => length === 1)
   const blocksToRead = blocksForReads(indexEntries, resolutionsMs, [...lookbackReads, ...plan.reads], idRange)
-  return { plan, timelines, levelsReadAtEnds, lookbackReads, inboxEntries: snapshot.inbox, indexEntries, blocksToRead }
+  return { plan, timelines, endOnlyLevelCount, lookbackReads, inboxEntries: snapshot.inbox, indexEntries, blocksToRead }
 }
 
 /** Removes duplicates: a block is listed twice if both ends of the range lie in its window. */
@@ -176,9 +176,9 @@ export function fittingResolution(
     return rollupCount
   }
   // Resolutions whose index was read only at the ends are skipped: they are finer than the interval of the query.
-  const levelsReadAtEnds = Math.max(...periods.map((period) => period.levelsReadAtEnds))
+  const endOnlyLevelCount = Math.max(...periods.map((period) => period.endOnlyLevelCount))
   const step = periods[0]?.timelines.find(
-    ({ resolutionMs }, level) => level >= levelsReadAtEnds && rollupCountAt(resolutionMs) <= rollupsMax,
+    ({ resolutionMs }, level) => level >= endOnlyLevelCount && rollupCountAt(resolutionMs) <= rollupsMax,
   )
   return step && formatDuration(step.resolutionMs)
 }

@@ -168,7 +168,7 @@ function parseTop({ n, by, direction, other }: TopInput, defaultRanking: Aggrega
   const ranking = by === undefined ? defaultRanking : parseAggregation(by)
   if (ranking === undefined) throw invalidAggregationError(by ?? '', type)
   requireAppliesToType(ranking, type)
-  return { n, by: ranking, isAscending: direction === 'asc', other: other ?? false }
+  return { n, by: ranking, isAscending: direction === 'asc', withRemainder: other ?? false }
 }
 
 /** Reads the argument `compare`. Undefined if the query has no comparison. */

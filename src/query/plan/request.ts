@@ -27,7 +27,8 @@ export interface Top {
   readonly n: number
   readonly by: Aggregation
   readonly isAscending: boolean
-  readonly other: boolean
+  /** Whether the groups outside of the top n are merged into one, the remainder. */
+  readonly withRemainder: boolean
 }
 
 /** The earlier period of a comparison: the period right before the range, or the range moved back by this interval. */

@@ -8,8 +8,8 @@ import { type SeriesFilter, tagValueOrEmpty } from './tag-filter.ts'
 const SERIES_PER_READ = 10_000
 /** Maximum number of cached groupings of one metric: enough for a dashboard. A grouping takes four bytes per series. */
 const CACHED_GROUPINGS_MAX = 8
-/** A grouping with more groups is not cached, because each group is an object. */
-const CACHED_GROUPS_MAX = 1_000
+/** A grouping with more groups is not cached, because each group takes an object. */
+const GROUPS_PER_CACHED_GROUPING_MAX = 1_000
 
 let lastListId = 0
 
@@ -22,7 +22,7 @@ export class SeriesList {
   /** Unique among all lists of this process. */
   readonly listId = ++lastListId
   readonly rows: SeriesRow[] = []
-  readonly #pairs = new TagPairs()
+  readonly #tagPairs = new TagPairs()
   /**
    * Groupings by `selectionKey`, least recently used first. A Map, because an empty `LRUCache` for each metric would
    * take 2 KB.
@@ -47,11 +47,11 @@ export class SeriesList {
   }
 
   /** Groups the series, or returns the grouping cached by `selectionKey`. */
-  groupingFor(selectionKey: string, request: GroupRequest): Grouping {
+  groupingFor(selectionKey: string, request: GroupingRequest): Grouping {
     let grouping = this.#groupings.get(selectionKey)
     if (grouping === undefined) grouping = groupSeries(this, request)
     else this.#groupings.delete(selectionKey)
-    if (grouping.groups.length <= CACHED_GROUPS_MAX) this.#groupings.set(selectionKey, grouping)
+    if (grouping.groups.length <= GROUPS_PER_CACHED_GROUPING_MAX) this.#groupings.set(selectionKey, grouping)
     for (const oldest of this.#groupings.keys()) {
       if (this.#groupings.size <= CACHED_GROUPINGS_MAX) break
       this.#groupings.delete(oldest)
@@ -62,7 +62,7 @@ export class SeriesList {
   append(rows: readonly SeriesRow[]): void {
     if (rows.length > 0) this.#groupings.clear()
     for (const row of rows) {
-      const ordinal = this.rows.push({ seriesId: row.seriesId, tags: this.#pairs.share(row.tags) }) - 1
+      const ordinal = this.rows.push({ seriesId: row.seriesId, tags: this.#tagPairs.share(row.tags) }) - 1
       const { hi, lo } = row.seriesId
       const ordinals = this.#ordinalsByHi.get(hi)
       if (ordinals === undefined) this.#ordinalsByHi.set(hi, ordinal)
@@ -164,7 +164,7 @@ export interface Grouping {
   readonly groupOfSeries: Int32Array
   readonly groups: readonly GroupIdentity[]
   /** Number of series that match the filter. */
-  readonly matchedCount: number
+  readonly matchedSeriesCount: number
   /** The least and the greatest id of all matching series; undefined if none match. */
   readonly idRange: SeriesIdRange | undefined
 }
@@ -174,19 +174,19 @@ export interface SeriesIdRange {
   readonly to: Id64
 }
 
-interface GroupRequest {
+interface GroupingRequest {
   /** Undefined if all series match. */
   readonly filter: SeriesFilter | undefined
   readonly groupBy: readonly string[]
   readonly bySeries: boolean
 }
 
-export function groupSeries(list: SeriesList, request: GroupRequest): Grouping {
+export function groupSeries(list: SeriesList, request: GroupingRequest): Grouping {
   const { filter } = request
   const groupOfSeries = new Int32Array(list.rows.length).fill(-1)
   const groups: GroupIdentity[] = []
   const groupByKey = new Map<string, number>()
-  let matchedCount = 0
+  let matchedSeriesCount = 0
   let from: Id64 | undefined
   let to: Id64 | undefined
   const isOneGroup = request.groupBy.length === 0 && !request.bySeries
@@ -194,7 +194,7 @@ export function groupSeries(list: SeriesList, request: GroupRequest): Grouping {
   for (let ordinal = 0; ordinal < list.rows.length; ordinal++) {
     const { seriesId, tags } = list.rows[ordinal]!
     if (filter !== undefined && !filter(tags)) continue
-    matchedCount++
+    matchedSeriesCount++
     if (from === undefined || compareIds(seriesId, from) < 0) from = seriesId
     if (to === undefined || compareIds(seriesId, to) > 0) to = seriesId
     if (isOneGroup) groupOfSeries[ordinal] = 0
@@ -211,5 +211,5 @@ export function groupSeries(list: SeriesList, request: GroupRequest): Grouping {
       groupOfSeries[ordinal] = group
     }
   }
-  return { groupOfSeries, groups, matchedCount, idRange: from && to && { from, to } }
+  return { groupOfSeries, groups, matchedSeriesCount, idRange: from && to && { from, to } }
 }

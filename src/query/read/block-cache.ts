@@ -31,6 +31,7 @@ export class BlockCache {
     this.#bytesMax = bytesMax
   }
 
+  /** Estimated memory of all cached blocks. */
   get bytes(): number {
     return this.#bytes
   }

@@ -35,26 +35,26 @@ export class BlockReader {
 
   /**
    * Reads the section of a metric from each wanted block. Returns undefined if the store no longer has a block; the
-   * caller then needs a new index snapshot. `pins` are the blocks that the caller keeps in memory; the blocks that this
-   * call reads are added to them.
+   * caller then needs a new index snapshot. `pinned` are the blocks that the caller keeps in memory; the blocks that
+   * this call reads are added to them.
    */
   async read(
     partition: number,
     metricId: Id64,
     wanted: readonly BlockRequest[],
     withSketches: boolean,
-    pins: Map<string, Block>,
+    pinned: Map<string, Block>,
   ): Promise<BlockSections | undefined> {
-    const inMemory = wanted.map(({ name }) => pins.get(name) ?? this.#cache.get(name))
+    const inMemory = wanted.map(({ name }) => pinned.get(name) ?? this.#cache.get(name))
     const missing = wanted.filter((_, i) => inMemory[i] === undefined)
-    const opened = missing.length === 0 ? [] : await this.#openBlocks(partition, missing, pins)
+    const opened = missing.length === 0 ? [] : await this.#openBlocks(partition, missing, pinned)
     const blocks: Block[] = []
     let next = 0
     for (const block of inMemory) {
       const found = block ?? opened[next++]
       if (found === undefined) return undefined
       blocks.push(found)
-      pins.set(found.name, found)
+      pinned.set(found.name, found)
     }
     const sections = blocks.map((block) => block.section(metricId))
     if (withSketches) {
@@ -69,7 +69,7 @@ export class BlockReader {
   async #openBlocks(
     partition: number,
     wanted: readonly BlockRequest[],
-    pins: Map<string, Block>,
+    pinned: Map<string, Block>,
   ): Promise<readonly (Block | undefined)[]> {
     const notInProgress = wanted.filter(({ name }) => !this.#openingBlocks.has(name))
     if (notInProgress.length > 0) {
@@ -77,17 +77,17 @@ export class BlockReader {
       const fetched = this.#store.readBlocks(partition, names, 'scalars')
       for (const [i, request] of notInProgress.entries()) {
         const { name } = request
-        const opening = fetched.then((parts) => {
-          const bytes = parts[i]
+        const opening = fetched.then((strings) => {
+          const bytes = strings[i]
           if (bytes === undefined) return undefined
           const block = openBlock(name, bytes)
           this.#cache.put(block, request)
           // The block is pinned immediately: the cache may be too small to keep it, and other queries of the request
           // need it too.
-          pins.set(name, block)
+          pinned.set(name, block)
           return block
         })
-        this.#keepUntilDone(this.#openingBlocks, name, opening)
+        this.#trackUntilSettled(this.#openingBlocks, name, opening)
       }
     }
     return Promise.all(wanted.map(({ name }) => this.#openingBlocks.get(name)))
@@ -102,19 +102,20 @@ export class BlockReader {
         'sketches',
       )
       for (const [i, block] of notInProgress.entries()) {
-        const attaching = fetched.then((parts) => {
-          const bytes = parts[i]
+        const attaching = fetched.then((strings) => {
+          const bytes = strings[i]
           if (bytes !== undefined) block.attachSketches(bytes)
           return bytes !== undefined
         })
-        this.#keepUntilDone(this.#attachingSketches, block, attaching)
+        this.#trackUntilSettled(this.#attachingSketches, block, attaching)
       }
     }
     const attached = await Promise.all(blocks.map((block) => this.#attachingSketches.get(block)))
     return !attached.includes(false)
   }
 
-  #keepUntilDone<K, V>(pending: Map<K, Promise<V>>, key: K, promise: Promise<V>): void {
+  /** Keeps a promise in `pending` until it is resolved or rejected. */
+  #trackUntilSettled<K, V>(pending: Map<K, Promise<V>>, key: K, promise: Promise<V>): void {
     pending.set(key, promise)
     const remove = (): void => {
       pending.delete(key)

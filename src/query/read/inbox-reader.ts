@@ -57,7 +57,7 @@ export class InboxReader {
     inbox: readonly InboxEntry[],
     resolutionMs: number,
     isSketched: boolean,
-    pins: Map<string, Block>,
+    pinned: Map<string, Block>,
   ): Promise<InboxContents | undefined> {
     const part = indexPartOfInbox(partition)
     const groups = groupByArrival(inbox)
@@ -66,7 +66,7 @@ export class InboxReader {
     let cacheHitCount = 0
     for (const group of groups) {
       const key = `${formatId(metricId)} ${resolutionMs} ${group[0]!.block} ${group.length}`
-      const digest = pins.get(key) ?? this.#cache.get(key)
+      const digest = pinned.get(key) ?? this.#cache.get(key)
       if (digest !== undefined) {
         cacheHitCount += group.length
         addSection(sections, digest.section(metricId))
@@ -75,7 +75,7 @@ export class InboxReader {
       let digesting = this.#digestsInProgress.get(key)
       if (digesting === undefined) {
         const wanted = group.map((entry) => blockRequestOf(entry, part))
-        digesting = this.#createDigest(key, partition, metricId, wanted, resolutionMs, isSketched, pins)
+        digesting = this.#createDigest(key, partition, metricId, wanted, resolutionMs, isSketched, pinned)
         this.#digestsInProgress.set(key, digesting)
       }
       const digested = await digesting.finally(() => this.#digestsInProgress.delete(key))
@@ -83,7 +83,7 @@ export class InboxReader {
       for (const section of digested) sections.push(section)
     }
     const wanted = incompleteGroup.map((entry) => blockRequestOf(entry, part))
-    const incompleteRead = await this.#blocks.read(partition, metricId, wanted, isSketched, pins)
+    const incompleteRead = await this.#blocks.read(partition, metricId, wanted, isSketched, pinned)
     if (incompleteRead === undefined) return undefined
     for (const section of incompleteRead.sections) addSection(sections, section)
     return { sections, blockCount: inbox.length, cacheHitCount: cacheHitCount + incompleteRead.cacheHitCount }
@@ -100,7 +100,7 @@ export class InboxReader {
     group: readonly BlockRequest[],
     resolutionMs: number,
     isSketched: boolean,
-    pins: Map<string, Block>,
+    pinned: Map<string, Block>,
   ): Promise<readonly MetricSection[] | undefined> {
     const names = group.map(({ name }) => name)
     const namesWithSketches = isSketched
@@ -111,7 +111,7 @@ export class InboxReader {
       this.#store.readBlocks(partition, namesWithSketches, 'sketches'),
     ])
     const sketchesByName = new Map(namesWithSketches.map((name, i) => [name, sketches[i]]))
-    const bytes: BlockBytes[] = []
+    const bytes: BlockStrings[] = []
     for (const [i, name] of names.entries()) {
       const found = scalars[i]
       if (found === undefined || (sketchesByName.has(name) && sketchesByName.get(name) === undefined)) return undefined
@@ -119,12 +119,12 @@ export class InboxReader {
     }
     const digest = encodeDigest(key, metricId, bytes, resolutionMs)
     if (digest === undefined) {
-      const read = await this.#blocks.read(partition, metricId, group, isSketched, pins)
+      const read = await this.#blocks.read(partition, metricId, group, isSketched, pinned)
       return read?.sections.filter((section) => section !== undefined)
     }
     const { indexPart, position } = group[0]!
     this.#cache.put(digest, { indexPart, position })
-    pins.set(key, digest)
+    pinned.set(key, digest)
     // The digest replaces these blocks, which were cached while the group was incomplete. For other metrics, queries
     // make other digests and read the blocks again.
     for (const name of names) this.#cache.remove(name)
@@ -132,7 +132,8 @@ export class InboxReader {
   }
 }
 
-interface BlockBytes {
+/** The stored strings of a block. */
+interface BlockStrings {
   readonly name: string
   readonly scalars: Uint8Array
   readonly sketches: Uint8Array | undefined
@@ -145,7 +146,7 @@ interface BlockBytes {
 function encodeDigest(
   key: string,
   metricId: Id64,
-  blocks: readonly BlockBytes[],
+  blocks: readonly BlockStrings[],
   resolutionMs: number,
 ): Block | undefined {
   const arena = acquireArena()

@@ -37,5 +37,5 @@ export async function hasLostBlocks(
   return false
 }
 
-/** Maximum number of blocks in memory at once. */
+/** Number of blocks that are read at a time, so that few are in memory. */
 const BLOCKS_PER_READ = 16

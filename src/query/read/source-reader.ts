@@ -83,7 +83,7 @@ export class SourceReader {
 
   /**
    * Opens the blocks of a period. The result has the blocks of the timelines in arrival order within each level, then
-   * those of the inbox. Returns undefined if the store no longer has a block. `pins`: blocks that the caller keeps in
+   * those of the inbox. Returns undefined if the store no longer has a block. `pinned`: blocks that the caller keeps in
    * memory.
    */
   async open(
@@ -91,7 +91,7 @@ export class SourceReader {
     kind: RollupKind,
     { timelines: levels, inboxEntries, blocksToRead }: PlannedPeriod,
     withSketches: boolean,
-    pins: Map<string, Block>,
+    pinned: Map<string, Block>,
   ): Promise<OpenedBlocks | undefined> {
     const indexParts = levels.map(({ resolutionMs }) => indexPartOfTimeline(metricId, resolutionMs))
     const wanted = blocksToRead.map(({ level, entry: { block, sketchBytes, windowMs } }) => ({
@@ -105,10 +105,17 @@ export class SourceReader {
       metricId,
       wanted,
       withSketches && kind === 'distribution',
-      pins,
+      pinned,
     )
     const resolutionMs = levels[0]!.resolutionMs
-    const inbox = await this.#inbox.read(partition, metricId, inboxEntries, resolutionMs, kind === 'distribution', pins)
+    const inbox = await this.#inbox.read(
+      partition,
+      metricId,
+      inboxEntries,
+      resolutionMs,
+      kind === 'distribution',
+      pinned,
+    )
     if (timelines === undefined || inbox === undefined) return undefined
     const sections: OpenedSection[] = []
     for (const [i, { level }] of blocksToRead.entries()) {
@@ -127,14 +134,14 @@ export class SourceReader {
    * Returns the sources of each period. Returns undefined if a section has a series that is not in the list; the caller
    * then needs a newer list.
    */
-  sourcesOf(opened: readonly OpenedBlocks[], list: SeriesList): MergeSource[][] | undefined {
+  sourcesOf(openedPeriods: readonly OpenedBlocks[], list: SeriesList): MergeSource[][] | undefined {
     const sources: MergeSource[][] = []
-    for (const { sections } of opened) {
+    for (const { sections } of openedPeriods) {
       const periodSources: MergeSource[] = []
-      for (const row of sections) {
-        const ordinals = row.section.ordinalsIn(list)
+      for (const opened of sections) {
+        const ordinals = opened.section.ordinalsIn(list)
         if (ordinals === undefined) return undefined
-        periodSources.push({ ...row, ordinals })
+        periodSources.push({ ...opened, ordinals })
       }
       sources.push(periodSources)
     }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { HistogramCounts, seriesLimitsOf, upperLimitsOf } from '../../../src/query/compute/limit-counts.ts'
+import { bucketLimitsOf, HistogramCounts, upperLimitsOf } from '../../../src/query/compute/limit-counts.ts'
 
 const { POSITIVE_INFINITY: INF, NaN: NONE } = Number
 type Bucket = readonly [limit: number, count: number]
@@ -176,7 +176,7 @@ describe('counts that are cumulative over limits', () => {
     ['le', limit],
   ]
   const nextOf = (groups: number[], ...tags: [string, string][][]) => [
-    ...seriesLimitsOf(rows(...tags), Int32Array.from(groups), true).nextLimit,
+    ...bucketLimitsOf(rows(...tags), Int32Array.from(groups), true).nextLimit,
   ]
 
   test('are part of the next limit of the same histogram', () => {
@@ -189,6 +189,6 @@ describe('counts that are cumulative over limits', () => {
 
   test('are told from those of single buckets', () => {
     expect(nextOf([0, 0], [['upper_limit', '1']], [['upper_limit', '+Inf']])).toEqual([])
-    expect([...seriesLimitsOf(rows(le('1'), le('+Inf')), Int32Array.of(0, 0), true).upperLimit]).toEqual([1, INF])
+    expect([...bucketLimitsOf(rows(le('1'), le('+Inf')), Int32Array.of(0, 0), true).upperLimit]).toEqual([1, INF])
   })
 })

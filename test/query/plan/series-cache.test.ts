@@ -119,10 +119,10 @@ describe('groupSeries', () => {
   const ALL = { filter: undefined, groupBy: [], bySeries: false }
 
   it('puts all series into one group by default', () => {
-    const { groupOfSeries, groups, matchedCount } = groupSeries(list, ALL)
+    const { groupOfSeries, groups, matchedSeriesCount } = groupSeries(list, ALL)
     expect([...groupOfSeries]).toEqual([0, 0, 0, 0, 0])
     expect(groups).toEqual([{ tags: [], series: undefined }])
-    expect(matchedCount).toBe(5)
+    expect(matchedSeriesCount).toBe(5)
   })
 
   it('groups by the values of tags, a missing one equal to an empty one', () => {
@@ -140,10 +140,10 @@ describe('groupSeries', () => {
 
   it('leaves out series that do not match the filter', () => {
     const filter: SeriesFilter = (tags) => tagValueOrEmpty(tags, 'zone') === 'x'
-    const { groupOfSeries, groups, matchedCount } = groupSeries(list, { ...ALL, filter, groupBy: ['host'] })
+    const { groupOfSeries, groups, matchedSeriesCount } = groupSeries(list, { ...ALL, filter, groupBy: ['host'] })
     expect([...groupOfSeries]).toEqual([0, 1, -1, 2, -1])
     expect(groups).toHaveLength(3)
-    expect(matchedCount).toBe(3)
+    expect(matchedSeriesCount).toBe(3)
   })
 
   it('caches groupings until a series is added', () => {
@@ -156,7 +156,7 @@ describe('groupSeries', () => {
     expect(own.groupingFor('all', ALL)).toBe(first)
     own.append([{ seriesId: { hi: 9, lo: 9 }, tags: [] }])
     expect(own.groupingFor('all', ALL)).toMatchObject({
-      matchedCount: 6,
+      matchedSeriesCount: 6,
       idRange: { from: { hi: 0, lo: 0 }, to: { hi: 9, lo: 9 } },
     })
     // The most recently used.
