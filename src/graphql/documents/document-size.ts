@@ -24,7 +24,7 @@ export function requireSmallDocument(document: DocumentNode, limits: GraphQLLimi
   for (const node of document.definitions) {
     if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node.selectionSet)
   }
-  const listCode = longListCodeOf(document)
+  const listCode = longListErrorCodeOf(document)
   let visitedCount = 0
 
   const sizeOfFragment = (name: string): SelectionSize => {
@@ -33,9 +33,9 @@ export function requireSmallDocument(document: DocumentNode, limits: GraphQLLimi
     if (known !== undefined || set === undefined) return known ?? EMPTY_SIZE
     // Ends the recursion of a fragment that spreads itself. Validation refuses such a document later.
     sizeByFragment.set(name, EMPTY_SIZE)
-    const extent = sizeOfSelection(set, 1)
-    sizeByFragment.set(name, extent)
-    return extent
+    const size = sizeOfSelection(set, 1)
+    sizeByFragment.set(name, size)
+    return size
   }
 
   const sizeOfSelection = (set: SelectionSetNode, nestingDepth: number): SelectionSize => {
@@ -90,7 +90,7 @@ export function requireShortVariables(
   while (pending.length > 0) {
     const value = pending.pop()
     if (Array.isArray(value)) {
-      if (value.length > itemsMax) throw listTooLongError(longListCodeOf(document), value.length, itemsMax)
+      if (value.length > itemsMax) throw listTooLongError(longListErrorCodeOf(document), value.length, itemsMax)
       for (const item of value) if (typeof item === 'object' && item !== null) pending.push(item)
     } else {
       // `Object.values` would create an array for each object.
@@ -113,7 +113,7 @@ function requireShortLists(value: ValueNode, code: ErrorCode, itemsMax: number):
 }
 
 /** Returns the error code of a list that is too long. A list in a mutation is a batch. */
-function longListCodeOf({ definitions }: DocumentNode): ErrorCode {
+function longListErrorCodeOf({ definitions }: DocumentNode): ErrorCode {
   const writes = definitions.some(
     (node) => node.kind === Kind.OPERATION_DEFINITION && node.operation === OperationTypeNode.MUTATION,
   )

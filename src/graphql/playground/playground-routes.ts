@@ -5,7 +5,7 @@ import { CACHE_FOREVER, REVALIDATE, sendStaticFile } from '../../http/pages/stat
 import { sendError } from '../../http/response/error-status.ts'
 import { addVary } from '../../http/response/vary.ts'
 import { GatewayError } from '../../model/errors.ts'
-import { createPlayground } from './playground.ts'
+import { createPlaygroundLoader } from './playground.ts'
 
 /** Allows files of this gateway only. Inline styles are allowed because the editor of GraphiQL creates them. */
 const GRAPHIQL_CONTENT_SECURITY_POLICY = [
@@ -28,11 +28,11 @@ export function registerPlayground(
   readAssets: () => Promise<PageAssets>,
 ): (reply: FastifyReply) => Promise<FastifyReply> {
   const folder = `${endpoint}/playground`
-  const readPlayground = createPlayground(endpoint, folder, readAssets)
+  const readPlayground = createPlaygroundLoader(endpoint, folder, readAssets)
 
   app.get<{ Params: { name: string } }>(
     `${folder}/:name`,
-    { config: { openapi: PLAYGROUND_FILE } },
+    { config: { openapi: PLAYGROUND_FILE_OPERATION } },
     async (request, reply) => {
       const { files } = await readPlayground()
       const file = files.get(request.params.name)
@@ -50,7 +50,7 @@ export function registerPlayground(
   }
 }
 
-const PLAYGROUND_FILE: Operation = {
+const PLAYGROUND_FILE_OPERATION: Operation = {
   id: 'playgroundPart',
   tag: 'GraphQL',
   summary: 'Returns a file of the playground',

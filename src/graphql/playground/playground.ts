@@ -21,7 +21,7 @@ interface Playground {
 }
 
 /** Returns a function that loads the playground on first use. `folder` is the path below which its files are served. */
-export function createPlayground(
+export function createPlaygroundLoader(
   endpoint: string,
   folder: string,
   readAssets: () => Promise<PageAssets>,
@@ -64,10 +64,15 @@ export function createPlayground(
 }
 
 interface PageContent {
+  /** Read by the modules, as JSON. */
   readonly settings: object
+  /** Address of the script of the GraphiQL package. */
   readonly script: string
+  /** The logo as SVG text. */
   readonly logo: string
+  /** Address of the icon. */
   readonly icon: string
+  /** Addresses of the style sheets. */
   readonly styles: readonly string[]
   /** Addresses of the JavaScript modules. The page runs the first module, which imports the others. */
   readonly modules: readonly string[]

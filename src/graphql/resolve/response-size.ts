@@ -24,13 +24,13 @@ const MAP_SCALAR_NAMES: ReadonlySet<string> = new Set(['Properties', 'Tags'])
 /**
  * Limits the size of responses. A short document can produce a huge response, because a field below a list is repeated
  * for each item. So every list of the schema is charged, before its items are resolved, with its length times the
- * fields selected per item.
+ * fields selected per item. Changes the resolvers of `schema` and returns it.
  */
 export function addResponseLimit(schema: GraphQLSchema): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!isObjectType(type) || type.name.startsWith('__')) continue
     for (const field of Object.values(type.getFields())) {
-      const charge = chargeOfType(field.type)
+      const charge = chargeFunctionOf(field.type)
       if (charge !== undefined) field.resolve = resolveAndCharge(field.resolve ?? defaultFieldResolver, charge)
     }
   }
@@ -47,15 +47,16 @@ export function responseTooLargeError({ responseFieldsMax: max }: GraphQLLimits)
   )
 }
 
-type Charge = (value: unknown, context: GraphQLContext, info: GraphQLResolveInfo) => unknown
+/** Takes the fields of a resolved value from the budget and returns the value. Throws `query_too_large`. */
+type ChargeFunction = (value: unknown, context: GraphQLContext, info: GraphQLResolveInfo) => unknown
 type Resolver = GraphQLFieldResolver<unknown, GraphQLContext>
 
-function chargeOfType(type: GraphQLOutputType): Charge | undefined {
+function chargeFunctionOf(type: GraphQLOutputType): ChargeFunction | undefined {
   if (isListType(getNullableType(type))) return chargeList
   return MAP_SCALAR_NAMES.has(getNamedType(type).name) ? chargeMap : undefined
 }
 
-function resolveAndCharge(resolve: Resolver, charge: Charge): Resolver {
+function resolveAndCharge(resolve: Resolver, charge: ChargeFunction): Resolver {
   return (source, args, context, info) => {
     const value: unknown = resolve(source, args, context, info)
     return value instanceof Promise
@@ -80,6 +81,7 @@ function chargeMap(value: unknown, context: GraphQLContext): unknown {
   throw responseTooLargeError(context.limits)
 }
 
+/** Takes fields from the budget. Returns false, also for all later calls, if too few are left. */
 function takeFields(budget: ResponseFieldBudget, fields: number): boolean {
   if (fields > budget.fieldsLeft) budget.isExceeded = true
   else budget.fieldsLeft -= fields

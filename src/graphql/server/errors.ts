@@ -19,7 +19,7 @@ export function toClientErrors(
 ): readonly GraphQLError[] {
   return errors.map((error) => {
     const cause = causeOf(error)
-    if (cause === undefined) return data === undefined ? withStatus(error) : error
+    if (cause === undefined) return data === undefined ? setCodeAndStatus(error) : error
     const known = asGatewayError(cause)
     if (known.code === 'internal') log.error({ err: cause, requestId, path: error.path }, 'graphql field failed')
     return new GraphQLError(known.message, {
@@ -44,8 +44,11 @@ export function causeOf(error: GraphQLError): Error | undefined {
   return cause
 }
 
-/** Sets the status of a request that graphql-js refuses: 400, or 200 for clients that accept `application/json`. */
-function withStatus(error: GraphQLError): GraphQLError {
+/**
+ * Sets the code of an error of a request that graphql-js refuses, and the status of the response: 400, or 200 for
+ * clients that accept `application/json`.
+ */
+function setCodeAndStatus(error: GraphQLError): GraphQLError {
   const { extensions } = error
   const code = String(extensions['code'] ?? 'BAD_USER_INPUT')
   extensions['code'] = GATEWAY_CODE_OF_YOGA_CODE[code] ?? code

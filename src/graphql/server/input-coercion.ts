@@ -48,6 +48,7 @@ export class InputCoercion {
     this.#schema = schema
   }
 
+  /** Returns a function that coerces the variables with these definitions. */
   compile(definitions: readonly VariableDefinitionNode[]): VariablesCoercer {
     const variables = definitions.map((definition) => this.#compileVariable(definition))
     return (given) => {
@@ -84,14 +85,14 @@ export class InputCoercion {
         return coerce(value)
       }
     }
-    let closure = this.#coercers.get(type)
-    if (closure === undefined) {
-      if (isListType(type)) closure = this.#listCoercer(type)
-      else if (isInputObjectType(type)) closure = this.#inputObjectCoercer(type)
-      else closure = leafCoercer(type)
-      this.#coercers.set(type, closure)
+    let coercer = this.#coercers.get(type)
+    if (coercer === undefined) {
+      if (isListType(type)) coercer = this.#listCoercer(type)
+      else if (isInputObjectType(type)) coercer = this.#inputObjectCoercer(type)
+      else coercer = leafCoercer(type)
+      this.#coercers.set(type, coercer)
     }
-    return closure
+    return coercer
   }
 
   #listCoercer(type: GraphQLList<GraphQLInputType>): Coercer {

@@ -10,7 +10,7 @@ import type { ErrorCode } from '../../model/errors.ts'
 
 /** The OpenAPI description of the GraphQL endpoint. */
 
-const RESULT: Content = {
+const RESULT_CONTENT: Content = {
   'application/json': refTo('GraphQLResult'),
   'application/graphql-response+json': refTo('GraphQLResult'),
   'text/event-stream': {
@@ -23,7 +23,7 @@ const RESULT: Content = {
   },
 }
 
-const ERRORS: readonly ErrorCode[] = [...API_KEY_ERROR_CODES, 'invalid_body', 'query_too_large', 'overloaded']
+const ERROR_CODES: readonly ErrorCode[] = [...API_KEY_ERROR_CODES, 'invalid_body', 'query_too_large', 'overloaded']
 const ERROR_FORMAT = { content: jsonContent(refTo('GraphQLResult')) }
 
 export const GRAPHQL_POST: Operation = {
@@ -34,8 +34,8 @@ export const GRAPHQL_POST: Operation = {
     'Introspection returns the schema. `extensions.code` of an error holds one of these codes in upper case.',
   scope: 'any',
   body: jsonContent(refTo('GraphQLRequest')),
-  response: { status: 200, description: 'The result, with errors by field.', content: RESULT },
-  errors: [...ERRORS, 'request_timeout', 'payload_too_large', 'unsupported_media_type'],
+  response: { status: 200, description: 'The result, with errors by field.', content: RESULT_CONTENT },
+  errors: [...ERROR_CODES, 'request_timeout', 'payload_too_large', 'unsupported_media_type'],
   errorFormat: ERROR_FORMAT,
 }
 
@@ -53,8 +53,8 @@ export const GRAPHQL_GET: Operation = {
   response: {
     status: 200,
     description: 'The result, with errors by field.',
-    content: { ...RESULT, 'text/html': { type: 'string' } },
+    content: { ...RESULT_CONTENT, 'text/html': { type: 'string' } },
   },
-  errors: ERRORS,
+  errors: ERROR_CODES,
   errorFormat: ERROR_FORMAT,
 }

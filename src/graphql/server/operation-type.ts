@@ -1,7 +1,7 @@
 import { type ExecutionArgs, getOperationAST, OperationTypeNode } from 'graphql'
 
-type Operation = Pick<ExecutionArgs, 'document' | 'operationName'>
+type ExecutedOperation = Pick<ExecutionArgs, 'document' | 'operationName'>
 
-export function isMutation({ document, operationName }: Operation): boolean {
+export function isMutation({ document, operationName }: ExecutedOperation): boolean {
   return getOperationAST(document, operationName)?.operation === OperationTypeNode.MUTATION
 }

@@ -1,11 +1,13 @@
 /** How results are written to the body of a streamed response. */
 export interface StreamFormat {
   readonly contentType: string
+  /** Sent before the first result. */
   readonly opening: string
   /** Returns the text of one result, given as JSON text. */
-  writeResult(json: string): string
+  formatResult(json: string): string
   /** Sent regularly, so that the client and proxies see that the connection is alive. */
   readonly keepAlive: string
+  /** Sent after the last result, unless the client should connect again. */
   readonly closing: string
 }
 
@@ -16,7 +18,7 @@ export interface StreamFormat {
 export const SERVER_SENT_EVENTS: StreamFormat = {
   contentType: 'text/event-stream; charset=utf-8',
   opening: ':\n\n',
-  writeResult: (json) => `event: next\ndata: ${json}\n\n`,
+  formatResult: (json) => `event: next\ndata: ${json}\n\n`,
   keepAlive: ':\n\n',
   closing: 'event: complete\ndata:\n\n',
 }
@@ -28,7 +30,7 @@ export const SERVER_SENT_EVENTS: StreamFormat = {
 export const MULTIPART: StreamFormat = {
   contentType: 'multipart/mixed;boundary="graphql";subscriptionSpec="1.0"',
   opening: '\r\n--graphql',
-  writeResult: (json) => multipartPart(`{"payload":${json}}`),
+  formatResult: (json) => multipartPart(`{"payload":${json}}`),
   keepAlive: multipartPart('{}'),
   closing: '--\r\n',
 }

@@ -85,7 +85,7 @@ export class OpenStreams {
       for (;;) {
         const { value, done } = await results.next()
         if (done === true || raw.destroyed) break
-        if (!raw.write(format.writeResult(await source.writeJson(value)))) await this.#waitUntilRead(raw)
+        if (!raw.write(format.formatResult(await source.writeJson(value)))) await this.#waitUntilRead(raw)
         if (raw.destroyed) break
       }
     } catch (error) {
@@ -144,7 +144,7 @@ async function endResponse(
   if (failure === undefined) raw.end(format.closing)
   else if (asksToReconnect(failure.error)) raw.end()
   else {
-    const last = format.writeResult(await source.writeJson(source.errorResult(failure.error)))
+    const last = format.formatResult(await source.writeJson(source.errorResult(failure.error)))
     raw.end(isTemporary(failure.error) ? last : `${last}${format.closing}`)
   }
   const timer = setTimeout(() => raw.destroy(), CLOSE_TIMEOUT_MS)

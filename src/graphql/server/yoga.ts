@@ -58,6 +58,7 @@ const HTTP_HOOKS = ['onRequest', 'onRequestParse', 'onResponse', 'onResultProces
 const CACHED_DOCUMENT_CHARS_MAX = 16 * 1024
 /** Total characters of cached documents. A parsed document takes some hundred bytes per character of its text. */
 const DOCUMENT_CACHE_CHARS_MAX = 256 * 1024
+/** Total characters of documents whose errors are cached. */
 const ERROR_CACHE_CHARS_MAX = 64 * 1024
 
 /** Throws when a plugin has a hook that would never be called. */
@@ -82,7 +83,7 @@ export function createOperationEngine(schema: GraphQLSchema, plugins: readonly O
   const { getResultForParams, fetchAPI } = yoga
   return {
     run(params, method, context) {
-      const result = getResultForParams({ params, request: requestOf(method) }, context)
+      const result = getResultForParams({ params, request: requestWithMethod(method) }, context)
       return result instanceof Promise ? result.then(requireResult) : requireResult(result)
     },
     async respond(result, mediaType) {
@@ -138,8 +139,8 @@ function requireOperationHooks(plugin: object, index: number): void {
   )
 }
 
-/** Yoga reads only the method, to refuse mutations by GET. Hooks get this object too and may read nothing else. */
-function requestOf(method: string): Request {
+/** Yoga reads only the method of a request, to refuse mutations by GET. Hooks get this object and may read no more. */
+function requestWithMethod(method: string): Request {
   const request: Pick<Request, 'method'> = { method }
   return request as Request
 }

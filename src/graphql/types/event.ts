@@ -31,7 +31,7 @@ export const EventRef = builder.objectRef<Event>('Event').implement({
   }),
 })
 
-const MAX = 'At most 256 characters.'
+const CHARS_MAX_DESCRIPTION = 'At most 256 characters.'
 
 export const EventInputRef = builder.inputType('EventInput', {
   description: 'One event, at most 32 KiB. Equal to an item of the REST API.',
@@ -54,11 +54,11 @@ export const EventInputRef = builder.inputType('EventInput', {
       type: 'Properties',
       description: 'Any further data. Example: {items: ["lamp", "desk"]}.',
     }),
-    user_id: t.id({ description: `Id of the user. ${MAX} Example: "u-17".` }),
-    session_id: t.id({ description: `Id of the session. ${MAX}` }),
-    environment: t.string({ description: `Deployment environment. ${MAX} Example: "production".` }),
-    service: t.string({ description: `Service that sends it. ${MAX} Example: "checkout".` }),
-    host: t.string({ description: `Host of the service. ${MAX} Example: "web-3".` }),
-    request_id: t.id({ description: `Id of the request it belongs to. ${MAX}` }),
+    user_id: t.id({ description: `Id of the user. ${CHARS_MAX_DESCRIPTION} Example: "u-17".` }),
+    session_id: t.id({ description: `Id of the session. ${CHARS_MAX_DESCRIPTION}` }),
+    environment: t.string({ description: `Deployment environment. ${CHARS_MAX_DESCRIPTION} Example: "production".` }),
+    service: t.string({ description: `Service that sends it. ${CHARS_MAX_DESCRIPTION} Example: "checkout".` }),
+    host: t.string({ description: `Host of the service. ${CHARS_MAX_DESCRIPTION} Example: "web-3".` }),
+    request_id: t.id({ description: `Id of the request it belongs to. ${CHARS_MAX_DESCRIPTION}` }),
   }),
 })

@@ -22,8 +22,8 @@ interface BucketSource {
   readonly parent: GroupSource
   /** Index among the buckets of the result. */
   readonly bucketIndex: number
-  /** Index in the columns of the group. */
-  readonly rowIndex: number
+  /** Index in the lines of the group. It differs from `bucketIndex` if `fill: none` leaves out empty buckets. */
+  readonly lineIndex: number
 }
 
 export function groupSource(result: QueryResult, group: ResultGroup): GroupSource {
@@ -50,7 +50,7 @@ export function finiteOrNull(value: number | undefined): number | null {
   return value !== undefined && Number.isFinite(value) ? value : null
 }
 
-/** Whether a bucket has ended before the query ran. */
+/** Whether a bucket had ended when the query ran. */
 export function isBucketComplete(result: QueryResult, bucket: number): boolean {
   return result.endMs[bucket]! <= result.meta.nowMs
 }
@@ -76,19 +76,19 @@ const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
       type: AggregatesRef,
       description: 'Aggregations of this bucket.',
       resolve:
-        ({ parent, rowIndex }) =>
+        ({ parent, lineIndex }) =>
         (name) =>
-          parent.lineOf(name)?.values[rowIndex] ?? null,
+          parent.lineOf(name)?.values[lineIndex] ?? null,
     }),
     previous: t.field({
       type: AggregatesRef,
       nullable: true,
       description:
         'Aggregations of the bucket it is compared with. Null without `compare`, and when that bucket does not exist, such as February 30.',
-      resolve: ({ parent, bucketIndex, rowIndex }) => {
+      resolve: ({ parent, bucketIndex, lineIndex }) => {
         const times = parent.result.comparison
         if (times === undefined || times.endMs[bucketIndex]! <= times.startMs[bucketIndex]!) return null
-        return (name: string) => parent.comparisonLineOf(name)?.values[rowIndex] ?? null
+        return (name: string) => parent.comparisonLineOf(name)?.values[lineIndex] ?? null
       },
     }),
   }),
@@ -122,10 +122,10 @@ export const GroupRef = builder.objectRef<GroupSource>('Group').implement({
       type: [BucketRef],
       description: 'Sorted by time; `fill` decides about empty buckets.',
       resolve: (parent) =>
-        fillLine(parent.group, '', parent.result.fill).bucketIndexes.map((bucketIndex, rowIndex) => ({
+        fillLine(parent.group, '', parent.result.fill).bucketIndexes.map((bucketIndex, lineIndex) => ({
           parent,
           bucketIndex,
-          rowIndex,
+          lineIndex,
         })),
     }),
   }),

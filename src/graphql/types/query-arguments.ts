@@ -75,8 +75,8 @@ export function queryInputOf(
   const input: QueryInput = {
     metric,
     ...others,
-    ...(from !== undefined && { from: readInstant(from) }),
-    ...(to !== undefined && { to: readInstant(to) }),
+    ...(from !== undefined && { from: toInstantInput(from) }),
+    ...(to !== undefined && { to: toInstantInput(to) }),
     ...(tags !== undefined && { tags: parseTagSelector(tags) }),
     ...(where !== undefined && { where: where.map(withoutNullArguments) }),
     ...(top !== undefined && { top: withoutNullArguments(top) }),
@@ -89,7 +89,7 @@ export function queryInputOf(
 }
 
 /** `DateTime` accepts any JSON. A bigint (nanoseconds) becomes its digits; lists and objects become a short text. */
-function readInstant(value: unknown): unknown {
+function toInstantInput(value: unknown): unknown {
   if (typeof value === 'bigint') return String(value)
   return typeof value === 'object' ? describe(value) : value
 }

@@ -5,14 +5,18 @@ import type { Aggregation } from '../../query/plan/aggregation.ts'
 import { builder } from '../builder.ts'
 import { finiteOrNull, tagsOf } from './group.ts'
 
+/** A chart line: one aggregation of one group, in the requested range or in the earlier range of `compare`. */
 export interface SeriesSource {
   readonly result: QueryResult
   readonly group: ResultGroup
   readonly aggregation: Aggregation
   readonly line: FilledLine
-  /** Start and end of each bucket. */
+  /** Start and end of each bucket of the line. */
   readonly times: Pick<QueryResult, 'startMs' | 'endMs'>
-  /** Label of the earlier range, for a line of `comparison`. */
+  /**
+   * For a line of the earlier range (GraphQL `comparison`): the label of that range. Undefined for a line of the
+   * requested range.
+   */
   readonly earlierLabel: string | undefined
 }
 
@@ -120,7 +124,7 @@ SeriesRef.implement({
 
 /**
  * Returns the line of the same group and aggregation in the earlier range; null if the query has no `compare`. If the
- * group has no data in the earlier range, the line has no values.
+ * group has no data in the earlier range, the values of the line are null or filled.
  */
 function comparisonOf({ result, group, aggregation, earlierLabel }: SeriesSource): SeriesSource | null {
   const times = result.comparison
@@ -130,6 +134,7 @@ function comparisonOf({ result, group, aggregation, earlierLabel }: SeriesSource
   return { result, group: group.comparison, aggregation, line, times, earlierLabel: times.label }
 }
 
+/** Returns the id of a line. The same line has the same id in every result. */
 function seriesKey({ result, group, aggregation, earlierLabel }: SeriesSource): string {
   const seriesId = group.series === undefined ? '' : formatId(group.series.seriesId)
   const kind = `${group.isRemainder === true ? 'remainder' : 'line'}${earlierLabel === undefined ? '' : ` ${earlierLabel}`}`

@@ -45,6 +45,7 @@ builder.mutationFields((t) => ({
   }),
 }))
 
+/** A point as the client sent it. Only `tags` is read here. */
 interface PointItem {
   readonly tags?: unknown
 }

@@ -18,9 +18,9 @@ import type { OperationPlugin } from '../yoga.ts'
  * it writes the error messages.
  */
 export function useCompiledVariables(schema: GraphQLSchema): OperationPlugin {
-  const compile = compileVariables(schema)
-  const executeFn = (args: ExecutionArgs) => execute(compile(args))
-  const subscribeFn = (args: ExecutionArgs) => subscribe(compile(args))
+  const coerceVariables = createVariablesCoercion(schema)
+  const executeFn = (args: ExecutionArgs) => execute(coerceVariables(args))
+  const subscribeFn = (args: ExecutionArgs) => subscribe(coerceVariables(args))
   return {
     onExecute: ({ setExecuteFn }) => setExecuteFn(executeFn),
     onSubscribe: ({ setSubscribeFn }) => setSubscribeFn(subscribeFn),
@@ -37,7 +37,7 @@ interface CompiledOperation {
 }
 
 /** Returns a function that coerces the variables of an execution. Invalid variables leave its arguments unchanged. */
-export function compileVariables(schema: GraphQLSchema): (args: ExecutionArgs) => ExecutionArgs {
+export function createVariablesCoercion(schema: GraphQLSchema): (args: ExecutionArgs) => ExecutionArgs {
   const coercion = new InputCoercion(schema)
   const extendedSchema = withCoercedType(schema)
   const cache = new WeakMap<OperationDefinitionNode, CompiledOperation>()
@@ -69,8 +69,8 @@ function withCoercedType(schema: GraphQLSchema): GraphQLSchema {
 }
 
 /**
- * Returns a copy with other variable types. The nodes of selection sets are not copied, because caches use them as
- * keys.
+ * Returns a copy of the document in which the variables of `operation` have the type {@link COERCED_TYPE}. The nodes of
+ * selection sets are not copied, because caches use them as keys.
  */
 function withCoercedVariables(document: DocumentNode, operation: OperationDefinitionNode): DocumentNode {
   const type = { kind: Kind.NAMED_TYPE, name: { kind: Kind.NAME, value: COERCED_TYPE.name } } as const

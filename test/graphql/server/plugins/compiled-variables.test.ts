@@ -20,7 +20,7 @@ import {
 } from 'graphql'
 import { expect, test } from 'vitest'
 import { schema as gatewaySchema } from '../../../../src/graphql/schema.ts'
-import { compileVariables } from '../../../../src/graphql/server/plugins/compiled-variables.ts'
+import { createVariablesCoercion } from '../../../../src/graphql/server/plugins/compiled-variables.ts'
 
 /** A differential test: compiled variables against those of graphql-js. */
 
@@ -85,7 +85,7 @@ function mergedText(object: object, more: object): string {
   return `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`
 }
 
-const compilers = new Map([gatewaySchema, oddSchema].map((schema) => [schema, compileVariables(schema)]))
+const compilers = new Map([gatewaySchema, oddSchema].map((schema) => [schema, createVariablesCoercion(schema)]))
 
 const types = [gatewaySchema, oddSchema].flatMap((schema) =>
   Object.values(schema.getTypeMap())
