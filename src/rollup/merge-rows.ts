@@ -36,7 +36,7 @@ function materialize(rows: RollupRows): RollupRows {
 }
 
 /** Returns the index of the first series with an id greater than or equal to `id`. */
-export function seriesAtOrAfter(rows: RollupRows, id: Id64): number {
+export function seriesIndexAtOrAfter(rows: RollupRows, id: Id64): number {
   const { seriesHi, seriesLo } = rows
   let low = 0
   let high = rows.seriesCount
@@ -100,10 +100,10 @@ class Merge {
   addSource(source: RollupRows, range: SeriesRange): void {
     if (source.length === 0) return
     const rows = materialize(source)
-    const start = range.seriesFrom === undefined ? 0 : seriesAtOrAfter(rows, range.seriesFrom)
+    const start = range.seriesFrom === undefined ? 0 : seriesIndexAtOrAfter(rows, range.seriesFrom)
     let end = rows.seriesCount
     if (range.seriesTo !== undefined) {
-      end = seriesAtOrAfter(rows, range.seriesTo)
+      end = seriesIndexAtOrAfter(rows, range.seriesTo)
       const included = rows.seriesHi[end] === range.seriesTo.hi && rows.seriesLo[end] === range.seriesTo.lo
       if (end < rows.seriesCount && included) end++
     }

@@ -98,7 +98,7 @@ export class QuantileSketch {
     }
     this.#totalWeight = total
     if (n > this.#pairsFlushThreshold * 2) this.#flushToPages().addPairs(sparsePairs, n)
-    else for (let i = 0; i < n; i += 2) this.#addToBins(sparsePairs[i]!, sparsePairs[i + 1]!)
+    else for (let i = 0; i < n; i += 2) this.#addUncountedBin(sparsePairs[i]!, sparsePairs[i + 1]!)
   }
 
   merge(other: QuantileSketch): void {
@@ -193,7 +193,7 @@ export class QuantileSketch {
   }
 
   /** Adds a bin without counting its weight in `#totalWeight`. */
-  #addToBins(key: number, weight: number): void {
+  #addUncountedBin(key: number, weight: number): void {
     if (this.#pages === undefined || !this.#pages.add(key, weight)) this.#addPair(key, weight)
   }
 
@@ -214,7 +214,7 @@ export class QuantileSketch {
     if (this.#addsNewBinsToPages) {
       const pages = this.#flushToPages()
       if (pages.canAddDensePage) pages.addPairs([key, weight], 2)
-      else this.#addToBins(key, weight)
+      else this.#addUncountedBin(key, weight)
       return
     }
     const length = count * 2

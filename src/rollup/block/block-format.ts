@@ -4,6 +4,7 @@ import type { RollupKind } from '../../model/metric.ts'
 
 /** The kind of rollups in a section is encoded as its index in this list. */
 export const ROLLUP_KINDS: readonly RollupKind[] = ['gauge', 'counter', 'distribution', 'set']
+/** The bits of a section's flags that encode the kind; the other flags follow. */
 export const KIND_MASK = 3
 export const FLAG_HAS_TOTALS = 4
 export const FLAG_HAS_BINS = 8
@@ -36,13 +37,13 @@ export class BlockError extends Error {
 /** Thrown if a block has an unknown version. A newer gateway may be able to read it. */
 export class BlockVersionError extends BlockError {}
 
-/** Returns the result of `read`. If it throws, throws a BlockError with the name of the block. */
-export function withBlockErrors<T>(name: string, doing: string, read: () => T): T {
+/** Returns the result of `read`. If it throws, throws a BlockError with the name of the block and `what` was read. */
+export function withBlockErrors<T>(name: string, what: string, read: () => T): T {
   try {
     return read()
   } catch (error) {
     if (error instanceof BlockError) throw error
-    throw new BlockError(name, `${doing}: ${error instanceof Error ? error.message : String(error)}`, error)
+    throw new BlockError(name, `${what}: ${error instanceof Error ? error.message : String(error)}`, error)
   }
 }
 
@@ -60,5 +61,7 @@ export const INFLATED_BYTES_MAX = 1 << 26
 export const BLOCK_VERSION = 2
 export const SCALARS_MAGIC = [0x47, 0x51, 0x42] as const // GQB
 export const SKETCHES_MAGIC = [0x47, 0x51, 0x53] as const // GQS
+/** Flag of a string of a block whose body is compressed. */
 export const FLAG_DEFLATED = 1
+/** Size of the CRC-32 at the end of a string of a block. */
 export const CHECKSUM_BYTES = 4
