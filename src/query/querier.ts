@@ -53,29 +53,29 @@ export class Querier {
   readonly #store: Store
   readonly #settings: QuerierSettings
   readonly #now: () => number
-  readonly #sources: SourceReader
-  readonly #series: SeriesCache
+  readonly #sourceReader: SourceReader
+  readonly #seriesCache: SeriesCache
 
   constructor(store: Store, settings: QuerierSettings, now: () => number) {
     this.#store = store
     this.#settings = settings
     this.#now = now
-    this.#sources = new SourceReader(store, settings.blockCacheBytesMax)
-    this.#series = new SeriesCache(store, SERIES_CACHED_MAX)
+    this.#sourceReader = new SourceReader(store, settings.blockCacheBytesMax)
+    this.#seriesCache = new SeriesCache(store, SERIES_CACHED_MAX)
   }
 
   /** Bytes of cached blocks. */
   get cacheBytes(): number {
-    return this.#sources.cacheBytes
+    return this.#sourceReader.cacheBytes
   }
 
   /** Drops cached series. Call it after the store lost writes: it may then assign other ordinals to series. */
   dropCachedSeries(): void {
-    this.#series.clear()
+    this.#seriesCache.clear()
   }
 
   async tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValueCount[]> {
-    return tagValuesOf(await this.#series.sync(metric), key, max)
+    return tagValuesOf(await this.#seriesCache.sync(metric), key, max)
   }
 
   /** Creates a session for the queries of one request. */
@@ -156,11 +156,18 @@ export class Querier {
       lookbackReads,
     }))
     const clock = { baseResolutionMs: resolutionsMs[0]!, nowMs: request.nowMs }
-    const shown =
+    const shownGrouping =
       request.top === undefined
         ? grouping
         : await selectTopGroups(this.#store, periodSources[0]!, current.plan, clock, grouping, request.top)
-    const { evaluated, isExact } = await this.#evaluatePeriods(request, periods, periodSources, shown, clock, outputs)
+    const { evaluated, isExact } = await this.#evaluatePeriods(
+      request,
+      periods,
+      periodSources,
+      shownGrouping,
+      clock,
+      outputs,
+    )
     let cost = execution.chargedRollups
     if (outputs.withValuesBefore) {
       for (const [i, { evaluation, groups }] of evaluated.entries()) {
@@ -212,7 +219,7 @@ export class Querier {
     const { zone, fromMs, toMs } = request
     await loadOffsetChanges(zone, request.compare === undefined ? fromMs : fromMs - (toMs - fromMs), toMs)
     const pause = (): Promise<void> => session.pause()
-    const current = await planPeriod(this.#sources, metric, {
+    const current = await planPeriod(this.#sourceReader, metric, {
       ...request,
       resolutionsMs,
       edgeDivisorMs: edgeDivisorOf(request.interval, zone, request, resolutionsMs),
@@ -224,7 +231,7 @@ export class Querier {
     const comparison = request.compare && planComparison(request.compare, request, current.plan)
     if (comparison === undefined || comparison.edges.length === 0) return { current, comparison, earlier: undefined }
     const { interval } = current.plan
-    const earlier = await planPeriod(this.#sources, metric, {
+    const earlier = await planPeriod(this.#sourceReader, metric, {
       ...comparison,
       resolutionsMs,
       edgeDivisorMs:
@@ -272,7 +279,7 @@ export class Querier {
   }
 
   async #selectSeries(metric: MetricRow, request: QueryRequest): Promise<SeriesSelection> {
-    const list = await this.#series.sync(metric)
+    const list = await this.#seriesCache.sync(metric)
     return { list, grouping: list.groupingFor(request.selectionKey, request) }
   }
 
@@ -370,7 +377,7 @@ export class Querier {
     const kind = rollupKindOf(metric.type)
     const opened: OpenedBlocks[] = []
     for (const period of periods) {
-      const blocks = await this.#sources.open(metric, kind, period, withSketches, session.blocks)
+      const blocks = await this.#sourceReader.open(metric, kind, period, withSketches, session.blocks)
       if (blocks === undefined) return undefined
       opened.push(blocks)
     }
@@ -386,11 +393,11 @@ export class Querier {
   ): Promise<SelectionWithSources> {
     let found = selected
     for (let attempts = 3; attempts >= 0; attempts--) {
-      const sources = this.#sources.sourcesOf(opened, found.list)
+      const sources = this.#sourceReader.sourcesOf(opened, found.list)
       if (sources !== undefined) return { ...found, sources }
       // Either the series was registered after the selection, or the store lost writes and assigned other ordinals. In
       // the second case the list must be fetched anew.
-      if (attempts === 1) this.#series.drop(metric)
+      if (attempts === 1) this.#seriesCache.drop(metric)
       if (attempts > 0) found = await this.#selectSeries(metric, request)
     }
     throw new Error(`a block of metric ${metric.name} has a series that is missing in the catalog`)

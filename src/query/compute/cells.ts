@@ -1,6 +1,6 @@
 import { addCounts } from '../../model/count.ts'
 import { QuantileSketch } from '../../sketch/quantile-sketch.ts'
-import type { RequiredAccumulators, Summary } from '../plan/aggregation.ts'
+import type { AccumulatedValues, RequiredAccumulators } from '../plan/aggregation.ts'
 import { HistogramCounts } from './limit-counts.ts'
 
 /**
@@ -123,7 +123,7 @@ export class Cells {
 }
 
 /** The values of one cell, as aggregations read them. */
-export class CellSummary implements Summary {
+export class CellValues implements AccumulatedValues {
   readonly #cells: Cells
   readonly #cell: number
   readonly #distinctCounts: Float64Array | undefined
@@ -169,7 +169,7 @@ export class CellSummary implements Summary {
 }
 
 /** The values of a group over the whole range, as aggregations read them. Each getter merges the cells of the group. */
-export class RangeSummary implements Summary {
+export class RangeValues implements AccumulatedValues {
   readonly #cells: Cells
   readonly #slot: number
   readonly #firstCell: number

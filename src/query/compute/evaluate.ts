@@ -1,7 +1,7 @@
 import type { Aggregation } from '../plan/aggregation.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { GroupIdentity } from '../plan/series-cache.ts'
-import { CellSummary, type Cells, RangeSummary } from './cells.ts'
+import { type Cells, CellValues, RangeValues } from './cells.ts'
 import type { DistinctCounts } from './distinct.ts'
 import { type ResultGroup, UNAVAILABLE } from './result.ts'
 
@@ -52,7 +52,7 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot
     for (let i = 0; i < cells.bucketCount; i++) {
       if (bucketStates[i] !== 1) continue
       column[i] = aggregation.compute(
-        new CellSummary(cells, firstCell + i, seconds[i]!, evaluation.distinctCounts?.countOfCell),
+        new CellValues(cells, firstCell + i, seconds[i]!, evaluation.distinctCounts?.countOfCell),
       )
     }
     values.set(aggregation.name, column)
@@ -93,7 +93,7 @@ function computeTotals(evaluation: Evaluation, cells: Cells, slot: number): Read
   if (plan.unavailableCount > 0) return new Map(aggregations.map(({ name }) => [name, Number.NaN]))
   const seconds = secondsOf(evaluation, plan.fromMs, plan.toMs)
   const distinctCount = distinctCounts?.countOfRange[slot]
-  const range = new RangeSummary(cells, slot, seconds, distinctCount)
+  const range = new RangeValues(cells, slot, seconds, distinctCount)
   const hasPoints = range.count > 0 || distinctCount !== undefined
   return new Map(
     aggregations.map((aggregation) => [aggregation.name, hasPoints ? aggregation.compute(range) : Number.NaN]),

@@ -4,7 +4,7 @@ import type { Plan } from '../plan/plan.ts'
 import type { Top } from '../plan/request.ts'
 import { type Grouping, REMAINDER } from '../plan/series-cache.ts'
 import { accumulate, type PeriodSources } from './accumulate.ts'
-import { CellSummary, Cells } from './cells.ts'
+import { Cells, CellValues } from './cells.ts'
 import { compareTags, secondsOf } from './evaluate.ts'
 
 /**
@@ -56,7 +56,7 @@ export async function selectTopGroups(
       if (cells.count[slot]! === 0) continue
       ranked.push({
         group: first + group,
-        value: top.by.compute(new CellSummary(cells, slot, seconds, distinct?.countOfCell)),
+        value: top.by.compute(new CellValues(cells, slot, seconds, distinct?.countOfCell)),
       })
     }
   }

@@ -2,8 +2,8 @@ import { GatewayError, quote } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 
 /**
- * The registry of aggregations. Each entry has a name, a description, the metric types that it applies to, the values
- * of a summary that it needs, and the function that computes its value from a summary. REST, GraphQL and the merge are
+ * The registry of aggregations. Each entry has a name, a description, the metric types that it applies to, the
+ * accumulated values that it needs, and the function that computes its value from them. REST, GraphQL and the merge are
  * derived from this list: an aggregation that needs no new accumulator is one entry here.
  */
 export interface Aggregation {
@@ -12,13 +12,13 @@ export interface Aggregation {
   /** The description in the GraphQL schema. */
   readonly description: string
   readonly types: readonly MetricType[]
-  /** The values of a summary that the aggregation needs besides count and sum. */
-  readonly needs: readonly OptionalSummaryValue[]
+  /** The accumulated values that the aggregation needs besides count and sum. */
+  readonly needs: readonly OptionalValue[]
   /** Computes the value of a bucket or of the whole range; NaN if there is none. */
-  compute(summary: Summary): number
+  compute(accumulated: AccumulatedValues): number
 }
 
-/** What a query accumulates besides count and sum, to compute the summary values that its aggregations need. */
+/** What a query accumulates besides count and sum. It follows from the values that the aggregations need. */
 export interface RequiredAccumulators {
   readonly minAndMax: boolean
   readonly firstAndLast: boolean
@@ -28,7 +28,7 @@ export interface RequiredAccumulators {
 }
 
 /** The accumulated values of one group, in one bucket or in the whole range. */
-export interface Summary {
+export interface AccumulatedValues {
   readonly count: number
   readonly sum: number
   readonly min: number
@@ -41,8 +41,8 @@ export interface Summary {
   quantile(q: number): number
 }
 
-/** Values of a `Summary` that a query accumulates only if an aggregation needs them. */
-type OptionalSummaryValue = 'minAndMax' | 'firstAndLast' | 'quantiles'
+/** Accumulated values that a query has only if an aggregation needs them. */
+type OptionalValue = 'minAndMax' | 'firstAndLast' | 'quantiles'
 
 const QUANTILE_TYPES: readonly MetricType[] = ['distribution', 'histogram']
 
@@ -60,8 +60,8 @@ class Quantile implements Aggregation {
     this.description = description
   }
 
-  compute(summary: Summary): number {
-    return summary.quantile(this.q)
+  compute(accumulated: AccumulatedValues): number {
+    return accumulated.quantile(this.q)
   }
 }
 

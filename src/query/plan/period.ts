@@ -39,7 +39,7 @@ export interface PlannedPeriod {
   readonly lookbackReads: readonly PlannedRead[]
   readonly inboxEntries: readonly InboxEntry[]
   /** All timeline blocks in the index snapshot, by level. */
-  readonly indexEntries: readonly (readonly IndexEntry[])[]
+  readonly timelineEntries: readonly (readonly IndexEntry[])[]
   /** The timeline blocks that the query reads. */
   readonly blocksToRead: readonly ListedBlock[]
 }
@@ -79,20 +79,30 @@ export async function planPeriod(
     ),
     withInbox: true,
   })
-  const indexEntries: (readonly IndexEntry[])[] = []
+  const timelineEntries: (readonly IndexEntry[])[] = []
   const timelines: Timeline[] = []
   let next = 0
   for (const [level, { length }] of stretches.entries()) {
-    const parts = snapshot.timelines.slice(next, (next += length))
-    indexEntries.push(parts.length === 1 ? parts[0]!.entries : uniqueEntries(parts.flatMap((part) => part.entries)))
-    timelines.push({ resolutionMs: resolutionsMs[level]!, expired: parts.flatMap(({ expired }) => expired) })
+    const listings = snapshot.timelines.slice(next, (next += length))
+    timelineEntries.push(
+      listings.length === 1 ? listings[0]!.entries : uniqueEntries(listings.flatMap((listing) => listing.entries)),
+    )
+    timelines.push({ resolutionMs: resolutionsMs[level]!, expired: listings.flatMap(({ expired }) => expired) })
   }
   await request.pause()
   const plan = request.makePlan(timelines)
   const lookbackReads = metric.cumulative ? planLookback(plan, timelines) : []
   const endOnlyLevelCount = stretches.findIndex(({ length }) => length === 1)
-  const blocksToRead = blocksForReads(indexEntries, resolutionsMs, [...lookbackReads, ...plan.reads], idRange)
-  return { plan, timelines, endOnlyLevelCount, lookbackReads, inboxEntries: snapshot.inbox, indexEntries, blocksToRead }
+  const blocksToRead = blocksForReads(timelineEntries, resolutionsMs, [...lookbackReads, ...plan.reads], idRange)
+  return {
+    plan,
+    timelines,
+    endOnlyLevelCount,
+    lookbackReads,
+    inboxEntries: snapshot.inbox,
+    timelineEntries,
+    blocksToRead,
+  }
 }
 
 /** Removes duplicates: a block is listed twice if both ends of the range lie in its window. */
@@ -163,24 +173,24 @@ export function fittingResolution(
       plan: { fromMs, toMs },
       timelines,
       lookbackReads,
-      indexEntries,
+      timelineEntries,
     } of periods) {
       const coarser =
         interval && planIfComplete(() => planRange({ ...request, fromMs, toMs: toMs - 1, interval, timelines }))
       if (coarser === undefined) return Number.POSITIVE_INFINITY
       const resolutionsMs = timelines.map((timeline) => timeline.resolutionMs)
       rollupCount += countRollups(
-        blocksForReads(indexEntries, resolutionsMs, [...lookbackReads, ...coarser.reads], idRange),
+        blocksForReads(timelineEntries, resolutionsMs, [...lookbackReads, ...coarser.reads], idRange),
       )
     }
     return rollupCount
   }
   // Resolutions whose index was read only at the ends are skipped: they are finer than the interval of the query.
   const endOnlyLevelCount = Math.max(...periods.map((period) => period.endOnlyLevelCount))
-  const step = periods[0]?.timelines.find(
+  const fitting = periods[0]?.timelines.find(
     ({ resolutionMs }, level) => level >= endOnlyLevelCount && rollupCountAt(resolutionMs) <= rollupsMax,
   )
-  return step && formatDuration(step.resolutionMs)
+  return fitting && formatDuration(fitting.resolutionMs)
 }
 
 /** Returns the plan; undefined if it has unavailable buckets or planning throws a `GatewayError`. */
@@ -199,7 +209,7 @@ function planIfComplete(makePlan: () => Plan): Plan | undefined {
  * order of arrival.
  */
 function blocksForReads(
-  entries: PlannedPeriod['indexEntries'],
+  entries: PlannedPeriod['timelineEntries'],
   resolutionsMs: readonly number[],
   reads: readonly PlannedRead[],
   idRange: SeriesIdRange | undefined,

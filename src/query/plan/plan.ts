@@ -176,7 +176,7 @@ function overlaps(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boole
  */
 function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrCalendar[] {
   const finestResolutionMs = finestKeptResolutionMs(range, timelines)
-  const steps = timelines
+  const resolutionIntervals = timelines
     .filter(({ resolutionMs }) => resolutionMs >= finestResolutionMs)
     .flatMap(({ resolutionMs }) => intervalsOfWidth(resolutionMs))
   const longer = [
@@ -191,7 +191,7 @@ function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrC
     calendarInterval('year', 100),
     fixedInterval(36_500 * DAY_MS),
   ]
-  return [...steps, ...longer].filter((interval) => interval !== undefined)
+  return [...resolutionIntervals, ...longer].filter((interval) => interval !== undefined)
 }
 
 function intervalsOfWidth(resolutionMs: number): (FixedOrCalendar | undefined)[] {

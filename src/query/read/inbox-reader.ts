@@ -36,14 +36,14 @@ export function indexPartOfInbox(partition: number): string {
  */
 export class InboxReader {
   readonly #store: Pick<Store, 'readBlocks'>
-  readonly #blocks: BlockReader
+  readonly #blockReader: BlockReader
   readonly #cache: BlockCache
   /** Digests in progress, by cache key. They resolve to undefined if the store no longer has a block. */
   readonly #digestsInProgress = new Map<string, Promise<readonly MetricSection[] | undefined>>()
 
   constructor(store: Pick<Store, 'readBlocks'>, blocks: BlockReader, cache: BlockCache) {
     this.#store = store
-    this.#blocks = blocks
+    this.#blockReader = blocks
     this.#cache = cache
   }
 
@@ -83,7 +83,7 @@ export class InboxReader {
       for (const section of digested) sections.push(section)
     }
     const wanted = incompleteGroup.map((entry) => blockRequestOf(entry, part))
-    const incompleteRead = await this.#blocks.read(partition, metricId, wanted, isSketched, pinned)
+    const incompleteRead = await this.#blockReader.read(partition, metricId, wanted, isSketched, pinned)
     if (incompleteRead === undefined) return undefined
     for (const section of incompleteRead.sections) addSection(sections, section)
     return { sections, blockCount: inbox.length, cacheHitCount: cacheHitCount + incompleteRead.cacheHitCount }
@@ -119,7 +119,7 @@ export class InboxReader {
     }
     const digest = encodeDigest(key, metricId, bytes, resolutionMs)
     if (digest === undefined) {
-      const read = await this.#blocks.read(partition, metricId, group, isSketched, pinned)
+      const read = await this.#blockReader.read(partition, metricId, group, isSketched, pinned)
       return read?.sections.filter((section) => section !== undefined)
     }
     const { indexPart, position } = group[0]!

@@ -42,14 +42,14 @@ type OpenedSection = Omit<MergeSource, 'ordinals' | 'section'> & { readonly sect
 export class SourceReader {
   readonly #store: Store
   readonly #cache: BlockCache
-  readonly #blocks: BlockReader
-  readonly #inbox: InboxReader
+  readonly #blockReader: BlockReader
+  readonly #inboxReader: InboxReader
 
   constructor(store: Store, cacheBytesMax: number) {
     this.#store = store
     this.#cache = new BlockCache(cacheBytesMax)
-    this.#blocks = new BlockReader(store, this.#cache)
-    this.#inbox = new InboxReader(store, this.#blocks, this.#cache)
+    this.#blockReader = new BlockReader(store, this.#cache)
+    this.#inboxReader = new InboxReader(store, this.#blockReader, this.#cache)
     store.onIndexRemoval((unlisted) => this.#evictUnlisted(unlisted))
   }
 
@@ -100,7 +100,7 @@ export class SourceReader {
       indexPart: indexParts[level]!,
       position: windowMs,
     }))
-    const timelines = await this.#blocks.read(
+    const timelines = await this.#blockReader.read(
       partition,
       metricId,
       wanted,
@@ -108,7 +108,7 @@ export class SourceReader {
       pinned,
     )
     const resolutionMs = levels[0]!.resolutionMs
-    const inbox = await this.#inbox.read(
+    const inbox = await this.#inboxReader.read(
       partition,
       metricId,
       inboxEntries,
