@@ -64,7 +64,7 @@ export class Querier {
     this.#seriesCache = new SeriesCache(store, SERIES_CACHED_MAX)
   }
 
-  /** Bytes of cached blocks. */
+  /** Memory of cached blocks and digests in bytes. */
   get cacheBytes(): number {
     return this.#sourceReader.cacheBytes
   }
@@ -258,8 +258,8 @@ export class Querier {
     let isExact = true
     for (const [i, period] of periods.entries()) {
       const cells = this.#createCells(request, period, grouping, accumulators, aggregationsMax)
-      const merge = { plan: period.plan, groupOfSeries: grouping.groupOfSeries, accumulators }
-      const distinctCounts = await accumulate(this.#store, periodSources[i]!, merge, cells, withTotals)
+      const mergeInput = { plan: period.plan, groupOfSeries: grouping.groupOfSeries, accumulators }
+      const distinctCounts = await accumulate(this.#store, periodSources[i]!, mergeInput, cells, withTotals)
       if (cells.isInexact) isExact = false
       const evaluation = {
         plan: period.plan,

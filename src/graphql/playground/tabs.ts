@@ -9,7 +9,7 @@ const TAB_NAMES = [
   ...['distinct', 'filters', 'explore', 'events', 'track', 'track-batch'],
 ]
 
-/** The operation of each tab. */
+/** Reads the operation of each tab. */
 export function readTabOperations(): Promise<readonly string[]> {
   // Resolves to the same file from `src` and from `dist`.
   return Promise.all(

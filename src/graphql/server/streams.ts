@@ -63,40 +63,40 @@ export class OpenStreams {
   }
 
   /** Resolves when the stream has ended, for any reason. Never rejects. */
-  async send(raw: ServerResponse, source: StreamContent): Promise<void> {
-    const { results, format } = source
+  async send(raw: ServerResponse, content: StreamContent): Promise<void> {
+    const { results, format } = content
     let failure: { readonly error: unknown } | undefined
-    const closeSource = (): void => {
+    const closeResults = (): void => {
       results.return?.().catch(() => {})
     }
     this.#openResponses.add(raw)
-    raw.once('close', closeSource)
-    raw.writeHead(200, { ...source.headers, 'content-type': format.contentType })
+    raw.once('close', closeResults)
+    raw.writeHead(200, { ...content.headers, 'content-type': format.contentType })
     raw.write(format.opening)
     const keepAlive = setInterval(() => {
       if (!raw.writableNeedDrain) raw.write(format.keepAlive)
-      source.requireAccess().catch((error) => {
+      content.requireAccess().catch((error) => {
         if (isTemporary(error)) return
         failure ??= { error }
-        closeSource()
+        closeResults()
       })
     }, this.#settings.keepAliveIntervalMs)
     try {
       for (;;) {
         const { value, done } = await results.next()
         if (done === true || raw.destroyed) break
-        if (!raw.write(format.formatResult(await source.writeJson(value)))) await this.#waitUntilRead(raw)
+        if (!raw.write(format.formatResult(await content.writeJson(value)))) await this.#waitUntilRead(raw)
         if (raw.destroyed) break
       }
     } catch (error) {
       failure ??= { error }
     } finally {
       clearInterval(keepAlive)
-      raw.off('close', closeSource)
+      raw.off('close', closeResults)
       this.#openResponses.delete(raw)
-      closeSource()
+      closeResults()
     }
-    if (!raw.destroyed) await endResponse(raw, source, failure)
+    if (!raw.destroyed) await endResponse(raw, content, failure)
   }
 
   /**
@@ -137,14 +137,14 @@ export class OpenStreams {
  */
 async function endResponse(
   raw: ServerResponse,
-  source: StreamContent,
+  content: StreamContent,
   failure: { readonly error: unknown } | undefined,
 ): Promise<void> {
-  const { format } = source
+  const { format } = content
   if (failure === undefined) raw.end(format.closing)
   else if (asksToReconnect(failure.error)) raw.end()
   else {
-    const last = format.formatResult(await source.writeJson(source.errorResult(failure.error)))
+    const last = format.formatResult(await content.writeJson(content.errorResult(failure.error)))
     raw.end(isTemporary(failure.error) ? last : `${last}${format.closing}`)
   }
   const timer = setTimeout(() => raw.destroy(), CLOSE_TIMEOUT_MS)

@@ -233,11 +233,12 @@ function unreadUntilMsByBucket(
   { edges, unavailableBuckets, fromMs }: Plan,
   lookback: readonly PlannedRead[],
 ): Float64Array {
-  const found = new PlannedReadFinder(lookback)
+  const lookbackFinder = new PlannedReadFinder(lookback)
   const unreadUntilMs = new Float64Array(unavailableBuckets.length)
   let lastMs = Number.NEGATIVE_INFINITY
   for (let i = 0; i < unreadUntilMs.length; i++) {
-    if (unavailableBuckets[i] === 1 && found.findAt(Math.max(fromMs, edges[i]!)) === undefined) lastMs = edges[i + 1]!
+    if (unavailableBuckets[i] === 1 && lookbackFinder.findAt(Math.max(fromMs, edges[i]!)) === undefined)
+      lastMs = edges[i + 1]!
     unreadUntilMs[i] = lastMs
   }
   return unreadUntilMs

@@ -90,7 +90,7 @@ export interface QueryMeta {
   readonly resolutionsMs: readonly number[]
   readonly rollupsRead: number
   readonly blocksRead: number
-  /** Number of blocks that were in the cache. */
+  /** Number of blocks that were in memory already, themselves or in a digest. */
   readonly cacheHits: number
   /**
    * False if values may be too small: a count reached its bound, or running totals arrived too late or decreased too

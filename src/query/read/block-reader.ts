@@ -12,7 +12,7 @@ export interface BlockRequest extends IndexPosition {
 export interface BlockSections {
   /** One section for each requested block, in the same order; undefined if the block holds no data of the metric. */
   readonly sections: readonly (MetricSection | undefined)[]
-  /** Number of cache hits. */
+  /** Number of requested blocks that were in memory already. */
   readonly cacheHitCount: number
 }
 

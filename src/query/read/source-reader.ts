@@ -32,7 +32,7 @@ export interface MergeSource {
 export interface OpenedBlocks {
   readonly sections: readonly OpenedSection[]
   readonly blockCount: number
-  /** Number of cache hits. */
+  /** Number of blocks that were in memory already, themselves or in a digest. */
   readonly cacheHitCount: number
 }
 
