@@ -431,7 +431,7 @@ export class Querier {
       )
     })
     // A query without grouping returns one group even if there is no data.
-    if (!isGrouped(request) && groups.length > 0) cells.firstCellOf(0)
+    if (!isGrouped(request) && groups.length > 0) cells.ensureCellsOf(0)
     return cells
   }
 }

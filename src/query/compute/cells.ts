@@ -56,8 +56,8 @@ export class Cells {
     return this.#groupsBySlot
   }
 
-  /** Returns the index of the group's first cell. Adds a row of cells if the group is new. */
-  firstCellOf(group: number): number {
+  /** Adds a row of cells for a group that has none. Returns the index of the first cell of the group. */
+  ensureCellsOf(group: number): number {
     let slot = this.#slotOfGroup[group]!
     if (slot < 0) {
       slot = this.#groupsBySlot.push(group) - 1

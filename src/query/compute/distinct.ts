@@ -40,7 +40,7 @@ export async function countDistinct(
         const timeMs = section.bucketMs[row]!
         const read = reads.findForRow(source, timeMs)
         if (read === undefined) continue
-        const cell = cells.firstCellOf(group) + buckets.findAt(timeMs)
+        const cell = cells.ensureCellsOf(group) + buckets.findAt(timeMs)
         cells.count[cell]! += section.count[row]!
         const resolutionMs = resolutionsMs[read.level]!
         const bucketMs = floorTo(timeMs, resolutionMs)

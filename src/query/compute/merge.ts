@@ -77,7 +77,7 @@ export function mergeUnordered(
         // Skips rows that hold only an end marker. A sum of NaN alone does not identify them: it may also come from
         // infinite values.
         if (isGauge && Number.isNaN(sum[row]) && hasOnlyEndMarker(section, row)) continue
-        const cell = cells.firstCellOf(group) + buckets.findAt(timeMs)
+        const cell = cells.ensureCellsOf(group) + buckets.findAt(timeMs)
         cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
         totalCount = addCounts(totalCount, count[row]!)
         if (hasNextLimit(bucketLimits, ordinals[seriesIndex]!))
@@ -138,7 +138,7 @@ export function mergeFirstAndLast(input: CellMergeInput, cells: Cells): void {
     let rangeLastMs = Number.NEGATIVE_INFINITY
     let rangeLast = Number.NaN
     for (const bucket of touchedBuckets) {
-      const cell = cells.firstCellOf(group) + bucket
+      const cell = cells.ensureCellsOf(group) + bucket
       if (lastMs[bucket]! > rangeLastMs) {
         rangeLastMs = lastMs[bucket]!
         rangeLast = last[bucket]!
@@ -205,7 +205,7 @@ export function mergeRunningTotals(input: CellMergeInput, lookback: readonly Pla
       if (readsInRange.findAt(storedBucketMs) !== undefined) {
         cells.isInexact ||= totals.isInexact
         const bucket = buckets.findAt(storedBucketMs)
-        const cell = cells.firstCellOf(groupOfSeries[ordinal]!) + bucket
+        const cell = cells.ensureCellsOf(groupOfSeries[ordinal]!) + bucket
         const isGapRead = previousMs >= unreadUntilMs[bucket]!
         if (!isGapRead && previousMs > Number.NEGATIVE_INFINITY) cells.isInexact = true
         const continuesPrevious = isGapRead && totals.timeMs[0]! - previousMs <= TOTALS_GAP_MS_MAX
