@@ -4,7 +4,7 @@ import { GatewayError, type ItemError } from './model/errors.ts'
 import type { NewEvent } from './model/event.ts'
 import { type EventIds, keyedEventId } from './model/event-id.ts'
 import { METRIC_NAME_UNITS_MAX, type MetricType, partitionOf } from './model/metric.ts'
-import { type Decode, describe } from './model/point.ts'
+import { type Decode, describeValue } from './model/point.ts'
 import type { RateClass } from './model/rate.ts'
 import type { QueryResult } from './query/compute/result.ts'
 import type { EventPage, EventQueryInput, EventReader } from './query/events.ts'
@@ -211,7 +211,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 }
 
 function metricNotFoundError(name: string): GatewayError {
-  return new GatewayError('metric_not_found', `there is no metric ${describe(name)}`)
+  return new GatewayError('metric_not_found', `there is no metric ${describeValue(name)}`)
 }
 
 function noPoints(): void {}

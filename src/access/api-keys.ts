@@ -60,10 +60,10 @@ export class ApiKeyAuthenticator {
   /** The time at which the store was last known to have at least one key. */
   #keysFoundMs = Number.NEGATIVE_INFINITY
 
-  /** `fixed` are grants by the hash of their key. If there are any, the keys in the store are ignored. */
-  constructor(store: Store, fixed: ReadonlyMap<string, Grant>, now: () => number) {
+  /** If there are any grants in `grantsByKeyHash`, the keys in the store are ignored. */
+  constructor(store: Store, grantsByKeyHash: ReadonlyMap<string, Grant>, now: () => number) {
     this.#store = store
-    this.#fixedPrincipals = new Map([...fixed].map(([keyId, grant]) => [keyId, { ...grant, keyId }]))
+    this.#fixedPrincipals = new Map([...grantsByKeyHash].map(([keyId, grant]) => [keyId, { ...grant, keyId }]))
     this.#now = now
   }
 

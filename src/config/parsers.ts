@@ -158,9 +158,10 @@ export function parseOrigins(text: string): readonly string[] | '*' | undefined 
 }
 
 /**
- * Parses API keys to grants, by the hash of the key. A message names a row by its number, because the row holds a key.
+ * Parses API keys and what they permit. The keys themselves are not kept, only their hashes. A message names a row by
+ * its number, because the row holds a key.
  */
-export function parseApiKeys(text: string): ReadonlyMap<string, Grant> {
+export function parseGrantsByKeyHash(text: string): ReadonlyMap<string, Grant> {
   const grants = new Map<string, Grant>()
   if (text === '') return grants
   for (const [i, row] of text.split(',').entries()) {

@@ -2,9 +2,9 @@ import { METRIC_NAME_UNITS_MAX } from '../model/metric.ts'
 import { formatRateLimits, parseRateLimits, type RateLimits } from '../model/rate.ts'
 import {
   oneOfParser,
-  parseApiKeys,
   parseClusterNodes,
   parseCount,
+  parseGrantsByKeyHash,
   parseList,
   parseOrigins,
   parseRedisPrefix,
@@ -198,7 +198,7 @@ export const SETTINGS_TABLE = {
       unit: 'key:project:scope+scope',
       meaning:
         'Keys of 8 characters or more, comma-separated, with scopes ingest, query, admin; they replace the keys in the store.',
-      parse: parseApiKeys,
+      parse: parseGrantsByKeyHash,
     },
     rateLimits: {
       name: 'RATE_LIMITS',

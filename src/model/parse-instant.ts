@@ -70,16 +70,16 @@ type ReadingToInstant = (readingMs: number) => number
 
 /**
  * Reads an instant, or a time relative to now such as `-6h`, `now`, `now-1h30m`, `now+1d`. A date or date-time without
- * an offset is read as local time if `localClock` is given, else as UTC.
+ * an offset is read as local time if `localToInstant` is given, else as UTC.
  */
-export function parseTimeArgument(text: string, nowMs: number, localClock?: ReadingToInstant): number | undefined {
+export function parseTimeArgument(text: string, nowMs: number, localToInstant?: ReadingToInstant): number | undefined {
   if (text === 'now') return nowMs
   const relative = RELATIVE.exec(text)
   if (relative !== null) {
     const distanceMs = parseDuration(relative[2]!)
     if (distanceMs !== undefined) return validInstant(relative[1] === '-' ? nowMs - distanceMs : nowMs + distanceMs)
   }
-  return scanInstant(text, true, localClock)
+  return scanInstant(text, true, localToInstant)
 }
 
 const SPACE = 0x20
@@ -93,10 +93,10 @@ const UPPER_Z = 0x5a
 const LOWER_T = 0x74
 const LOWER_Z = 0x7a
 
-function scanInstant(given: string, plusMayBeSpace: boolean, localClock?: ReadingToInstant): number | undefined {
+function scanInstant(given: string, plusMayBeSpace: boolean, localToInstant?: ReadingToInstant): number | undefined {
   const isPadded = given.charCodeAt(0) <= SPACE || given.charCodeAt(given.length - 1) <= SPACE
   const text = isPadded ? given.trim() : given
-  if (text.charCodeAt(4) === MINUS) return scanDateTime(text, plusMayBeSpace, localClock)
+  if (text.charCodeAt(4) === MINUS) return scanDateTime(text, plusMayBeSpace, localToInstant)
   if (!UNIX_TEXT.test(text)) return undefined
   return text.length > EXACT_DIGITS_MAX && !text.includes('.')
     ? instantFromBigInt(BigInt(text))
@@ -105,7 +105,7 @@ function scanInstant(given: string, plusMayBeSpace: boolean, localClock?: Readin
 
 const DAYS_IN_MONTH = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] as const
 
-function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: ReadingToInstant): number | undefined {
+function scanDateTime(text: string, plusMayBeSpace: boolean, localToInstant?: ReadingToInstant): number | undefined {
   const length = text.length
   if (length < 10 || text.charCodeAt(7) !== MINUS) return undefined
   const century = twoDigits(text, 0)
@@ -116,7 +116,7 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
   const year = century * 100 + yearOfCentury
   if (day > DAYS_IN_MONTH[month]! && !(month === 2 && day === 29 && isLeapYear(year))) return undefined
   const midnightMs = dayNumber(year, month, day) * DAY_MS
-  if (length === 10) return instantOfLocal(midnightMs, localClock)
+  if (length === 10) return instantOfLocal(midnightMs, localToInstant)
 
   const separator = text.charCodeAt(10)
   if (separator !== UPPER_T && separator !== SPACE && separator !== LOWER_T) return undefined
@@ -148,7 +148,7 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
   // ISO 8601 allows 24:00:00 as the end of a day.
   if (hour === 24 && (minute > 0 || second > 0 || millisecond > 0)) return undefined
   const readingMs = midnightMs + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + millisecond
-  if (index === length) return instantOfLocal(readingMs, localClock)
+  if (index === length) return instantOfLocal(readingMs, localToInstant)
   const offsetMs = scanOffset(text, index, plusMayBeSpace)
   if (offsetMs !== undefined) return validInstant(readingMs - offsetMs)
   return instantBySuffix(readingMs, text.slice(index), plusMayBeSpace)
@@ -158,10 +158,10 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
  * Returns the instant of a local clock reading; undefined if the reading is not in the years 1 to 9999. If the offset
  * of the zone moves a valid reading out of these years, the result is clamped.
  */
-function instantOfLocal(readingMs: number, localClock: ReadingToInstant | undefined): number | undefined {
+function instantOfLocal(readingMs: number, localToInstant: ReadingToInstant | undefined): number | undefined {
   const validMs = validInstant(readingMs)
-  if (validMs === undefined || localClock === undefined) return validMs
-  return clampToInstantRange(localClock(validMs))
+  if (validMs === undefined || localToInstant === undefined) return validMs
+  return clampToInstantRange(localToInstant(validMs))
 }
 
 /**

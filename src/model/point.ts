@@ -37,7 +37,7 @@ export function reject(code: ErrorCode, message: string): Rejection {
 
 export function checkName(name: unknown, limits: PointLimits): Rejection | undefined {
   if (name === undefined || name === null || name === '') return reject('missing_name', 'name is required')
-  if (typeof name !== 'string') return reject('missing_name', `name must be a string, not ${describe(name)}`)
+  if (typeof name !== 'string') return reject('missing_name', `name must be a string, not ${describeValue(name)}`)
   if (isLongerThan(name, limits.nameCharsMax)) {
     return reject('missing_name', `name has ${countChars(name)} characters, at most ${limits.nameCharsMax} are allowed`)
   }
@@ -48,13 +48,13 @@ export function checkName(name: unknown, limits: PointLimits): Rejection | undef
 
 export function checkType(type: unknown): Rejection | undefined {
   if (isTrackedType(type)) return undefined
-  return reject('invalid_type', `type must be one of ${TRACKED_TYPES.join(', ')}, not ${describe(type)}`)
+  return reject('invalid_type', `type must be one of ${TRACKED_TYPES.join(', ')}, not ${describeValue(type)}`)
 }
 
 export function checkValue(type: TrackedType, value: unknown): Rejection | undefined {
   if (type === 'set') {
     if (typeof value !== 'string')
-      return reject('invalid_value', `value of a set must be a string, not ${describe(value)}`)
+      return reject('invalid_value', `value of a set must be a string, not ${describeValue(value)}`)
     if (isLongerThan(value, SET_MEMBER_CHARS_MAX)) {
       return reject(
         'invalid_value',
@@ -66,7 +66,7 @@ export function checkValue(type: TrackedType, value: unknown): Rejection | undef
     return undefined
   }
   if (finiteNumber(value) !== undefined) return undefined
-  return reject('invalid_value', `value of a ${type} must be a finite number, not ${describe(value)}`)
+  return reject('invalid_value', `value of a ${type} must be a finite number, not ${describeValue(value)}`)
 }
 
 export function checkInstant(timeMs: number | undefined, nowMs: number): Rejection | undefined {
@@ -88,14 +88,17 @@ export function readTags(
 ): [string, string][] | Rejection {
   if (tags === undefined || tags === null) return []
   if (typeof tags !== 'object' || Array.isArray(tags)) {
-    return reject('invalid_tags', `tags must be an object of strings, not ${describe(tags)}`)
+    return reject('invalid_tags', `tags must be an object of strings, not ${describeValue(tags)}`)
   }
   const pairs: [string, string][] = []
   for (const [key, value] of Object.entries(tags)) {
     if (value === null || value === undefined) continue
     const text = lists === 'join' && Array.isArray(value) ? joinedText(value) : scalarText(value)
     if (text === undefined) {
-      return reject('invalid_tags', `tag ${quote(key)} must be a string, number or boolean, not ${describe(value)}`)
+      return reject(
+        'invalid_tags',
+        `tag ${quote(key)} must be a string, number or boolean, not ${describeValue(value)}`,
+      )
     }
     pairs.push([key, text])
   }
@@ -163,7 +166,7 @@ export function finiteNumber(value: unknown): number | undefined {
 }
 
 /** Describes a bad value in a few words, for an error message. */
-export function describe(value: unknown): string {
+export function describeValue(value: unknown): string {
   if (value === undefined) return 'absent'
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'an array'

@@ -8,7 +8,7 @@ import {
   checkInstant,
   checkName,
   checkValue,
-  describe,
+  describeValue,
   finiteNumber,
   numberText,
   readTags,
@@ -129,14 +129,14 @@ function* validateAndDeliver<S extends SeriesRef>(
   options: BetterStackOptions,
 ): Steps<S | number | Rejection> {
   const item = unwrapItem(given)
-  if (item === undefined) return reject('invalid_body', `a metric must be an object, not ${describe(given)}`)
+  if (item === undefined) return reject('invalid_body', `a metric must be an object, not ${describeValue(given)}`)
   const typeKey = typeKeyOf(item)
   if (typeof typeKey !== 'string') return typeKey
   const head = parseItemHead(item, options)
   if ('code' in head) return head
   const value = item[typeKey]
   if (!isObject<TypedValue>(value))
-    return reject('invalid_value', `${typeKey} must be an object, not ${describe(value)}`)
+    return reject('invalid_value', `${typeKey} must be an object, not ${describeValue(value)}`)
   switch (typeKey) {
     case 'gauge':
     case 'counter':
@@ -219,7 +219,7 @@ function deliverNumber<S extends SeriesRef>(
     return reject('invalid_value', 'a gauge must be its value, not a change of it')
   const number = finiteNumber(value)
   if (number === undefined)
-    return reject('invalid_value', `value of a ${type} must be a finite number, not ${describe(value)}`)
+    return reject('invalid_value', `value of a ${type} must be a finite number, not ${describeValue(value)}`)
   const series = sink.resolve(name, type, tags)
   if ('code' in series) return series
   if (type === 'counter' && kind !== 'delta') sink.addTotal(index, series, timeMs, number)
@@ -250,7 +250,7 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
   const totals = pointsOfCountAndSum('histogram', value, head, mode)
   if ('code' in totals) return totals
   const { buckets } = value
-  if (!Array.isArray(buckets)) return reject('invalid_value', `buckets must be an array, not ${describe(buckets)}`)
+  if (!Array.isArray(buckets)) return reject('invalid_value', `buckets must be an array, not ${describeValue(buckets)}`)
   const countByLimit = new Map<string, number>()
   let countInBuckets = 0
   let hasAllCounts = true
@@ -295,7 +295,7 @@ function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly Pen
   if ('code' in totals) return totals
   const { quantiles } = value
   if (!Array.isArray(quantiles))
-    return reject('invalid_value', `quantiles must be an array, not ${describe(quantiles)}`)
+    return reject('invalid_value', `quantiles must be an array, not ${describeValue(quantiles)}`)
   const measured: PendingPoint[] = []
   for (const given of quantiles) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
@@ -378,7 +378,7 @@ function* deliverMembers<S extends SeriesRef>(
   index: number,
   sink: PointSink<S>,
 ): Steps<number | Rejection> {
-  if (!Array.isArray(values)) return reject('invalid_value', `values must be an array, not ${describe(values)}`)
+  if (!Array.isArray(values)) return reject('invalid_value', `values must be an array, not ${describeValue(values)}`)
   const members: string[] = []
   const budget = new StepBudget()
   for (const given of values) {
@@ -407,7 +407,7 @@ function* deliverSamples<S extends SeriesRef>(
   index: number,
   sink: PointSink<S>,
 ): Steps<number | Rejection> {
-  if (!Array.isArray(samples)) return reject('invalid_value', `samples must be an array, not ${describe(samples)}`)
+  if (!Array.isArray(samples)) return reject('invalid_value', `samples must be an array, not ${describeValue(samples)}`)
   const values: number[] = []
   const weights: number[] = []
   let absentCount = 0

@@ -5,7 +5,7 @@ import { parsePointTime } from '../model/parse-instant.ts'
 import {
   checkInstant,
   checkName,
-  describe,
+  describeValue,
   finiteNumber,
   numberText,
   type PointLimits,
@@ -58,14 +58,18 @@ export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLim
  * reason for its rejection. Null counts as absent; unknown fields are ignored.
  */
 export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimits): NewEvent | Rejection {
-  if (!isObject<EventItem>(item)) return reject('invalid_body', `an event must be an object, not ${describe(item)}`)
+  if (!isObject<EventItem>(item))
+    return reject('invalid_body', `an event must be an object, not ${describeValue(item)}`)
   const { name, timestamp = null, properties = null } = item
   const badName = checkName(name, limits.points)
   if (badName !== undefined) return badName
   assert(typeof name === 'string', 'name was checked')
   const value = isAbsent(item.value) ? null : finiteNumber(item.value)
   if (value === undefined) {
-    return reject('invalid_value', `value of an event must be a finite number or null, not ${describe(item.value)}`)
+    return reject(
+      'invalid_value',
+      `value of an event must be a finite number or null, not ${describeValue(item.value)}`,
+    )
   }
   const timeMs = timestamp === null ? nowMs : parsePointTime(timestamp)
   const badInstant = checkInstant(timeMs, nowMs)
@@ -74,7 +78,7 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
   const tags = readTags(item.tags, limits.points)
   if (!Array.isArray(tags)) return tags
   if (properties !== null && !isObject<object>(properties)) {
-    return reject('invalid_value', `properties must be an object, not ${describe(properties)}`)
+    return reject('invalid_value', `properties must be an object, not ${describeValue(properties)}`)
   }
   const badProperties = checkProperties(properties, PROPERTY_DEPTH_MAX)
   if (badProperties !== undefined) return badProperties
@@ -101,7 +105,7 @@ const NO_TEXTS = { user_id: null, session_id: null, environment: null, service: 
 function parseTextField(field: EventTextField, value: unknown, charsMax: number): string | null | Rejection {
   if (isAbsent(value)) return null
   const text = typeof value === 'string' ? value : numberText(value)
-  if (text === undefined) return reject('invalid_value', `${field} must be a string, not ${describe(value)}`)
+  if (text === undefined) return reject('invalid_value', `${field} must be a string, not ${describeValue(value)}`)
   if (isLongerThan(text, charsMax)) {
     return reject('invalid_value', `${field} has ${countChars(text)} characters, at most ${charsMax} are allowed`)
   }

@@ -9,7 +9,7 @@ import {
   checkName,
   checkType,
   checkValue,
-  describe,
+  describeValue,
   finiteNumber,
   readTags,
   reject,
@@ -84,7 +84,7 @@ function validateAndDeliver<S extends SeriesRef>(
   nowMs: number,
   limits: PointLimits,
 ): TrackedPoint<S> | Rejection {
-  if (!isObject<FluxItem>(item)) return reject('invalid_body', `a metric must be an object, not ${describe(item)}`)
+  if (!isObject<FluxItem>(item)) return reject('invalid_body', `a metric must be an object, not ${describeValue(item)}`)
   const { name, type, timestamp } = item
   const badIdentity = checkName(name, limits) ?? checkType(type)
   if (badIdentity !== undefined) return badIdentity

@@ -72,7 +72,10 @@ export class JsonCursor {
     return false
   }
 
-  /** Moves past a tags object without nested values. */
+  /**
+   * Moves past a tags object without decoding it. Returns false, and does not move, if the object has a nested object
+   * or array, or an escape in a string, or no end.
+   */
   protected skipPlainTags(): boolean {
     const bytes = this.bytes
     if (bytes[this.position] !== OPEN_BRACE) return false

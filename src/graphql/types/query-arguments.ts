@@ -1,6 +1,6 @@
 import type { InputShapeFromFields } from '@pothos/core'
 import type { GraphQLResolveInfo } from 'graphql'
-import { describe } from '../../model/point.ts'
+import { describeValue } from '../../model/point.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 import { builder } from '../builder.ts'
 import { type GraphQLContext, requireScopeAndTime } from '../context.ts'
@@ -91,5 +91,5 @@ export function queryInputOf(
 /** `DateTime` accepts any JSON. A bigint (nanoseconds) becomes its digits; lists and objects become a short text. */
 function toInstantInput(value: unknown): unknown {
   if (typeof value === 'bigint') return String(value)
-  return typeof value === 'object' ? describe(value) : value
+  return typeof value === 'object' ? describeValue(value) : value
 }

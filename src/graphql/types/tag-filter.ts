@@ -1,5 +1,5 @@
 import { GatewayError, shorten } from '../../model/errors.ts'
-import { describe, scalarText } from '../../model/point.ts'
+import { describeValue, scalarText } from '../../model/point.ts'
 import type { AcceptedTagValues } from '../../query/plan/tag-filter.ts'
 import { builder } from '../builder.ts'
 
@@ -28,7 +28,7 @@ export const TagFilterRef = builder.inputType('TagFilter', {
 /** Reads a `TagSelector`. Throws `invalid_tags`, also for null, which could mean any value or no value. */
 export function parseTagSelector(selector: unknown): AcceptedTagValues {
   if (typeof selector !== 'object' || selector === null || Array.isArray(selector)) {
-    throw new GatewayError('invalid_tags', `tags must be an object, not ${describe(selector)}`)
+    throw new GatewayError('invalid_tags', `tags must be an object, not ${describeValue(selector)}`)
   }
   const filters = new Map<string, readonly string[]>()
   for (const [key, wanted] of Object.entries(selector)) {
@@ -46,7 +46,7 @@ export function parseTagSelector(selector: unknown): AcceptedTagValues {
         if (text !== undefined) return text
         throw new GatewayError(
           'invalid_tags',
-          `tags.${shorten(key)} must be a string, number or boolean, not ${describe(value)}`,
+          `tags.${shorten(key)} must be a string, number or boolean, not ${describeValue(value)}`,
         )
       }),
     )

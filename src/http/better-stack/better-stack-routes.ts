@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
 import type { Gateway, SavedResponse, TrackOptions } from '../../gateway.ts'
 import { type ErrorCode, GatewayError, type ItemError } from '../../model/errors.ts'
-import { describe, type PointLimits, type PointSink } from '../../model/point.ts'
+import { describeValue, type PointLimits, type PointSink } from '../../model/point.ts'
 import type { Steps } from '../../model/steps.ts'
 import {
   type BetterStackFormat,
@@ -106,7 +106,7 @@ async function storeItems(
   const { itemCount, unreadableTimeSamples, unreadableTimeItems } = decoded
   if (unreadableTimeSamples.length > 0) {
     log.debug(
-      { id: request.id, times: unreadableTimeSamples.map(describe) },
+      { id: request.id, times: unreadableTimeSamples.map(describeValue) },
       'unreadable times replaced by the time of reception',
     )
   }

@@ -1,7 +1,7 @@
 import type { MetricFilter } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { isMetricType, METRIC_TYPES, validateListCursor } from '../../model/metric.ts'
-import { describe } from '../../model/point.ts'
+import { describeValue } from '../../model/point.ts'
 import type { EventQueryInput } from '../../query/events.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 
@@ -42,7 +42,7 @@ export function parseMetricFilter(url: string): MetricFilter {
   const parameters = readParameters(url)
   const type = lastParameter(parameters, 'type')
   if (type !== undefined && !isMetricType(type)) {
-    throw new GatewayError('invalid_type', `type must be one of ${METRIC_TYPES.join(', ')}, not ${describe(type)}`)
+    throw new GatewayError('invalid_type', `type must be one of ${METRIC_TYPES.join(', ')}, not ${describeValue(type)}`)
   }
   const after = lastParameter(parameters, 'after')
   return {
@@ -68,7 +68,7 @@ export function parseEventQuery(url: string): EventQueryInput {
 function parseLimit(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   if (!/^[1-9]\d{0,8}$/.test(text)) {
-    throw new GatewayError('invalid_value', `limit must be a whole number of at least 1, not ${describe(text)}`)
+    throw new GatewayError('invalid_value', `limit must be a whole number of at least 1, not ${describeValue(text)}`)
   }
   return Number(text)
 }
@@ -82,7 +82,7 @@ function parseGroupBy(terms: readonly string[] | undefined): Pick<QueryInput, 'g
     if (!term.startsWith('tags.') || term === 'tags.') {
       throw new GatewayError(
         'invalid_group_by',
-        `group_by must be tags.KEY (several separated by commas) or series, not ${describe(term)}`,
+        `group_by must be tags.KEY (several separated by commas) or series, not ${describeValue(term)}`,
       )
     }
     groupBy.push(term.slice('tags.'.length))
@@ -98,7 +98,10 @@ function parseTags(parameters: Parameters): ReadonlyMap<string, readonly string[
     const key = name.endsWith(']') ? name.slice('tags['.length, -1) : ''
     // Some clients write a list as `tags[a][]`. The key would then be `a][`, so such parameters are rejected.
     if (key === '' || key.includes('][')) {
-      throw new GatewayError('invalid_tags', `a tag filter must have the form tags[KEY]=VALUE, not ${describe(name)}`)
+      throw new GatewayError(
+        'invalid_tags',
+        `a tag filter must have the form tags[KEY]=VALUE, not ${describeValue(name)}`,
+      )
     }
     tags ??= new Map()
     const values = tags.get(key)

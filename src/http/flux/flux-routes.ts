@@ -3,7 +3,7 @@ import type { Gateway } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { METRIC_TYPES } from '../../model/metric.ts'
 import type { PointLimits, PointSink } from '../../model/point.ts'
-import { describe } from '../../model/point.ts'
+import { describeValue } from '../../model/point.ts'
 import type { Steps } from '../../model/steps.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 import { decodeFluxBatch } from '../../wire/flux-batch.ts'
@@ -111,7 +111,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
 }
 
 function metricNotFoundError(name: string): GatewayError {
-  return new GatewayError('metric_not_found', `there is no metric ${describe(name)}`)
+  return new GatewayError('metric_not_found', `there is no metric ${describeValue(name)}`)
 }
 
 function groupingOf({ bySeries, groupBy }: QueryInput): 'none' | 'tags' | 'series' {

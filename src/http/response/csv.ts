@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
-import { describe } from '../../model/point.ts'
+import { describeValue } from '../../model/point.ts'
 import { addVary } from './vary.ts'
 
 /**
@@ -22,8 +22,9 @@ export function csvNumber(value: number | null): string {
   return value === null || Number.isNaN(value) ? '' : String(value)
 }
 
-export function csvRow(cells: readonly string[]): string {
-  return `${cells.join(',')}\r\n`
+/** Writes a row. Each cell must be encoded already, by `csvText` or `csvNumber`. */
+export function csvRow(encodedCells: readonly string[]): string {
+  return `${encodedCells.join(',')}\r\n`
 }
 
 /**
@@ -34,7 +35,7 @@ export function wantsCsv({ headers }: FastifyRequest, reply: FastifyReply, forma
   addVary(reply, ['Accept'])
   if (format === 'csv' || format === 'json') return format === 'csv'
   if (format !== undefined)
-    throw new GatewayError('invalid_value', `format must be json or csv, not ${describe(format)}`)
+    throw new GatewayError('invalid_value', `format must be json or csv, not ${describeValue(format)}`)
   const { accept = '' } = headers
   const csv = acceptQualityOf(accept, 'text/csv')
   return csv > 0 && csv >= acceptQualityOf(accept, 'application/json')

@@ -5,7 +5,7 @@ import { addBinsToSketch } from '../../rollup/row-bins.ts'
 import { increaseBetween, RunningTotals } from '../../rollup/running-totals.ts'
 import type { RequiredAccumulators } from '../plan/aggregation.ts'
 import { BucketFinder, PlannedReadFinder } from '../plan/find-by-time.ts'
-import { TOTALS_GAP_MS_MAX } from '../plan/period.ts'
+import { RUNNING_TOTALS_GAP_MS_MAX } from '../plan/period.ts'
 import type { Plan, PlannedRead } from '../plan/plan.ts'
 import type { MergeSource } from '../read/source-reader.ts'
 import type { Cells } from './cells.ts'
@@ -208,7 +208,7 @@ export function mergeRunningTotals(input: CellMergeInput, lookback: readonly Pla
         const cell = cells.ensureCellsOf(groupOfSeries[ordinal]!) + bucket
         const isGapRead = previousMs >= unreadUntilMs[bucket]!
         if (!isGapRead && previousMs > Number.NEGATIVE_INFINITY) cells.isInexact = true
-        const continuesPrevious = isGapRead && totals.timeMs[0]! - previousMs <= TOTALS_GAP_MS_MAX
+        const continuesPrevious = isGapRead && totals.timeMs[0]! - previousMs <= RUNNING_TOTALS_GAP_MS_MAX
         const increase =
           totals.computeIncrease() + (continuesPrevious ? increaseBetween(previousTotal, totals.value[0]!) : 0)
         if (hasNextLimit(bucketLimits, ordinal))

@@ -21,7 +21,7 @@ import type { SeriesIdRange } from './series-cache.ts'
  * Maximum time between two running totals of a counter series. A total after a longer gap adds no increase, like the
  * first total of a series.
  */
-export const TOTALS_GAP_MS_MAX = 7 * DAY_MS
+export const RUNNING_TOTALS_GAP_MS_MAX = 7 * DAY_MS
 
 /** A time range with its query plan and the blocks that the store lists for it. */
 export interface PlannedPeriod {
@@ -127,7 +127,7 @@ function stretchesToList(
   const nextMs = resolutionsMs[level + 1]
   const endMs = floorTo(toMs, resolutionMs) + resolutionMs
   if (nextMs === undefined)
-    return [{ fromMs: floorTo(looksBack ? fromMs - TOTALS_GAP_MS_MAX : fromMs, resolutionMs), toMs: endMs }]
+    return [{ fromMs: floorTo(looksBack ? fromMs - RUNNING_TOTALS_GAP_MS_MAX : fromMs, resolutionMs), toMs: endMs }]
   const startMs = floorTo(fromMs, nextMs)
   const tailMs = floorTo(toMs, nextMs)
   if (edgeDivisorMs % nextMs !== 0) return [{ fromMs: startMs, toMs: endMs }]
@@ -240,7 +240,7 @@ function planLookback(
   timelines: readonly Timeline[],
 ): readonly PlannedRead[] {
   const coarsestMs = timelines[timelines.length - 1]!.resolutionMs
-  const backMs = floorTo(fromMs - TOTALS_GAP_MS_MAX, coarsestMs)
+  const backMs = floorTo(fromMs - RUNNING_TOTALS_GAP_MS_MAX, coarsestMs)
   const reads = [...(readsCovering({ fromMs: backMs, toMs: fromMs }, timelines) ?? [])]
   for (let start = unavailableBuckets.indexOf(1); start >= 0; ) {
     const next = unavailableBuckets.indexOf(0, start)

@@ -2,7 +2,7 @@ import { GatewayError } from '../../model/errors.ts'
 import { fixedInterval, formatInterval, parseInterval } from '../../model/interval.ts'
 import type { MetricType } from '../../model/metric.ts'
 import { parseInstant, parseTimeArgument } from '../../model/parse-instant.ts'
-import { describe } from '../../model/point.ts'
+import { describeValue } from '../../model/point.ts'
 import { clampToInstantRange, DAY_MS, parseDuration, validInstant } from '../../model/time.ts'
 import { instantOfReading, type TimeZone, timeZone, UTC_ZONE } from '../../model/zone-offsets.ts'
 import {
@@ -39,12 +39,12 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
   if (interval === undefined) {
     throw new GatewayError(
       'invalid_interval',
-      `interval ${describe(input.interval)} is not an interval such as 10s, 5m, 1h, 1d, 1w or auto`,
+      `interval ${describeValue(input.interval)} is not an interval such as 10s, 5m, 1h, 1d, 1w or auto`,
     )
   }
   const zone = timeZone(input.timezone ?? 'UTC')
   if (zone === undefined) {
-    throw new GatewayError('invalid_interval', `timezone ${describe(input.timezone)} is not an IANA time zone`, {
+    throw new GatewayError('invalid_interval', `timezone ${describeValue(input.timezone)} is not an IANA time zone`, {
       details: { argument: 'timezone' },
     })
   }
@@ -108,11 +108,11 @@ export function parseRange(
       throw new GatewayError('invalid_range', 'from and last cannot be combined')
     const lengthMs = parseDuration(input.last)
     if (lengthMs === undefined || lengthMs <= 0) {
-      throw new GatewayError('invalid_range', `last ${describe(input.last)} is not a length such as 30m, 6h or 7d`)
+      throw new GatewayError('invalid_range', `last ${describeValue(input.last)} is not a length such as 30m, 6h or 7d`)
     }
     const fromMs = validInstant(toMs - lengthMs)
     if (fromMs !== undefined) return { fromMs, toMs }
-    throw new GatewayError('invalid_range', `last ${describe(input.last)} begins before the year 1`)
+    throw new GatewayError('invalid_range', `last ${describeValue(input.last)} begins before the year 1`)
   }
   const fromMs =
     input.from === undefined || input.from === null
@@ -128,7 +128,7 @@ function parseRangeBound(argument: string, value: unknown, nowMs: number, zone: 
   if (timeMs === undefined) {
     throw new GatewayError(
       'invalid_range',
-      `${argument} ${describe(value)} is not a date-time, UNIX time or relative time such as -6h`,
+      `${argument} ${describeValue(value)} is not a date-time, UNIX time or relative time such as -6h`,
       { details: { argument } },
     )
   }
@@ -146,7 +146,7 @@ function parseAggregations(input: QueryInput, type: MetricType): readonly Aggreg
   })
   for (const q of quantiles) {
     if (!(q >= 0 && q <= 1))
-      throw new GatewayError('invalid_aggregation', `quantile ${describe(q)} is not between 0 and 1`)
+      throw new GatewayError('invalid_aggregation', `quantile ${describeValue(q)} is not between 0 and 1`)
     requested.push(quantileAggregation(q))
   }
   for (const aggregation of requested) requireAppliesToType(aggregation, type)
@@ -161,7 +161,7 @@ function requireAggregationsAtMost(count: number): void {
 
 function parseTop({ n, by, direction, other }: TopInput, defaultRanking: Aggregation, type: MetricType): Top {
   if (!(Number.isInteger(n) && n >= 1)) {
-    throw new GatewayError('invalid_group_by', `top.n must be a whole number from 1, not ${describe(n)}`, {
+    throw new GatewayError('invalid_group_by', `top.n must be a whole number from 1, not ${describeValue(n)}`, {
       details: { argument: 'top' },
     })
   }
@@ -179,7 +179,7 @@ function parseCompare({ previousPeriod, offset }: CompareInput): Compare | undef
   if (offsetInterval !== undefined && offsetInterval.kind !== 'auto') return offsetInterval
   throw new GatewayError(
     'invalid_range',
-    `compare.offset ${describe(offset)} is neither a length of time such as 6h nor calendar units such as 1d, 1w or 1mo`,
+    `compare.offset ${describeValue(offset)} is neither a length of time such as 6h nor calendar units such as 1d, 1w or 1mo`,
     { details: { argument: 'compare' } },
   )
 }
@@ -187,7 +187,7 @@ function parseCompare({ previousPeriod, offset }: CompareInput): Compare | undef
 function parseFill(fill: string | undefined): Fill {
   const knownFill = FILLS.find((name) => name === (fill ?? 'none'))
   if (knownFill === undefined) {
-    throw new GatewayError('invalid_range', `fill ${describe(fill)} is not one of ${FILLS.join(', ')}`, {
+    throw new GatewayError('invalid_range', `fill ${describeValue(fill)} is not one of ${FILLS.join(', ')}`, {
       details: { argument: 'fill' },
     })
   }

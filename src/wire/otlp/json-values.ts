@@ -1,6 +1,6 @@
 import { GatewayError } from '../../model/errors.ts'
 import { isObject } from '../../model/is-object.ts'
-import { describe } from '../../model/point.ts'
+import { describeValue } from '../../model/point.ts'
 import type { TagPair } from './otlp-metric.ts'
 import { ATTRIBUTE_DEPTH_MAX, type AttributeValue, textOfValue } from './protobuf-values.ts'
 
@@ -24,7 +24,10 @@ export function integerOf(given: unknown): number {
   if (given === undefined || given === null) return 0
   if (typeof given === 'bigint' || Number.isInteger(given)) return Number(given)
   if (typeof given === 'string' && INTEGER.test(given)) return Number(given)
-  throw new GatewayError('invalid_body', `an integer must be digits, as a number or as text, not ${describe(given)}`)
+  throw new GatewayError(
+    'invalid_body',
+    `an integer must be digits, as a number or as text, not ${describeValue(given)}`,
+  )
 }
 
 export function doubleOf(given: unknown): number {
@@ -32,7 +35,7 @@ export function doubleOf(given: unknown): number {
   const special = NOT_FINITE.get(given)
   if (special !== undefined) return special
   if (typeof given === 'string' && DOUBLE.test(given)) return Number(given)
-  throw new GatewayError('invalid_body', `a number must be a number, not ${describe(given)}`)
+  throw new GatewayError('invalid_body', `a number must be a number, not ${describeValue(given)}`)
 }
 
 /**

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../model/errors.ts'
 import { isObject } from '../../model/is-object.ts'
 import type { PointSink, SeriesRef } from '../../model/point.ts'
-import { describe } from '../../model/point.ts'
+import { describeValue } from '../../model/point.ts'
 import { StepBudget, type Steps } from '../../model/steps.ts'
 import { type Bins, EXPONENTIAL_BINS_MAX, type ExponentialHistogram } from '../histogram/exponential-histogram.ts'
 import { type OtlpOptions, PointDelivery } from './deliver-points.ts'
@@ -253,11 +253,11 @@ function* objectsIn(owner: JsonObject, name: string, path: string): Generator<re
 
 function objectAt(given: unknown, path: string): JsonObject {
   if (isObject<JsonObject>(given)) return given
-  throw new GatewayError('invalid_body', `${path} must be an object, not ${describe(given)}`)
+  throw new GatewayError('invalid_body', `${path} must be an object, not ${describeValue(given)}`)
 }
 
 function arrayAt(given: unknown, path: string): readonly unknown[] {
   if (given === undefined || given === null) return []
   if (Array.isArray(given)) return given
-  throw new GatewayError('invalid_body', `${path} must be an array, not ${describe(given)}`)
+  throw new GatewayError('invalid_body', `${path} must be an array, not ${describeValue(given)}`)
 }
