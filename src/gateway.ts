@@ -50,8 +50,8 @@ export interface Gateway {
   trackBatch(project: string, batch: TrackedBatch, options?: TrackOptions): Promise<BatchOutcome>
   /**
    * Serves a request with an idempotency key: all requests with the key within 24 h, through any gateway, get the first
-   * successful response. `serve` is called when there is no such response yet, and again after a crash, so everything
-   * it tracks must carry the key too. Throws `idempotency_conflict` if the key was used for a different request.
+   * successful response. `serve` is called when there is no such response yet, and again after a crash. So it must pass
+   * the key to each call of `track`. Throws `idempotency_conflict` if the key was used for a different request.
    */
   serveOnce(project: string, request: IdempotentRequest, serve: () => Promise<SavedResponse>): Promise<SavedResponse>
   /** Runs a query. `session` is shared by the queries of one request; without it, the query gets its own session. */
@@ -121,7 +121,7 @@ export interface GatewayOptions {
   readonly querier: Querier
   readonly live: LiveQueries
   readonly events: EventReader
-  readonly eventIds: EventIds
+  readonly eventIdGenerator: EventIds
   readonly store: Store
   readonly keys: ApiKeyAuthenticator
   readonly limiter: RateLimiter
@@ -129,7 +129,8 @@ export interface GatewayOptions {
 }
 
 export function createGateway(options: GatewayOptions): Gateway {
-  const { writer, idempotency, folds, querier, live, events, eventIds, store, keys, limiter, telemetry } = options
+  const { writer, idempotency, folds, querier, live, events, eventIdGenerator, store, keys, limiter, telemetry } =
+    options
   return {
     async track(project, decode, { idempotencyKey } = {}) {
       const rejected = await writer.track(project, decode, idempotencyKey)
@@ -140,12 +141,12 @@ export function createGateway(options: GatewayOptions): Gateway {
       const partitionEvents: readonly PartitionEvent[] = batch.events.map(({ name, timeMs, json }, index) => ({
         // All events of a name are in one partition, so a retry finds the markers of the first attempt.
         partition: partitionOf(project, name, store.partitions),
-        event: { project, id: idempotencyKey === undefined ? eventIds.next() : '', timeMs, json },
+        event: { project, id: idempotencyKey === undefined ? eventIdGenerator.next() : '', timeMs, json },
         ...(idempotencyKey !== undefined && {
           eventIdAt: (acceptedMs: number) => keyedEventId(project, idempotencyKey, acceptedMs, index),
         }),
       }))
-      const rejected = await writer.track(project, batch.decode ?? noPoints, idempotencyKey, partitionEvents)
+      const rejected = await writer.track(project, batch.decode ?? decodeNothing, idempotencyKey, partitionEvents)
       if (rejected.length > 0) telemetry.countRejectedItems(rejected)
       if (idempotencyKey === undefined) return { rejected, eventIds: partitionEvents.map(({ event }) => event.id) }
       const partitions = [...new Set(partitionEvents.map(({ partition }) => partition))]
@@ -214,9 +215,10 @@ function metricNotFoundError(name: string): GatewayError {
   return new GatewayError('metric_not_found', `there is no metric ${describeValue(name)}`)
 }
 
-function noPoints(): void {}
+/** The decoder of a batch without points. */
+function decodeNothing(): void {}
 
-/** Maximum number of names read in one step of a listing, which takes some milliseconds. */
+/** Maximum number of metric names that are read from the store at once, which takes some milliseconds. */
 const NAMES_PER_LISTING_STEP_MAX = 500
 
 /** Yields the matching metrics in pages. Lets the event loop run between two pages. */

@@ -15,20 +15,22 @@ export interface Grant {
   readonly limits?: Partial<RateLimits>
 }
 
-/** The authenticated sender of a request: the grant of its key, and the id of the key. */
+/** The authenticated sender of a request: the grant of its key, and the hash of the key. */
 export interface Principal extends Grant {
-  /** The hash of the key. It identifies the key and grants no access. */
-  readonly keyId: string
+  /** It identifies the key and grants no access. */
+  readonly keyHash: string
 }
 
-/** How long a looked-up key is cached. A revoked key is refused everywhere after this time. */
+/**
+ * How long a looked-up key is used from the cache while the store responds. A revoked key is refused after this time.
+ */
 const KEY_CACHED_MS = 5_000
 /** How long a valid key stays cached while the store does not respond. */
-const KEY_CACHED_UNAVAILABLE_MS = 60_000
+const KEY_CACHED_WITHOUT_STORE_MS = 60_000
 /** How long a request waits for the store if the cache has the key. */
 const KEY_READ_WAIT_MS = 500
 /** How long a cached key is used without asking the store again, after the store did not respond. */
-const UNAVAILABLE_PAUSE_MS = 1_000
+const STORE_RETRY_PAUSE_MS = 1_000
 /** Maximum number of cached valid keys, and of cached unknown keys. */
 const CACHED_KEYS_MAX = 10_000
 /** Maximum length of a key. Longer texts are refused without hashing them. */
@@ -37,9 +39,9 @@ const KEY_CHARS_MAX = 512
 interface CachedKey {
   readonly principal: Principal
   readonly expiresMs: number
-  readonly readMs: number
+  readonly readAtMs: number
   /** The time at which the store last failed to respond to a lookup of this key. */
-  readonly storeUnavailableMs?: number
+  readonly storeUnavailableAtMs?: number
 }
 
 /**
@@ -58,83 +60,91 @@ export class ApiKeyAuthenticator {
    */
   readonly #unknownKeys = new LRUCache<string, number>({ max: CACHED_KEYS_MAX })
   /** The time at which the store was last known to have at least one key. */
-  #keysFoundMs = Number.NEGATIVE_INFINITY
+  #keysFoundAtMs = Number.NEGATIVE_INFINITY
 
   /** If there are any grants in `grantsByKeyHash`, the keys in the store are ignored. */
   constructor(store: Store, grantsByKeyHash: ReadonlyMap<string, Grant>, now: () => number) {
     this.#store = store
-    this.#fixedPrincipals = new Map([...grantsByKeyHash].map(([keyId, grant]) => [keyId, { ...grant, keyId }]))
+    this.#fixedPrincipals = new Map([...grantsByKeyHash].map(([keyHash, grant]) => [keyHash, { ...grant, keyHash }]))
     this.#now = now
   }
 
   /** Returns the sender that the key belongs to. Undefined if the key does not exist, was revoked or has expired. */
   authenticate(key: string): Principal | undefined | Promise<Principal | undefined> {
     if (key.length > KEY_CHARS_MAX) return undefined
-    const keyId = hashKey(key)
+    const keyHash = hashKey(key)
     if (this.#fixedPrincipals.size > 0) {
-      return this.#fixedPrincipals.get(keyId)
+      return this.#fixedPrincipals.get(keyHash)
     }
     const nowMs = this.#now()
-    const cached = this.#validKeys.get(keyId)
+    const cached = this.#validKeys.get(keyHash)
     if (cached !== undefined && isFresh(cached, nowMs)) return principalUnlessExpired(cached, nowMs)
-    const notFoundMs = this.#unknownKeys.get(keyId)
+    const notFoundMs = this.#unknownKeys.get(keyHash)
     if (notFoundMs !== undefined && isRecent(KEY_CACHED_MS, notFoundMs, nowMs)) return undefined
-    return this.#readFromStore(keyId, cached)
+    return this.#readFromStore(keyHash, cached)
   }
 
-  /** Throws `store_unavailable` if the store has no keys: then it was emptied, and no request can be authenticated. */
+  /**
+   * Throws `store_unavailable` if no request can be authenticated, because the store has no keys: then it was emptied.
+   * Does nothing if the gateway uses fixed keys.
+   */
   async requireKeys(): Promise<void> {
     if (this.#fixedPrincipals.size > 0) return
     const nowMs = this.#now()
-    if (isRecent(KEY_CACHED_MS, this.#keysFoundMs, nowMs)) return
+    if (isRecent(KEY_CACHED_MS, this.#keysFoundAtMs, nowMs)) return
     if ((await this.#store.listKeys()).length === 0) {
       throw new GatewayError(
         'store_unavailable',
         'the store has no API keys, it was emptied: restart the gateway, which creates a first key, or run its command keys',
       )
     }
-    this.#keysFoundMs = nowMs
+    this.#keysFoundAtMs = nowMs
   }
 
-  async #readFromStore(keyId: string, cached: CachedKey | undefined): Promise<Principal | undefined> {
+  async #readFromStore(keyHash: string, cached: CachedKey | undefined): Promise<Principal | undefined> {
     let row: ApiKeyRow | undefined
     try {
-      const read = (): Promise<ApiKeyRow | undefined> => this.#store.readKey(keyId)
+      const read = (): Promise<ApiKeyRow | undefined> => this.#store.readKey(keyHash)
       // If a cached key can be used instead, the read has a time limit: the partition that holds the keys may be down
       // while the partition that the request needs is available.
-      const mayUseCached = cached !== undefined && isRecent(KEY_CACHED_UNAVAILABLE_MS, cached.readMs, this.#now())
+      const mayUseCached = cached !== undefined && isRecent(KEY_CACHED_WITHOUT_STORE_MS, cached.readAtMs, this.#now())
       row = await (mayUseCached ? withTimeout(KEY_READ_WAIT_MS, read) : read())
     } catch (error) {
       const nowMs = this.#now()
-      if (cached !== undefined && isUnavailable(error) && isRecent(KEY_CACHED_UNAVAILABLE_MS, cached.readMs, nowMs)) {
-        this.#validKeys.set(keyId, { ...cached, storeUnavailableMs: nowMs })
+      if (
+        cached !== undefined &&
+        isUnavailable(error) &&
+        isRecent(KEY_CACHED_WITHOUT_STORE_MS, cached.readAtMs, nowMs)
+      ) {
+        this.#validKeys.set(keyHash, { ...cached, storeUnavailableAtMs: nowMs })
         return principalUnlessExpired(cached, nowMs)
       }
       throw error
     }
-    const readMs = this.#now()
-    this.#validKeys.delete(keyId)
+    const readAtMs = this.#now()
+    this.#validKeys.delete(keyHash)
     if (row === undefined || row.revokedMs !== undefined) {
-      this.#unknownKeys.set(keyId, readMs)
+      this.#unknownKeys.set(keyHash, readAtMs)
       return undefined
     }
     const { project, scopes, limits, expiresMs = Number.POSITIVE_INFINITY } = row
-    const fresh = { principal: { keyId, project, scopes, ...(limits && { limits }) }, expiresMs, readMs }
-    this.#validKeys.set(keyId, fresh)
-    return principalUnlessExpired(fresh, readMs)
+    const fresh = { principal: { keyHash, project, scopes, ...(limits && { limits }) }, expiresMs, readAtMs }
+    this.#validKeys.set(keyHash, fresh)
+    return principalUnlessExpired(fresh, readAtMs)
   }
 }
 
 /** Whether the cached key may be used without reading the store. */
-function isFresh({ readMs, storeUnavailableMs }: CachedKey, nowMs: number): boolean {
-  if (isRecent(KEY_CACHED_MS, readMs, nowMs)) return true
+function isFresh({ readAtMs, storeUnavailableAtMs }: CachedKey, nowMs: number): boolean {
+  if (isRecent(KEY_CACHED_MS, readAtMs, nowMs)) return true
   return (
-    storeUnavailableMs !== undefined &&
-    isRecent(UNAVAILABLE_PAUSE_MS, storeUnavailableMs, nowMs) &&
-    isRecent(KEY_CACHED_UNAVAILABLE_MS, readMs, nowMs)
+    storeUnavailableAtMs !== undefined &&
+    isRecent(STORE_RETRY_PAUSE_MS, storeUnavailableAtMs, nowMs) &&
+    isRecent(KEY_CACHED_WITHOUT_STORE_MS, readAtMs, nowMs)
   )
 }
 
+/** Returns the principal of a cached key. Undefined if the key has expired, even if it is still cached. */
 function principalUnlessExpired({ principal, expiresMs }: CachedKey, nowMs: number): Principal | undefined {
   return nowMs < expiresMs ? principal : undefined
 }

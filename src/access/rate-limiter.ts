@@ -19,15 +19,15 @@ export interface RateLimitDecision {
 
 interface RateLimiterSettings {
   readonly limits: RateLimits
-  /** Maximum number of keys or addresses that are counted at the same time in each class. */
-  readonly countersMax: number
+  /** Maximum number of keys or client networks that are counted at the same time in each class. */
+  readonly countersPerClassMax: number
 }
 
 /**
- * Maximum number of counters per rate class. One more key or address evicts the oldest counter, whose reserved permits
- * are then lost.
+ * Maximum number of counters per rate class. One more key or client network evicts the oldest counter, whose reserved
+ * permits are then lost.
  */
-export const RATE_COUNTERS_MAX = 100_000
+export const RATE_COUNTERS_PER_CLASS_MAX = 100_000
 
 /**
  * How long a request waits for reserved permits. After that, the store counts as not responding, and the request is
@@ -35,7 +35,7 @@ export const RATE_COUNTERS_MAX = 100_000
  */
 const RESERVATION_WAIT_MS = 500
 /** Pause between two attempts to reserve permits while the store does not respond. */
-const UNAVAILABLE_PAUSE_MS = 1_000
+const STORE_RETRY_PAUSE_MS = 1_000
 /**
  * A reservation is a number of permits that this gateway takes from the store at once: the limit divided by this
  * number, or more if more requests are waiting.
@@ -44,7 +44,7 @@ const RESERVATIONS_PER_LIMIT = 50
 
 type CounterState = 'reserved' | 'exhausted' | 'unreserved' | 'local'
 
-/** The permits of one key or address in one minute. */
+/** The permits of one key or client network in one minute. */
 interface PermitCounter {
   readonly limitKey: string
   readonly limit: number
@@ -81,10 +81,10 @@ export class RateLimiter {
   readonly #store: Store
   readonly #settings: RateLimiterSettings
   readonly #now: () => number
-  /** Counters by class, then by key or address, the oldest first. */
+  /** Counters by class, then by key or client network, the oldest first. */
   readonly #counters = new Map<RateClass, Map<string, PermitCounter>>()
-  /** Time at which the store last did not respond. */
-  #unavailableMs = Number.NEGATIVE_INFINITY
+  /** Time at which the store last did not respond. Minus infinity after it has responded again. */
+  #storeUnavailableAtMs = Number.NEGATIVE_INFINITY
 
   constructor(store: Store, settings: RateLimiterSettings, now: () => number) {
     this.#store = store
@@ -92,14 +92,17 @@ export class RateLimiter {
     this.#now = now
   }
 
-  /** Number of counters in memory, at most `countersMax` in each class. */
+  /** Number of counters in memory, at most `countersPerClassMax` in each class. */
   get counterCount(): number {
     let size = 0
     for (const counters of this.#counters.values()) size += counters.size
     return size
   }
 
-  /** Takes a permit, synchronously if one is reserved already. Returns undefined if such requests are not limited. */
+  /**
+   * Takes a permit. Returns a promise only if the request must wait for a reservation in the store. Returns undefined
+   * if such requests are not limited.
+   */
   take(
     principal: Principal,
     rateClass: RateClass,
@@ -124,7 +127,7 @@ export class RateLimiter {
     if (isCurrent && known.limit === limit) return known
     // Removed and added again in each new minute, so the first counter in the map is the oldest.
     counters.delete(subject)
-    if (counters.size >= this.#settings.countersMax) {
+    if (counters.size >= this.#settings.countersPerClassMax) {
       for (const oldest of counters.keys()) {
         counters.delete(oldest)
         break
@@ -157,12 +160,12 @@ export class RateLimiter {
     switch (state) {
       case 'reserved':
         counter.reservedPermits--
-        return this.#permitOf(counter, true)
+        return this.#decisionOf(counter, true)
       case 'exhausted':
-        return this.#permitOf(counter, false)
+        return this.#decisionOf(counter, false)
       case 'local':
         counter.availablePermits--
-        return this.#permitOf(counter, true)
+        return this.#decisionOf(counter, true)
       case 'unreserved':
         return undefined
       default:
@@ -187,8 +190,8 @@ export class RateLimiter {
       } finally {
         counter.waitingRequests--
       }
-      const permit = this.#takeNow(counter)
-      if (permit !== undefined) return permit
+      const decision = this.#takeNow(counter)
+      if (decision !== undefined) return decision
     }
   }
 
@@ -204,19 +207,22 @@ export class RateLimiter {
         const { granted, left } = await this.#store.takePermits(request)
         counter.reservedPermits += granted
         counter.availablePermits = left
-        this.#unavailableMs = Number.NEGATIVE_INFINITY
+        this.#storeUnavailableAtMs = Number.NEGATIVE_INFINITY
       })
     } catch (error) {
       if (!(error instanceof GatewayError && error.code === 'store_unavailable')) throw error
-      this.#unavailableMs = this.#now()
+      this.#storeUnavailableAtMs = this.#now()
     }
   }
 
   #isStoreUnavailable(): boolean {
-    return isRecent(UNAVAILABLE_PAUSE_MS, this.#unavailableMs, this.#now())
+    return isRecent(STORE_RETRY_PAUSE_MS, this.#storeUnavailableAtMs, this.#now())
   }
 
-  #permitOf({ limit, reservedPermits, availablePermits, endMs }: PermitCounter, isGranted: boolean): RateLimitDecision {
+  #decisionOf(
+    { limit, reservedPermits, availablePermits, endMs }: PermitCounter,
+    isGranted: boolean,
+  ): RateLimitDecision {
     const resetSeconds = Math.max(1, Math.ceil((endMs - this.#now()) / 1_000))
     return { isGranted, limit, remaining: reservedPermits + availablePermits, resetSeconds }
   }
@@ -227,6 +233,6 @@ export class RateLimiter {
  * a key with its own limit has one counter for each client network.
  */
 function counterSubjectOf(principal: Principal, rateClass: RateClass, address: string, hasOwnLimit: boolean): string {
-  if (rateClass !== 'betterstack') return principal.keyId
-  return hasOwnLimit ? `${principal.keyId} ${networkOf(address)}` : networkOf(address)
+  if (rateClass !== 'betterstack') return principal.keyHash
+  return hasOwnLimit ? `${principal.keyHash} ${networkOf(address)}` : networkOf(address)
 }

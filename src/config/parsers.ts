@@ -22,9 +22,9 @@ export function wholeNumberParser(min: number, max: number): (text: string) => n
 }
 
 /** Parses a whole number of at least 1. */
-export const parseCount = wholeNumberParser(1, Number.MAX_SAFE_INTEGER)
-/** Parses milliseconds of a timer, at least 1. */
-export const parseTimer = wholeNumberParser(1, TIMER_MS_MAX)
+export const parsePositiveInteger = wholeNumberParser(1, Number.MAX_SAFE_INTEGER)
+/** Parses the delay of a timer: at least 1. */
+export const parseTimerMs = wholeNumberParser(1, TIMER_MS_MAX)
 
 export function oneOfParser<const T extends string>(values: readonly T[]): (text: string) => T {
   return (text) => {
@@ -81,7 +81,8 @@ function parseResolution(row: string): Resolution {
   return { bucketWidthMs, keptMs }
 }
 
-export function parseRetention(text: string): number {
+/** Parses how long data is kept: a duration, also in years. Zero is an error. */
+export function parseRetentionMs(text: string): number {
   const keptMs = parseLongDuration(text)
   if (keptMs === undefined || keptMs <= 0)
     throw new Error(`must be a duration such as 90d, not ${JSON.stringify(text)}`)
@@ -130,14 +131,14 @@ export function parseTrustProxy(text: string): number | readonly string[] | unde
   }
   const proxies = text.split(',').map((proxy) => proxy.trim())
   for (const proxy of proxies) {
-    if (!PROXY_NAMES.includes(proxy) && !isNetwork(proxy))
+    if (!PROXY_NAMES.includes(proxy) && !isAddressOrCidr(proxy))
       throw new Error(`must be off, hops, or addresses and CIDRs, not ${JSON.stringify(proxy)}`)
   }
   return proxies
 }
 
 /** Whether a text is an address or a CIDR. */
-function isNetwork(text: string): boolean {
+function isAddressOrCidr(text: string): boolean {
   const [address = '', bits, ...rest] = text.split('/')
   const version = isIP(address)
   if (version === 0 || rest.length > 0) return false

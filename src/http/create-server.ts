@@ -115,7 +115,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
       return send(reply, gatewayError)
     }
   app.setErrorHandler(errorHandler(sendError))
-  const countUnknownRoute = telemetry.countRoute('none')
+  const countUnknownRoute = telemetry.createResponseCounter('none')
   app.setNotFoundHandler((request, reply) => {
     countUnknownRoute(request.method, 404)
     return sendError(reply, new GatewayError('not_found', `there is no route for ${request.method} at this path`))
@@ -207,7 +207,7 @@ function collectRoutes(app: FastifyInstance, telemetry: Telemetry): CountRespons
   app.addHook('onRoute', (route) => {
     const { url: path, config } = route
     for (const method of [route.method].flat()) routes.push({ method, path, operation: config?.openapi })
-    const count = counters.get(path) ?? telemetry.countRoute(path)
+    const count = counters.get(path) ?? telemetry.createResponseCounter(path)
     counters.set(path, count)
     const onResponse = [route.onResponse ?? []].flat()
     onResponse.push((request, reply, done) => {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import { ApiKeyAuthenticator } from '../access/api-keys.ts'
-import { RATE_COUNTERS_MAX, RateLimiter } from '../access/rate-limiter.ts'
+import { RATE_COUNTERS_PER_CLASS_MAX, RateLimiter } from '../access/rate-limiter.ts'
 import type { Config } from '../config/config.ts'
 import { createGateway, type Gateway, type GatewayOptions } from '../gateway.ts'
 import { EventIds } from '../model/event-id.ts'
@@ -77,19 +77,35 @@ export function createComponents(
   const setResolutionsMs = setResolutions.map(({ bucketWidthMs }) => bucketWidthMs)
   const querier = new Querier(store, { ...config.query, resolutionsMs, setResolutionsMs }, now)
   const events = new EventReader(store, now)
-  const eventIds = new EventIds(now, randomBytes)
+  const eventIdGenerator = new EventIds(now, randomBytes)
   const liveSource: LiveQueryBackend = {
     query: (project, input) => gateway.query(project, input),
     onCommit: (listener) => store.onCommit(listener),
     now,
-    startTimer: startTimer,
+    startTimer,
   }
   const live = new LiveQueries(liveSource, { ...FIXED_LIVE_SETTINGS, ...config.live })
 
   const keys = new ApiKeyAuthenticator(store, config.access.apiKeys, now)
-  const limiter = new RateLimiter(store, { limits: config.access.rateLimits, countersMax: RATE_COUNTERS_MAX }, now)
+  const limiter = new RateLimiter(
+    store,
+    { limits: config.access.rateLimits, countersPerClassMax: RATE_COUNTERS_PER_CLASS_MAX },
+    now,
+  )
 
-  const components = { writer, idempotency, folds, querier, live, events, eventIds, store, keys, limiter, telemetry }
+  const components = {
+    writer,
+    idempotency,
+    folds,
+    querier,
+    live,
+    events,
+    eventIdGenerator,
+    store,
+    keys,
+    limiter,
+    telemetry,
+  }
   const gateway = createGateway(components)
   return { ...components, gateway }
 }

@@ -16,13 +16,13 @@ interface RouteOptions {
   readonly now: () => number
   readonly telemetry: Telemetry
   /** Registered GraphQL documents, by id. */
-  readonly registered: ReadonlyMap<string, string>
+  readonly registeredDocuments: ReadonlyMap<string, string>
   readonly isDraining: () => boolean
 }
 
 /** Creates the HTTP server with all routes of a gateway. The server does not listen yet. */
 export function createServerWithRoutes(config: Config, options: RouteOptions): FastifyInstance {
-  const { gateway, log, now, registered: registeredDocuments } = options
+  const { gateway, log, now, registeredDocuments } = options
   const readAssets = createPageAssets()
   const server = createServer({ ...options, ...config.http, limits: serverLimitsOf(config), readAssets })
   registerGraphQL(server, {

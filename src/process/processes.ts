@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
-import { onWorkerMessage, sendToWorker, type ToPrimary } from '../telemetry/worker-messages.ts'
+import { type MessageToPrimary, onWorkerMessage, sendToWorker } from '../telemetry/worker-messages.ts'
 import { WorkerMetrics } from '../telemetry/worker-metrics.ts'
 import { listenOnFreePort } from './listen.ts'
 
@@ -21,7 +21,7 @@ export interface ListeningGateway {
   close(): Promise<void>
 }
 
-type ListensMessage = ToPrimary & { readonly kind: 'listens' }
+type ListensMessage = MessageToPrimary & { readonly kind: 'listens' }
 
 /** Pause before a dead worker is replaced. It doubles with each consecutive failure. */
 const RESTART_PAUSE_MS_MIN = 100
@@ -48,8 +48,8 @@ export async function startProcesses(
   const workers = new WorkerPool(await choosePort(config.http), log, ended, now)
   try {
     // The first worker starts alone, because it creates the store and the first key.
-    const { url, firstKey } = await workers.start()
-    await Promise.all(Array.from({ length: config.process.processes - 1 }, () => workers.start()))
+    const { url, firstKey } = await workers.startWorker()
+    await Promise.all(Array.from({ length: config.process.processes - 1 }, () => workers.startWorker()))
     return { url, firstKey, close: () => workers.close() }
   } catch (error) {
     await workers.close().catch(() => undefined)
@@ -74,8 +74,10 @@ class WorkerPool {
   readonly #log: Logger
   readonly #onAllEnded: (error: Error) => void
   readonly #now: () => number
-  /** The running workers, each with a promise of its exit. */
-  readonly #exits = new Map<Worker, Promise<WorkerExit>>()
+  /**
+   * Running workers, also those that do not listen yet. Each has a promise that resolves when the worker has exited.
+   */
+  readonly #exitByWorker = new Map<Worker, Promise<WorkerExit>>()
   readonly #metrics = new WorkerMetrics<Worker>((worker) => sendToWorker(worker, { kind: 'readOwn' }))
   readonly #restartTimers = new Set<NodeJS.Timeout>()
   #isClosing = false
@@ -88,7 +90,7 @@ class WorkerPool {
   }
 
   /** Starts a worker. Resolves when the worker listens; from then on it is replaced when it dies. */
-  async start(failures = 0): Promise<ListensMessage> {
+  async startWorker(failures = 0): Promise<ListensMessage> {
     const worker = cluster.fork({ PORT: String(this.#port) })
     const { pid } = worker.process
     let outcome: ListensMessage | { readonly kind: 'failed'; readonly reason: string } | undefined
@@ -122,17 +124,17 @@ class WorkerPool {
   async close(): Promise<void> {
     this.#isClosing = true
     for (const pause of this.#restartTimers) clearTimeout(pause)
-    for (const worker of this.#exits.keys()) worker.process.kill('SIGTERM')
-    const exits = await Promise.all(this.#exits.values())
+    for (const worker of this.#exitByWorker.keys()) worker.process.kill('SIGTERM')
+    const exits = await Promise.all(this.#exitByWorker.values())
     const unclean = exits.find(({ isClean }) => !isClean)
     if (unclean !== undefined) throw new Error(`a process ${unclean.description} during shutdown`)
   }
 
   #watchExit(worker: Worker): Promise<WorkerExit> {
     const exit = exitOf(worker)
-    this.#exits.set(worker, exit)
+    this.#exitByWorker.set(worker, exit)
     return exit.then((ended) => {
-      this.#exits.delete(worker)
+      this.#exitByWorker.delete(worker)
       this.#metrics.removeWorker(worker)
       return ended
     })
@@ -149,9 +151,9 @@ class WorkerPool {
     const pause = setTimeout(
       () => {
         this.#restartTimers.delete(pause)
-        this.start(failures + 1).catch((error: Error) => {
+        this.startWorker(failures + 1).catch((error: Error) => {
           if (this.#isClosing) return
-          if (this.#exits.size === 0) return this.#onAllEnded(error)
+          if (this.#exitByWorker.size === 0) return this.#onAllEnded(error)
           this.#log.warn({ reason: error.message }, 'a process could not start; trying again')
           this.#restartLater(failures + 1)
         })

@@ -42,7 +42,7 @@ export async function startInThisProcess(
   shareMetrics?: ShareMetrics,
 ): Promise<RunningGateway> {
   const { host } = config.http
-  const registered = await registeredOperations(config)
+  const registeredDocuments = await loadRegisteredDocuments(config)
   const store = await openStore(config, log, now)
   const { gateway, folds, live, telemetry } = createComponents(config, { store, log, now, shareMetrics })
   const firstKey = config.access.apiKeys.size > 0 ? undefined : await ensureFirstKey(store, now())
@@ -53,7 +53,7 @@ export async function startInThisProcess(
     log,
     now,
     telemetry,
-    registered,
+    registeredDocuments,
     isDraining: () => isDraining,
   })
   const closeServer = prepareClosing(server, config.process.closeMsMax)
@@ -82,7 +82,7 @@ export async function startInThisProcess(
   }
 }
 
-function registeredOperations({ persisted }: Config): Promise<ReadonlyMap<string, string>> {
+function loadRegisteredDocuments({ persisted }: Config): Promise<ReadonlyMap<string, string>> {
   return readRegisteredOperations(persisted.operations).catch((cause: Error) => {
     throw new Error(`GRAPHQL_OPERATIONS cannot be used: ${cause.message}`, { cause })
   })

@@ -28,7 +28,7 @@ export class GatewayMetrics implements Telemetry {
   readonly #sources: PolledFigures
   readonly #registry = new Registry()
   readonly #routeCounts: { readonly route: string; readonly counts: Map<string, Map<number, number>> }[] = []
-  readonly #rejectedItems = new Map<ErrorCode, number>()
+  readonly #rejectedItemsByCode = new Map<ErrorCode, number>()
   readonly #commitSeconds: Histogram
   readonly #querySeconds: Histogram
   #rollupsRead = 0
@@ -36,7 +36,7 @@ export class GatewayMetrics implements Telemetry {
   #cacheHits = 0
   #lostPoints = 0
   #backlog: { readonly entries: number; readonly bytes: number } | undefined
-  #reading: Promise<string> | undefined
+  #readInProgress: Promise<string> | undefined
   #hasProcessMetrics = false
   readonly #readMetrics: () => Promise<string>
 
@@ -62,7 +62,7 @@ export class GatewayMetrics implements Telemetry {
     this.#defineFolds()
   }
 
-  countRoute(route: string): (method: string, status: number) => void {
+  createResponseCounter(route: string): (method: string, status: number) => void {
     const counts = new Map<string, Map<number, number>>()
     this.#routeCounts.push({ route, counts })
     return (method, status) => {
@@ -76,7 +76,7 @@ export class GatewayMetrics implements Telemetry {
   }
 
   countRejectedItems(errors: readonly ItemError[]): void {
-    for (const { code } of errors) this.#rejectedItems.set(code, (this.#rejectedItems.get(code) ?? 0) + 1)
+    for (const { code } of errors) this.#rejectedItemsByCode.set(code, (this.#rejectedItemsByCode.get(code) ?? 0) + 1)
   }
 
   observeCommitRound(durationMs: number): void {
@@ -94,18 +94,18 @@ export class GatewayMetrics implements Telemetry {
     this.#lostPoints += points
   }
 
-  /** Returns the metrics as Prometheus text. Concurrent calls share one reading. */
+  /** Returns the metrics as Prometheus text. Concurrent calls share one read. */
   readMetricsText(): Promise<string> {
-    this.#reading ??= this.#readMetrics().finally(() => {
-      this.#reading = undefined
+    this.#readInProgress ??= this.#readMetrics().finally(() => {
+      this.#readInProgress = undefined
     })
-    return this.#reading
+    return this.#readInProgress
   }
 
   async #collectMetrics(): Promise<Registry> {
     if (!this.#hasProcessMetrics) {
       // Process metrics watch the event loop and the garbage collector, which costs CPU, so they start with the first
-      // reading.
+      // read.
       this.#hasProcessMetrics = true
       collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS })
     }
@@ -133,7 +133,7 @@ export class GatewayMetrics implements Telemetry {
     this.#counter(
       'gaugeql_rejected_items_total',
       'Items that were not stored, by error code.',
-      () => [...this.#rejectedItems].map(([code, count]): LabelledValue => [{ code }, count]),
+      () => [...this.#rejectedItemsByCode].map(([code, count]): LabelledValue => [{ code }, count]),
       'code',
     )
     this.#counter(

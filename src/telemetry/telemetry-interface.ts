@@ -7,13 +7,13 @@ import type { QueryMeta } from '../query/compute/result.ts'
  */
 export interface Telemetry {
   /**
-   * Creates the counter of a route. The returned function must be called with the method and the status of each
-   * response.
+   * Creates the counter of the responses of a route. The returned function must be called with the method and the
+   * status of each response.
    */
-  countRoute(route: string): (method: string, status: number) => void
+  createResponseCounter(route: string): (method: string, status: number) => void
   /** Reports items that were not stored. */
   countRejectedItems(errors: readonly ItemError[]): void
-  /** Reports that the outcome of a round of commits is known, whether it was stored or not. */
+  /** Reports that the outcome of all commits of a round is known, whether they were stored or not. */
   observeCommitRound(durationMs: number): void
   observeQuery(meta: QueryMeta): void
   /** Reports acknowledged points that the store lost and that can no longer be replayed. */
@@ -43,7 +43,7 @@ export interface MetricFamily {
  */
 export type ShareMetrics = (readOwn: () => Promise<readonly MetricFamily[]>) => () => Promise<string>
 
-/** Functions that return current figures. They are called when the metrics are read; nothing reports these figures. */
+/** Functions that return figures of other parts of the gateway. They are called whenever the metrics are read. */
 export interface PolledFigures {
   points(): number
   events(): number

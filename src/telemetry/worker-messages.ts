@@ -6,7 +6,7 @@ import type { MetricFamily } from './telemetry-interface.ts'
  * run the same version of this program, so a received message has the type that was sent.
  */
 
-export type ToPrimary =
+export type MessageToPrimary =
   /** Sent once: the worker listens, or could not start. */
   | { readonly kind: 'listens'; readonly url: string; readonly firstKey: string | undefined }
   | { readonly kind: 'failed'; readonly reason: string }
@@ -15,12 +15,12 @@ export type ToPrimary =
   /** The worker's own metrics, as the primary requested. Undefined if the worker could not read them. */
   | { readonly kind: 'own'; readonly families: readonly MetricFamily[] | undefined }
 
-type ToWorker =
+type MessageToWorker =
   /** `readOwn` requests the worker's own metrics; `all` has the requested metrics of all processes. */
   { readonly kind: 'readOwn' } | { readonly kind: 'all'; readonly text: string }
 
 /** Sends a message to the primary process. Resolves when it has been sent. */
-export function sendToPrimary(message: ToPrimary): Promise<void> {
+export function sendToPrimary(message: MessageToPrimary): Promise<void> {
   return new Promise((resolve) => {
     // Without a primary process the message is dropped. A worker that lost its primary process exits by itself.
     if (process.send === undefined) resolve()
@@ -29,14 +29,14 @@ export function sendToPrimary(message: ToPrimary): Promise<void> {
 }
 
 /** Sends a message to a worker. The message is dropped if the worker has exited. */
-export function sendToWorker(worker: Worker, message: ToWorker): void {
+export function sendToWorker(worker: Worker, message: MessageToWorker): void {
   worker.send(message, () => {})
 }
 
-export function onPrimaryMessage(listener: (message: ToWorker) => void): void {
+export function onPrimaryMessage(listener: (message: MessageToWorker) => void): void {
   process.on('message', listener)
 }
 
-export function onWorkerMessage(worker: Worker, listener: (message: ToPrimary) => void): void {
+export function onWorkerMessage(worker: Worker, listener: (message: MessageToPrimary) => void): void {
   worker.on('message', listener)
 }

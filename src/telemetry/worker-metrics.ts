@@ -33,10 +33,10 @@ export class WorkerMetrics<W> {
   readonly #requestMetrics: (worker: W) => void
   readonly #runningWorkers = new Map<W, WorkerState>()
   /**
-   * Counters of the workers that have exited, in one list for each worker. Each reading merges these lists into one.
+   * Counters of the workers that have exited, in one list for each worker. Each read merges these lists into one.
    */
   #exitedCounters: readonly (readonly MetricFamily[])[] = []
-  #reading: Promise<string> | undefined
+  #readInProgress: Promise<string> | undefined
 
   /** `requestMetrics` requests the metrics of a worker. The worker's response must be passed to `receiveResponse`. */
   constructor(requestMetrics: (worker: W) => void) {
@@ -64,12 +64,12 @@ export class WorkerMetrics<W> {
     state.request?.finish(false)
   }
 
-  /** Returns the metrics of all workers as Prometheus text. Concurrent calls share one reading. */
+  /** Returns the metrics of all workers as Prometheus text. Concurrent calls share one read. */
   readMetricsText(): Promise<string> {
-    this.#reading ??= this.#readAndMerge().finally(() => {
-      this.#reading = undefined
+    this.#readInProgress ??= this.#readAndMerge().finally(() => {
+      this.#readInProgress = undefined
     })
-    return this.#reading
+    return this.#readInProgress
   }
 
   async #readAndMerge(): Promise<string> {

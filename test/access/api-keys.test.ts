@@ -10,7 +10,7 @@ import { temporaryFolder } from '../support/temporary-folder.ts'
 const T0_MS = Date.UTC(2024, 0, 15, 12)
 const KEY = 'gq_a-key-of-high-entropy'
 const ROW: ApiKeyRow = { hash: hashKey(KEY), project: 'shop', scopes: ['query'], label: '', createdMs: T0_MS }
-const PRINCIPAL = { keyId: ROW.hash, project: 'shop', scopes: ['query'] }
+const PRINCIPAL = { keyHash: ROW.hash, project: 'shop', scopes: ['query'] }
 
 let store: Store | undefined
 afterEach(() => store?.close())
@@ -135,7 +135,7 @@ describe('fixed keys', () => {
       new Map([[hashKey('given'), { project: 'a', scopes: ['admin'] }]]),
       () => T0_MS,
     )
-    expect(await keys.authenticate('given')).toEqual({ keyId: hashKey('given'), project: 'a', scopes: ['admin'] })
+    expect(await keys.authenticate('given')).toEqual({ keyHash: hashKey('given'), project: 'a', scopes: ['admin'] })
     expect(await keys.authenticate(KEY)).toBeUndefined()
     expect(faulty.calls('readKey')).toEqual([])
   })

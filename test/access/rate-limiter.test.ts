@@ -11,7 +11,7 @@ import { FaultyStore } from '../support/faulty-store.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const T0_MS = Date.UTC(2024, 0, 15, 12)
-const ME: Principal = { keyId: 'me', project: 'shop', scopes: [] }
+const ME: Principal = { keyHash: 'me', project: 'shop', scopes: [] }
 const HERE = '192.0.2.1'
 
 let store: Store | undefined
@@ -30,11 +30,11 @@ function limiterOf(
   faulty: FaultyStore,
   limits: Partial<RateLimits> = {},
   clock: Clock = { nowMs: T0_MS },
-  countersMax = 1_000,
+  countersPerClassMax = 1_000,
 ): RateLimiter {
   return new RateLimiter(
     faulty.store,
-    { limits: { ...DEFAULT_RATE_LIMITS, ...limits }, countersMax },
+    { limits: { ...DEFAULT_RATE_LIMITS, ...limits }, countersPerClassMax },
     () => clock.nowMs,
   )
 }
@@ -78,7 +78,7 @@ describe('a rate limit', () => {
 
   it('holds for each class and key, and for Better Stack for each address', async () => {
     const limiter = limiterOf(await faultyStore(), { single: 2, batch: 2, betterstack: 2 })
-    const other = { ...ME, keyId: 'other' }
+    const other = { ...ME, keyHash: 'other' }
     expect(await granted(3, () => limiter.take(ME, 'single', HERE))).toBe(2)
     expect(await granted(3, () => limiter.take(ME, 'single', '192.0.2.2'))).toBe(0)
     expect(await granted(3, () => limiter.take(ME, 'batch', HERE))).toBe(2)
@@ -90,7 +90,7 @@ describe('a rate limit', () => {
 
   it('can be different for a key, or off', async () => {
     const limiter = limiterOf(await faultyStore(), { query: 2, betterstack: 2, graphql: 'off' })
-    const own: Principal = { ...ME, keyId: 'own', limits: { query: 3, batch: 'off', betterstack: 4 } }
+    const own: Principal = { ...ME, keyHash: 'own', limits: { query: 3, batch: 'off', betterstack: 4 } }
     expect(await granted(9, () => limiter.take(own, 'query', HERE))).toBe(3)
     expect(await limiter.take(own, 'batch', HERE)).toBeUndefined()
     expect(await limiter.take(own, 'graphql', HERE)).toBeUndefined()
@@ -130,7 +130,7 @@ describe('a rate limit', () => {
     }
     expect(grants).toBe(500)
     const idle = limiterOf(faulty, {}, clock)
-    await idle.take({ ...ME, keyId: 'x' }, 'betterstack', '192.0.2.9')
+    await idle.take({ ...ME, keyHash: 'x' }, 'betterstack', '192.0.2.9')
     const early = await granted(500, () => limiters[0]!.take(ME, 'betterstack', '192.0.2.9'))
     expect(early).toBe(500 - 10)
   })
@@ -139,11 +139,11 @@ describe('a rate limit', () => {
     const faulty = await faultyStore()
     const limiter = limiterOf(faulty, {}, { nowMs: T0_MS }, 3)
     for (let i = 0; i < 100; i++) {
-      expect(await limiter.take({ ...ME, keyId: `k${i}` }, 'single', HERE)).toMatchObject({ isGranted: true })
+      expect(await limiter.take({ ...ME, keyHash: `k${i}` }, 'single', HERE)).toMatchObject({ isGranted: true })
     }
     expect(limiter.counterCount).toBe(3)
     // One that was pushed out loses its reservation, and the store still knows what it took.
-    expect(await limiter.take({ ...ME, keyId: 'k0' }, 'single', HERE)).toMatchObject({ remaining: 979 })
+    expect(await limiter.take({ ...ME, keyHash: 'k0' }, 'single', HERE)).toMatchObject({ remaining: 979 })
   })
 })
 

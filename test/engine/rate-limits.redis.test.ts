@@ -24,9 +24,9 @@ it('gateways that share a Redis never let more through than the limit, each aski
   const faulty = [new FaultyStore(await open()), new FaultyStore(await open())]
   const nowMs = Date.UTC(2024, 0, 15, 12)
   const limiters = faulty.map(
-    ({ store }) => new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersMax: 100 }, () => nowMs),
+    ({ store }) => new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersPerClassMax: 100 }, () => nowMs),
   )
-  const me: Principal = { keyId: 'me', project: 'shop', scopes: [] }
+  const me: Principal = { keyHash: 'me', project: 'shop', scopes: [] }
   let granted = 0
   for (let i = 0; i < 1_500; i++) {
     if ((await limiters[i % 3 === 0 ? 0 : 1]!.take(me, 'single', ''))?.isGranted === true) granted++

@@ -84,7 +84,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
     new Map([[hashKey('key'), { project: PROJECT, scopes: ['ingest', 'query'] }]]),
     now,
   )
-  const limiter = new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersMax: 10 }, now)
+  const limiter = new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersPerClassMax: 10 }, now)
   const live = new LiveQueries(
     {
       query: () => Promise.reject(new Error('nobody watches')),
@@ -97,7 +97,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
   const rest = {
     live,
     events: new EventReader(store, now),
-    eventIds: new EventIds(now, randomBytes),
+    eventIdGenerator: new EventIds(now, randomBytes),
     keys,
     limiter,
     telemetry: NO_TELEMETRY,

@@ -37,7 +37,7 @@ export interface FakeGatewayOptions {
   /** Without it nothing is limited. */
   readonly takePermit?: (
     rateClass: RateClass,
-    keyId: string,
+    keyHash: string,
     address: string,
   ) => RateLimitDecision | undefined | Promise<RateLimitDecision>
   /** Run before a verb does anything; throws what the verb shall reject with. */
@@ -132,9 +132,9 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
     async authenticate(key) {
       await before('authenticate')
       const grant = keys.get(key)
-      return grant && { ...grant, keyId: `id of ${key}` }
+      return grant && { ...grant, keyHash: `id of ${key}` }
     },
-    takePermit: (principal, rateClass, address) => options.takePermit?.(rateClass, principal.keyId, address),
+    takePermit: (principal, rateClass, address) => options.takePermit?.(rateClass, principal.keyHash, address),
     async ping() {
       await before('ping')
     },

@@ -63,9 +63,9 @@ export class FakeGateway implements Gateway {
   /** Of every look at a key. */
   keyFailure: GatewayError | undefined
   readonly keys = new Map<string, Principal>([
-    ['reader', { keyId: 'r', project: 'shop', scopes: ['query'] }],
-    ['writer', { keyId: 'w', project: 'shop', scopes: ['ingest'] }],
-    ['both', { keyId: 'b', project: 'shop', scopes: ['ingest', 'query'] }],
+    ['reader', { keyHash: 'r', project: 'shop', scopes: ['query'] }],
+    ['writer', { keyHash: 'w', project: 'shop', scopes: ['ingest'] }],
+    ['both', { keyHash: 'b', project: 'shop', scopes: ['ingest', 'query'] }],
   ])
   /** What every request gets; undefined: nothing is limited. */
   permit: RateLimitDecision | undefined

@@ -2,7 +2,7 @@ import type { Telemetry } from '../../src/telemetry/telemetry-interface.ts'
 
 /** Ignores all reports. */
 export const NO_TELEMETRY: Telemetry = {
-  countRoute: () => () => {},
+  createResponseCounter: () => () => {},
   countRejectedItems() {},
   observeCommitRound() {},
   observeQuery() {},

@@ -44,7 +44,7 @@ const META = {
 describe('the metrics of the gateway', () => {
   it('have the same counts at each reading', async () => {
     const telemetry = new GatewayMetrics(SOURCES)
-    const count = telemetry.countRoute('/a/:name')
+    const count = telemetry.createResponseCounter('/a/:name')
     for (const status of [200, 200, 404]) count('GET', status)
     count('DELETE', 204)
     telemetry.countRejectedItems([

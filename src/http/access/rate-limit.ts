@@ -16,13 +16,13 @@ export async function takePermit(
   reply: FastifyReply,
 ): Promise<void> {
   const taken = gateway.takePermit(principal, rateClass, clientAddressOf(request))
-  const permit = taken instanceof Promise ? await taken : taken
-  if (permit !== undefined) requireGranted(permit, reply)
+  const decision = taken instanceof Promise ? await taken : taken
+  if (decision !== undefined) requireGranted(decision, reply)
 }
 
-function requireGranted(permit: RateLimitDecision, reply: FastifyReply): void {
-  for (const [name, value] of rateLimitHeaders(permit)) reply.header(name, value)
-  if (!permit.isGranted) throw rateLimitedError(permit)
+function requireGranted(decision: RateLimitDecision, reply: FastifyReply): void {
+  for (const [name, value] of rateLimitHeaders(decision)) reply.header(name, value)
+  if (!decision.isGranted) throw rateLimitedError(decision)
 }
 
 /**

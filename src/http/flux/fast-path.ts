@@ -101,8 +101,8 @@ async function storeAndRespond(
   let json: string
   try {
     const taken = options.gateway.takePermit(principal, 'single', request.socket.remoteAddress ?? '')
-    const permit = taken instanceof Promise ? await taken : taken
-    if (permit !== undefined) requireGranted(permit, headers)
+    const decision = taken instanceof Promise ? await taken : taken
+    if (decision !== undefined) requireGranted(decision, headers)
     options.bodyBudget.changeUsedBytes(length)
     try {
       json = await storePoint(options, principal.project, request.read() as Buffer, NO_OPTIONS)
@@ -124,7 +124,7 @@ async function storeAndRespond(
 
 const NO_OPTIONS = {}
 
-function requireGranted(permit: RateLimitDecision, headers: string[]): void {
-  for (const [name, value] of rateLimitHeaders(permit)) headers.push(name, String(value))
-  if (!permit.isGranted) throw rateLimitedError(permit)
+function requireGranted(decision: RateLimitDecision, headers: string[]): void {
+  for (const [name, value] of rateLimitHeaders(decision)) headers.push(name, String(value))
+  if (!decision.isGranted) throw rateLimitedError(decision)
 }

@@ -43,7 +43,7 @@ export interface LiveQueryBackend {
 
 interface Subscriber {
   readonly project: string
-  readonly keyId: string
+  readonly keyHash: string
 }
 
 /**
@@ -92,10 +92,10 @@ export class LiveQueries {
    * ends the iterator, except while the store is unavailable. Throws `rate_limited` or `overloaded` if there are too
    * many subscriptions.
    */
-  subscribe({ project, keyId }: Subscriber, input: QueryInput): AsyncIterableIterator<LiveUpdate> {
+  subscribe({ project, keyHash }: Subscriber, input: QueryInput): AsyncIterableIterator<LiveUpdate> {
     const { subscriptionsMax, subscriptionsPerKeyMax } = this.#settings
     if (this.#isClosed) throw stoppingError()
-    const keyCount = this.#subscriptionsByKey.get(keyId) ?? 0
+    const keyCount = this.#subscriptionsByKey.get(keyHash) ?? 0
     if (keyCount >= subscriptionsPerKeyMax) {
       throw new GatewayError('rate_limited', `a key may have at most ${subscriptionsPerKeyMax} live queries`, {
         details: { max: subscriptionsPerKeyMax },
@@ -107,13 +107,13 @@ export class LiveQueries {
       })
     }
     this.#subscriptionCount++
-    this.#subscriptionsByKey.set(keyId, keyCount + 1)
+    this.#subscriptionsByKey.set(keyHash, keyCount + 1)
     this.#stopListening ??= this.#backend.onCommit((metricIds) => this.#refreshQueriesOf(metricIds))
     const key = `${project}\n${JSON.stringify(input, replaceMapsByLists)}`
     let liveQuery = this.#liveQueries.get(key)
     if (liveQuery === undefined) this.#liveQueries.set(key, (liveQuery = new LiveQuery(key, project, input)))
     const subscription = new Subscription(liveQuery, patchOptions(input), () =>
-      this.#removeSubscription(liveQuery, subscription, keyId),
+      this.#removeSubscription(liveQuery, subscription, keyHash),
     )
     liveQuery.subscriptions.add(subscription)
     this.#refresh(liveQuery)
@@ -126,10 +126,10 @@ export class LiveQueries {
     for (const liveQuery of [...this.#liveQueries.values()]) liveQuery.end(stoppingError())
   }
 
-  #removeSubscription(liveQuery: LiveQuery, subscription: Subscription, keyId: string): void {
-    const keyCount = this.#subscriptionsByKey.get(keyId)! - 1
-    if (keyCount === 0) this.#subscriptionsByKey.delete(keyId)
-    else this.#subscriptionsByKey.set(keyId, keyCount)
+  #removeSubscription(liveQuery: LiveQuery, subscription: Subscription, keyHash: string): void {
+    const keyCount = this.#subscriptionsByKey.get(keyHash)! - 1
+    if (keyCount === 0) this.#subscriptionsByKey.delete(keyHash)
+    else this.#subscriptionsByKey.set(keyHash, keyCount)
     this.#subscriptionCount--
     liveQuery.subscriptions.delete(subscription)
     if (liveQuery.subscriptions.size === 0) {

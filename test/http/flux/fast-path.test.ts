@@ -39,7 +39,7 @@ async function listen(
   ])
   const find = (key: string) => {
     const grant = keys.get(key)
-    return grant && { ...grant, keyId: `id of ${key}` }
+    return grant && { ...grant, keyHash: `id of ${key}` }
   }
   const counted: string[] = []
   const app = createServer({
@@ -51,7 +51,7 @@ async function listen(
     ...server,
     telemetry: {
       ...NO_TELEMETRY,
-      countRoute: (route) => (method, status) => void counted.push(`${method} ${route} ${status}`),
+      createResponseCounter: (route) => (method, status) => void counted.push(`${method} ${route} ${status}`),
     },
   })
   let framework = 0

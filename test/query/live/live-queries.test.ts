@@ -7,7 +7,7 @@ import { LiveQueries, type LiveSettings } from '../../../src/query/live/live-que
 import type { QueryInput } from '../../../src/query/plan/request.ts'
 import { FakeGateway } from '../../support/fake-graphql-gateway.ts'
 
-const READER = { project: 'shop', keyId: 'r' }
+const READER = { project: 'shop', keyHash: 'r' }
 const INPUT: QueryInput = { metric: 'latency' }
 const METRIC: Id64 = { hi: 'latency'.length, lo: 7 }
 
@@ -220,7 +220,7 @@ describe('everything is freed', () => {
     const early = live.subscribe(READER, INPUT)
     await early.return?.()
     expect(await early.next()).toEqual({ value: undefined, done: true })
-    const [a, b] = [live.subscribe(READER, INPUT), live.subscribe({ ...READER, keyId: 's' }, INPUT)]
+    const [a, b] = [live.subscribe(READER, INPUT), live.subscribe({ ...READER, keyHash: 's' }, INPUT)]
     await a.next()
     await world.pass(1_000)
     world.commit(2)
@@ -278,8 +278,8 @@ describe('bounds', () => {
     live.subscribe(READER, INPUT)
     live.subscribe(READER, INPUT)
     expect(() => live.subscribe(READER, INPUT)).toThrow(expect.objectContaining({ code: 'rate_limited' }))
-    live.subscribe({ ...READER, keyId: 's' }, INPUT)
-    expect(() => live.subscribe({ ...READER, keyId: 's' }, INPUT)).toThrow(
+    live.subscribe({ ...READER, keyHash: 's' }, INPUT)
+    expect(() => live.subscribe({ ...READER, keyHash: 's' }, INPUT)).toThrow(
       expect.objectContaining({ code: 'overloaded' }),
     )
     expect(live.objectCounts.subscriptions).toBe(3)
