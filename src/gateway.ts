@@ -2,8 +2,8 @@ import type { ApiKeyAuthenticator, Principal } from './access/api-keys.ts'
 import type { RateLimitDecision, RateLimiter } from './access/rate-limiter.ts'
 import { GatewayError, type ItemError } from './model/errors.ts'
 import type { NewEvent } from './model/event.ts'
-import { type EventIds, keyedEventId } from './model/event-id.ts'
-import { METRIC_NAME_UNITS_MAX, type MetricType, partitionOf } from './model/metric.ts'
+import { type EventIdGenerator, keyedEventId } from './model/event-id.ts'
+import { METRIC_NAME_CODE_UNITS_MAX, type MetricType, partitionOf } from './model/metric.ts'
 import { type Decode, describeValue } from './model/point.ts'
 import type { RateClass } from './model/rate.ts'
 import type { QueryResult } from './query/compute/result.ts'
@@ -121,7 +121,7 @@ export interface GatewayOptions {
   readonly querier: Querier
   readonly live: LiveQueries
   readonly events: EventReader
-  readonly eventIdGenerator: EventIds
+  readonly eventIdGenerator: EventIdGenerator
   readonly store: Store
   readonly keys: ApiKeyAuthenticator
   readonly limiter: RateLimiter
@@ -252,7 +252,7 @@ async function* listMetrics(
  * not exist.
  */
 async function findMetricWithPoints(store: Store, project: string, name: string): Promise<MetricRow | undefined> {
-  if (name.length > METRIC_NAME_UNITS_MAX) return undefined
+  if (name.length > METRIC_NAME_CODE_UNITS_MAX) return undefined
   const row = await store.readMetric(project, name)
   return row === undefined || row.points === 0 ? undefined : row
 }

@@ -1,4 +1,4 @@
-import { METRIC_NAME_UNITS_MAX } from '../model/metric.ts'
+import { METRIC_NAME_CODE_UNITS_MAX } from '../model/metric.ts'
 import { formatRateLimits, parseRateLimits, type RateLimits } from '../model/rate.ts'
 import {
   oneOfParser,
@@ -246,8 +246,8 @@ export const SETTINGS_TABLE = {
       default: '255',
       unit: 'characters',
       meaning: 'Length of a metric name; missing_name.',
-      // A character of a name takes up to two of the UTF-16 code units that `METRIC_NAME_UNITS_MAX` counts.
-      parse: wholeNumberParser(1, METRIC_NAME_UNITS_MAX / 2),
+      // A character of a name takes up to two of the UTF-16 code units that `METRIC_NAME_CODE_UNITS_MAX` counts.
+      parse: wholeNumberParser(1, METRIC_NAME_CODE_UNITS_MAX / 2),
     },
     tagsMax: {
       name: 'TAGS_MAX',

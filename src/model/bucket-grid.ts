@@ -11,7 +11,7 @@
  * a day (2h, 3h, 4h, 6h, 8h, 12h, 90m …) starts at local midnight, so that 6h means 00, 06, 12 and 18 o'clock.
  */
 import type { FixedOrCalendar } from './interval.ts'
-import { DAY_MS, dayNumber, floorTo, HOUR_MS } from './time.ts'
+import { DAY_MS, daysSinceEpoch, floorTo, HOUR_MS } from './time.ts'
 import { firstInstantShowing, type TimeZone, UTC_ZONE } from './zone-offsets.ts'
 
 /** Returns the start of the bucket that contains an instant. */
@@ -54,7 +54,7 @@ export function bucketEdges(
     return edgesMs
   }
   // The number of buckets is estimated first, so that no edges are computed for a range with too many buckets.
-  if (gridReadingsBetween(interval, zone, fromMs, toMs) - SKIPPED_READINGS_MAX > bucketsMax) return undefined
+  if (gridReadingCountBetween(interval, zone, fromMs, toMs) - SKIPPED_READINGS_MAX > bucketsMax) return undefined
   let reading = gridReadingAt(interval, zone, fromMs)
   let lastMs = firstInstantShowing(zone, reading)
   const edges = [lastMs]
@@ -93,6 +93,7 @@ export function gridReadingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: 
 
 /** Days from Monday to 1970-01-01, which was a Thursday. Weeks begin on Mondays. */
 const EPOCH_DAYS_SINCE_MONDAY = 3
+/** Months in a calendar unit. */
 export const MONTHS_PER_UNIT = { month: 1, quarter: 3, year: 12 } as const
 
 function gridReadingAtOrBefore(interval: FixedOrCalendar, localMs: number): number {
@@ -107,7 +108,7 @@ function gridReadingAtOrBefore(interval: FixedOrCalendar, localMs: number): numb
     }
     default: {
       const months = interval.count * MONTHS_PER_UNIT[interval.unit]
-      return monthStart(Math.floor(monthOf(localMs) / months) * months)
+      return monthStart(Math.floor(monthsSinceEpoch(localMs) / months) * months)
     }
   }
 }
@@ -120,12 +121,12 @@ function nextGridReading(interval: FixedOrCalendar, readingMs: number): number {
     case 'week':
       return readingMs + interval.count * 7 * DAY_MS
     default:
-      return monthStart(monthOf(readingMs) + interval.count * MONTHS_PER_UNIT[interval.unit])
+      return monthStart(monthsSinceEpoch(readingMs) + interval.count * MONTHS_PER_UNIT[interval.unit])
   }
 }
 
 /** Estimates the number of grid readings in a range. At each end of the range, the estimate may be wrong by one. */
-function gridReadingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: number, toMs: number): number {
+function gridReadingCountBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: number, toMs: number): number {
   const localFromMs = fromMs + zone.offsetMs(fromMs)
   const localToMs = toMs + zone.offsetMs(toMs)
   if (interval.kind === 'fixed') return (localToMs - localFromMs) / interval.ms
@@ -135,17 +136,21 @@ function gridReadingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: 
     case 'week':
       return (localToMs - localFromMs) / (interval.count * 7 * DAY_MS)
     default:
-      return (monthOf(localToMs) - monthOf(localFromMs)) / (interval.count * MONTHS_PER_UNIT[interval.unit])
+      return (
+        (monthsSinceEpoch(localToMs) - monthsSinceEpoch(localFromMs)) /
+        (interval.count * MONTHS_PER_UNIT[interval.unit])
+      )
   }
 }
 
 /** Returns the number of months from January 1970 to the month of a local time. */
-export function monthOf(localMs: number): number {
+export function monthsSinceEpoch(localMs: number): number {
   const date = new Date(localMs)
   return (date.getUTCFullYear() - 1970) * 12 + date.getUTCMonth()
 }
 
+/** Returns the local time at which a month begins. `month` is a number as {@link monthsSinceEpoch} returns it. */
 export function monthStart(month: number): number {
   const years = Math.floor(month / 12)
-  return dayNumber(1970 + years, month - years * 12 + 1, 1) * DAY_MS
+  return daysSinceEpoch(1970 + years, month - years * 12 + 1, 1) * DAY_MS
 }

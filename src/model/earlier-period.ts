@@ -4,7 +4,7 @@
  * with the hour that has the same local time, and a day with a whole day, even if one of the two has 23 h. Some buckets
  * have no earlier bucket: the clock skipped it (an hour in spring) or the calendar does not have it (February 30).
  */
-import { gridReadingAt, isOnUtcGrid, MONTHS_PER_UNIT, monthOf, monthStart } from './bucket-grid.ts'
+import { gridReadingAt, isOnUtcGrid, MONTHS_PER_UNIT, monthStart, monthsSinceEpoch } from './bucket-grid.ts'
 import { calendarInterval, type FixedOrCalendar, fixedInterval } from './interval.ts'
 import { DAY_MS } from './time.ts'
 import { firstInstantShowing, type TimeZone } from './zone-offsets.ts'
@@ -69,7 +69,7 @@ export function periodBefore(
   }
   const months = Math.max(
     1,
-    Math.ceil((monthOf(toReadingMs) - monthOf(fromReadingMs)) / (count * MONTHS_PER_UNIT[unit])),
+    Math.ceil((monthsSinceEpoch(toReadingMs) - monthsSinceEpoch(fromReadingMs)) / (count * MONTHS_PER_UNIT[unit])),
   )
   const distance = calendarInterval(unit, months * count)
   if (distance === undefined || addUnits(distance, toReadingMs, -1).ms <= fromReadingMs) return distance
@@ -89,7 +89,7 @@ function addUnits(
   if (distance.unit === 'day' || distance.unit === 'week') {
     return { ms: readingMs + times * distance.count * (distance.unit === 'day' ? 1 : 7) * DAY_MS, exists: true }
   }
-  const month = monthOf(readingMs)
+  const month = monthsSinceEpoch(readingMs)
   const later = month + times * distance.count * MONTHS_PER_UNIT[distance.unit]
   const ms = monthStart(later) + readingMs - monthStart(month)
   const endMs = monthStart(later + 1)

@@ -77,17 +77,18 @@ export function shorten(text: string): string {
  * Maximum JSON bytes of all error messages in the response to a batch. There is a maximum because the response to a
  * request with an idempotency key is stored for a day.
  */
-export const MESSAGES_BYTES_MAX = 65_536
+export const ERROR_MESSAGES_BYTES_MAX = 65_536
 
 /**
- * Limits the total bytes of the error messages in one response to `MESSAGES_BYTES_MAX`. Above the limit, an error has
- * its code, and a short replacement instead of its message.
+ * Limits the total bytes of the error messages in one response to `ERROR_MESSAGES_BYTES_MAX`. Above the limit, an error
+ * has its code, and a short replacement instead of its message.
  */
-export class MessageBudget {
-  #bytesLeft = MESSAGES_BYTES_MAX
+export class ErrorMessageBudget {
+  #bytesLeft = ERROR_MESSAGES_BYTES_MAX
 
+  /** Makes all bytes available again. Called when the items are decoded again from the first. */
   restart(): void {
-    this.#bytesLeft = MESSAGES_BYTES_MAX
+    this.#bytesLeft = ERROR_MESSAGES_BYTES_MAX
   }
 
   /** Subtracts the bytes of the message from the budget. Returns the message, or a short text if no budget is left. */

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
  * bits that starts at a random number in each millisecond. The ids of one gateway increase, so events with the same
  * time are listed in order of arrival.
  */
-export class EventIds {
+export class EventIdGenerator {
   readonly #now: () => number
   readonly #randomBytes: (length: number) => Uint8Array
   readonly #bytes = new Uint8Array(16)

@@ -28,13 +28,13 @@ export interface NewEvent {
 }
 
 /** The fields of the stored JSON. */
-type Stored = Partial<Omit<Event, 'id' | 'timeMs'>> & Pick<Event, 'name'>
+type StoredEventFields = Partial<Omit<Event, 'id' | 'timeMs'>> & Pick<Event, 'name'>
 
 /** Returns the JSON that is stored: all fields but id and time, without null or empty ones. */
 export function encodeEvent(event: Omit<Event, 'id' | 'timeMs'>): string {
   const { name, tags, properties, value } = event
   const texts = EVENT_TEXT_FIELDS.map((field) => [field, event[field] ?? undefined])
-  const stored: Stored = {
+  const stored: StoredEventFields = {
     name,
     ...(value === null ? {} : { value }),
     // Tags are stored as pairs: in an object, a key such as `__proto__` would be lost.
@@ -47,7 +47,7 @@ export function encodeEvent(event: Omit<Event, 'id' | 'timeMs'>): string {
 
 /** The inverse of {@link encodeEvent}. */
 export function decodeEvent({ id, timeMs, json }: Pick<Event, 'id' | 'timeMs'> & { readonly json: string }): Event {
-  const stored = parseJson(json) as Stored
+  const stored = parseJson(json) as StoredEventFields
   return {
     id,
     timeMs,

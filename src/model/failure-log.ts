@@ -1,6 +1,6 @@
 /**
- * Reports failures of work that is retried until it succeeds. Each reason is reported once until the work succeeds, so
- * that a full disk does not fill the log.
+ * Reports failures of work that is retried until it succeeds. Until then each reason is reported only once, so that a
+ * full disk does not fill the log.
  */
 export class FailureLog {
   readonly #report: (cause: unknown) => void

@@ -13,22 +13,22 @@ export interface Id64 {
 /** Hashes the fields to an id. Each field is preceded by its UTF-8 length, so that ('ab','c') and ('a','bc') differ. */
 export function hashToId(fields: readonly string[]): Id64 {
   let length = 0
-  for (const field of fields) length += LENGTH_BYTES + UTF8_BYTES_MAX * field.length
+  for (const field of fields) length += FIELD_LENGTH_BYTES + UTF8_BYTES_PER_UNIT_MAX * field.length
   // One call hashes all fields in one buffer: a `Hash` object costs more than the hashing itself.
   const bytes = length <= scratch.length ? scratch : Buffer.allocUnsafe(length)
   let offset = 0
   for (const field of fields) {
-    const written = bytes.write(field, offset + LENGTH_BYTES)
+    const written = bytes.write(field, offset + FIELD_LENGTH_BYTES)
     bytes.writeUInt32LE(written, offset)
-    offset += LENGTH_BYTES + written
+    offset += FIELD_LENGTH_BYTES + written
   }
   const digest = hash('sha256', bytes.subarray(0, offset), 'buffer')
   return { hi: digest.readUInt32BE(0), lo: digest.readUInt32BE(4) }
 }
 
-const LENGTH_BYTES = 4
+const FIELD_LENGTH_BYTES = 4
 /** Maximum UTF-8 bytes of one UTF-16 code unit. */
-const UTF8_BYTES_MAX = 3
+const UTF8_BYTES_PER_UNIT_MAX = 3
 const scratch = Buffer.allocUnsafe(4_096)
 
 /** Formats an id as sixteen lower-case hexadecimal digits. */

@@ -3,10 +3,11 @@
  * weeks, months, quarters and years are calendar units that follow a time zone: `1d` may last 23 or 25 hours, `24h`
  * never does. `7d` differs from `1w`: periods of 7 days are counted from 1970-01-01, weeks begin on Mondays.
  */
-import { DAY_MS, formatHours, parseDuration } from './time.ts'
+import { DAY_MS, formatDurationUpToHours, parseDuration } from './time.ts'
 
 type CalendarUnit = 'day' | 'week' | 'month' | 'quarter' | 'year'
 
+/** `shortestText` is the shortest text that {@link parseInterval} parses to the interval. */
 export type Interval =
   | { readonly kind: 'fixed'; readonly ms: number; readonly shortestText: string }
   | { readonly kind: 'calendar'; readonly unit: CalendarUnit; readonly count: number; readonly shortestText: string }
@@ -57,7 +58,7 @@ export function parseInterval(text: string): Interval | undefined {
 /** Returns an interval of `ms` milliseconds. Undefined unless `ms` is a positive integer of at most 100 years. */
 export function fixedInterval(ms: number): FixedOrCalendar | undefined {
   if (!Number.isInteger(ms) || ms <= 0 || ms > INTERVAL_DAYS_MAX * DAY_MS) return undefined
-  return { kind: 'fixed', ms, shortestText: formatHours(ms) }
+  return { kind: 'fixed', ms, shortestText: formatDurationUpToHours(ms) }
 }
 
 /**

@@ -28,16 +28,17 @@ export interface ItemIdentity {
 export type ItemGrammar = 'flux' | 'better-stack'
 
 /**
- * The bytes of an item without the bytes of its value and its time. At the place of each of these two parts, a segment
- * of the bytes ends and the next one begins.
+ * The bytes of an item without its value and its time. Where one of these two fields was, there is a gap: a segment of
+ * the bytes ends and the next one begins.
  */
 export interface ItemLayout {
   readonly grammar: ItemGrammar
   readonly view: DataView
   readonly start: number
-  /** Segment i is from ends[i - 1] (or 0) to ends[i], relative to `start`. In the item, parts[i] follows segment i. */
-  readonly ends: readonly number[]
-  readonly parts: readonly ('value' | 'time')[]
+  /** Segment i is from segmentEnds[i - 1] (or 0) to segmentEnds[i], relative to `start`. */
+  readonly segmentEnds: readonly number[]
+  /** The field that follows segment i in the item. No field follows the last segment. */
+  readonly gapFields: readonly ('value' | 'time')[]
 }
 
 export interface CachedItem<S> {
@@ -59,7 +60,7 @@ interface Entry<S> extends CachedItem<S> {
   nextInBucket: Entry<S> | undefined
 }
 
-const BUCKETS_MIN = 1_024
+const HASH_BUCKETS_MIN = 1_024
 
 /** Approximate memory of an entry without the bytes of its key and its layout. */
 const ENTRY_BYTES = 360
@@ -72,12 +73,12 @@ export const LAYOUT_BYTES_MAX = 4_096
 
 export class ItemCache<S> {
   readonly #bytesMax: number
-  #buckets: (Entry<S> | undefined)[] = emptyBuckets(BUCKETS_MIN)
+  #buckets: (Entry<S> | undefined)[] = emptyBuckets(HASH_BUCKETS_MIN)
   #size = 0
   #bytes = 0
   #slab = new Uint8Array(0)
   #slabView = new DataView(this.#slab.buffer)
-  #slabUsed = 0
+  #slabUsedBytes = 0
 
   /** `bytesMax` is the maximum memory of all entries, including their keys and layouts. */
   constructor(bytesMax: number) {
@@ -134,25 +135,25 @@ export class ItemCache<S> {
   }
 
   /** Copies the layout of an item into its entry. Layouts of more than `LAYOUT_BYTES_MAX` bytes are ignored. */
-  keepLayout(entry: CachedItem<S>, { grammar, view, start, ends, parts }: ItemLayout): void {
-    const length = ends.at(-1) ?? 0
+  keepLayout(entry: CachedItem<S>, { grammar, view, start, segmentEnds, gapFields }: ItemLayout): void {
+    const length = segmentEnds.at(-1) ?? 0
     if (length > LAYOUT_BYTES_MAX) return
     // The bytes of an earlier layout remain in their slab until the cache is emptied, so they stay counted.
     this.#makeRoom(length)
     const slabOffset = this.#reserve(length)
     copyBytes(view, start, length, this.#slabView, slabOffset)
-    entry.layout = { grammar, view: this.#slabView, start: slabOffset, ends: ends.slice(), parts }
+    entry.layout = { grammar, view: this.#slabView, start: slabOffset, segmentEnds: segmentEnds.slice(), gapFields }
   }
 
   /** Reserves bytes in the current slab, or in a new slab if they do not fit. Returns their offset in the slab. */
   #reserve(length: number): number {
-    if (this.#slabUsed + length > this.#slab.length) {
+    if (this.#slabUsedBytes + length > this.#slab.length) {
       this.#slab = new Uint8Array(Math.max(SLAB_BYTES, length))
       this.#slabView = new DataView(this.#slab.buffer)
-      this.#slabUsed = 0
+      this.#slabUsedBytes = 0
     }
-    const offset = this.#slabUsed
-    this.#slabUsed += length
+    const offset = this.#slabUsedBytes
+    this.#slabUsedBytes += length
     return offset
   }
 
@@ -169,12 +170,12 @@ export class ItemCache<S> {
   }
 
   #clear(): void {
-    this.#buckets = emptyBuckets(BUCKETS_MIN)
+    this.#buckets = emptyBuckets(HASH_BUCKETS_MIN)
     this.#size = 0
     this.#bytes = 0
     // The old slab must not be overwritten: a running decoder may still compare bytes with an entry in it.
     this.#slab = new Uint8Array(0)
-    this.#slabUsed = 0
+    this.#slabUsedBytes = 0
   }
 
   #grow(): void {

@@ -13,7 +13,7 @@ export const BODY_NESTING_MAX = 256
 const INTEGER_DIGITS_MAX = 308
 
 /** Units of work (`StepBudget`) for parsing a value, in addition to one unit for each of its characters. */
-const VALUE_UNITS = 32
+const VALUE_STEP_UNITS = 32
 
 type Container = unknown[] | Record<string, unknown>
 
@@ -53,7 +53,7 @@ export function* parseJsonInSteps(
       if (text.charCodeAt(index) !== (code === OPEN_BRACKET ? CLOSE_BRACKET : CLOSE_BRACE)) {
         openContainers.push(container)
         if (code === OPEN_BRACE) readKey()
-        if (budget.spend(VALUE_UNITS + index - start)) yield
+        if (budget.spend(VALUE_STEP_UNITS + index - start)) yield
         continue
       }
       value = container
@@ -62,10 +62,10 @@ export function* parseJsonInSteps(
       index = endOfString(text, index)
       value = readString(text, start, index)
     } else {
-      index = endOfWord(text, index)
-      value = readWord(text, start, index)
+      index = endOfNumberOrLiteral(text, index)
+      value = readNumberOrLiteral(text, start, index)
     }
-    if (budget.spend(VALUE_UNITS + index - start)) yield
+    if (budget.spend(VALUE_STEP_UNITS + index - start)) yield
     // Adds the value to the innermost open array or object. If the array or object ends after it, the array or object
     // is the next value to be added.
     for (;;) {
@@ -107,7 +107,7 @@ export function isNestedTooDeeply(text: string): boolean {
 }
 
 /** Parses an integer. Returns a bigint if a double would lose digits. */
-export function integerOf(text: string): number | bigint {
+export function exactIntegerOf(text: string): number | bigint {
   const value = Number(text)
   return Number.isSafeInteger(value) || text.length > INTEGER_DIGITS_MAX ? value : BigInt(text)
 }
@@ -147,8 +147,8 @@ function readString(text: string, start: number, end: number): string {
   }
 }
 
-/** Returns the index after the number, `true`, `false` or `null` that begins at index `start`. */
-function endOfWord(text: string, start: number): number {
+/** Returns the index after the number, `true`, `false` or `null` that begins at index `start`. Does not check it. */
+function endOfNumberOrLiteral(text: string, start: number): number {
   let index = start
   for (;;) {
     const code = text.charCodeAt(index)
@@ -166,14 +166,14 @@ function endOfWord(text: string, start: number): number {
 
 const NUMBER = /^-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/
 
-function readWord(text: string, start: number, end: number): unknown {
+function readNumberOrLiteral(text: string, start: number, end: number): unknown {
   const word = text.slice(start, end)
   if (word === 'true') return true
   if (word === 'false') return false
   if (word === 'null') return null
   const number = NUMBER.exec(word)
   if (number === null) throw unexpected(text, start)
-  return number[1] === undefined && number[2] === undefined ? integerOf(word) : Number(word)
+  return number[1] === undefined && number[2] === undefined ? exactIntegerOf(word) : Number(word)
 }
 
 function unexpected(text: string, index: number): SyntaxError {

@@ -1,4 +1,4 @@
-/** A set of listeners. `notify` calls each listener with a value. It throws the error that a listener throws. */
+/** A set of listeners. If a listener throws, `notify` throws the same error and does not call the remaining ones. */
 export class Listeners<T> {
   readonly #listeners = new Set<(value: T) => void>()
 

@@ -30,14 +30,14 @@ export function isTrackedType(value: unknown): value is TrackedType {
 }
 
 /**
- * Maximum length of a metric name in UTF-16 code units: name and project must fit into one LMDB key (1,978 bytes). A
- * longer text is no name of a metric, so it is not looked up in a store.
+ * Maximum length of a metric name in UTF-16 code units: name and project must fit into one LMDB key (1,978 bytes). No
+ * metric has a longer name, so a longer text is not looked up in a store.
  */
-export const METRIC_NAME_UNITS_MAX = 900
+export const METRIC_NAME_CODE_UNITS_MAX = 900
 
 /** Returns `after`, the last name of the previous page of a metric list. Throws if it is too long to be a name. */
 export function validateListCursor(after: string): string {
-  if (after.length <= METRIC_NAME_UNITS_MAX) return after
+  if (after.length <= METRIC_NAME_CODE_UNITS_MAX) return after
   throw new GatewayError('invalid_range', `after has ${after.length} characters, more than any name`, {
     details: { argument: 'after' },
   })

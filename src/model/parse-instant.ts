@@ -6,7 +6,7 @@
 import {
   clampToInstantRange,
   DAY_MS,
-  dayNumber,
+  daysSinceEpoch,
   HOUR_MS,
   isLeapYear,
   MINUTE_MS,
@@ -29,7 +29,9 @@ const UNIX_MICROSECONDS_END = 1e17
 const POINT_TIME_MIN_MS = -62_104_060_800_000
 
 const UNIX_TEXT = /^-?\d{1,64}(?:\.\d+)?$/
-/** A double represents every integer of up to 15 digits exactly. Longer ones are read as bigints. */
+/**
+ * Maximum length of a UNIX time that is read as a double, which is exact up to this length. Longer ones are bigints.
+ */
 const EXACT_DIGITS_MAX = 15
 
 /**
@@ -58,14 +60,20 @@ export function parsePointTime(value: unknown): number | undefined {
   return timeMs !== undefined && timeMs >= POINT_TIME_MIN_MS ? timeMs : undefined
 }
 
-/** Reads an instant from the query string of a URL, in which an unescaped `+` arrives as a space: `10:30:00 02:00`. */
+/**
+ * Reads an instant from text that may have been in a query string, where an unescaped `+` becomes a space:
+ * `10:30:00 02:00`.
+ */
 export function parseInstantText(text: string): number | undefined {
   return scanInstant(text, true)
 }
 
 const RELATIVE = /^(?:now)? *([+-]) *(\S+)$/
 
-/** Returns the instant at which the local clock shows a reading. 10:30 is passed as the milliseconds of 10:30 UTC. */
+/**
+ * Returns the instant at which a local clock shows a time. The time is passed as milliseconds, as if it were UTC: 10:30
+ * as the milliseconds of 10:30 UTC.
+ */
 type ReadingToInstant = (readingMs: number) => number
 
 /**
@@ -115,7 +123,7 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localToInstant?: Re
   if (century < 0 || yearOfCentury < 0 || month < 1 || month > 12 || day < 1) return undefined
   const year = century * 100 + yearOfCentury
   if (day > DAYS_IN_MONTH[month]! && !(month === 2 && day === 29 && isLeapYear(year))) return undefined
-  const midnightMs = dayNumber(year, month, day) * DAY_MS
+  const midnightMs = daysSinceEpoch(year, month, day) * DAY_MS
   if (length === 10) return instantOfLocal(midnightMs, localToInstant)
 
   const separator = text.charCodeAt(10)

@@ -23,7 +23,7 @@ export const SET_MEMBER_CHARS_MAX = 1_024
 /**
  * How far in the future a point may be. It is a day, so that points of a client with a wrong time zone are accepted.
  */
-const FUTURE_MS_MAX = 24 * 3_600_000
+const POINT_FUTURE_MS_MAX = 24 * 3_600_000
 
 /** The reason why an item of a request is not stored. */
 export interface Rejection {
@@ -71,8 +71,8 @@ export function checkValue(type: TrackedType, value: unknown): Rejection | undef
 
 export function checkInstant(timeMs: number | undefined, nowMs: number): Rejection | undefined {
   if (timeMs === undefined) return reject('invalid_timestamp', 'timestamp must be an RFC 3339 date-time or a UNIX time')
-  if (timeMs > nowMs + FUTURE_MS_MAX) {
-    return reject('invalid_timestamp', `timestamp lies more than ${FUTURE_MS_MAX / 3_600_000} h ahead`)
+  if (timeMs > nowMs + POINT_FUTURE_MS_MAX) {
+    return reject('invalid_timestamp', `timestamp lies more than ${POINT_FUTURE_MS_MAX / 3_600_000} h ahead`)
   }
   return undefined
 }

@@ -13,7 +13,7 @@ export type RateLimits = Readonly<Record<RateClass, RateLimit>>
 
 export const RATE_WINDOW_MS = 60_000
 
-const RATE_MAX = 1_000_000_000
+const RATE_LIMIT_MAX = 1_000_000_000
 
 /**
  * Reads `off`, or limits of some classes such as `batch=100,query=off`. Throws an Error that names the unreadable part.
@@ -34,8 +34,8 @@ export function parseRateLimits(text: string): Partial<RateLimits> {
       )
     }
     const requests = Number(limit)
-    if (limit !== 'off' && (!/^\d+$/.test(limit) || requests < 1 || requests > RATE_MAX)) {
-      throw new Error(`must limit ${rateClass} to a whole number from 1 to ${RATE_MAX}, or off`)
+    if (limit !== 'off' && (!/^\d+$/.test(limit) || requests < 1 || requests > RATE_LIMIT_MAX)) {
+      throw new Error(`must limit ${rateClass} to a whole number from 1 to ${RATE_LIMIT_MAX}, or off`)
     }
     limits[rateClass] = limit === 'off' ? 'off' : requests
   }

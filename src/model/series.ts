@@ -4,7 +4,7 @@ import { hashToId, type Id64 } from './id.ts'
  * Maximum number of series in the cache of the write path, and in the cache of the query path. A full cache is emptied
  * and filled again from the store. The number is ten times the default limit of series per metric.
  */
-export const SERIES_CACHED_MAX = 1_000_000
+export const CACHED_SERIES_MAX = 1_000_000
 
 /** Tags sorted by key, each key once, without empty values. Two lists of tags of the same series become equal. */
 export type CanonicalTags = readonly (readonly [key: string, value: string])[]
@@ -23,17 +23,17 @@ export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
 }
 
 /**
- * Maximum number of tag pairs (key and value) that a `TagPairs` shares among series. Beyond it most values are
- * unique, and sharing them would save nothing.
+ * Maximum number of tag pairs (key and value) that are shared among series. Beyond it most values are unique, and
+ * sharing them would save nothing.
  */
 const SHARED_TAG_PAIRS_MAX = 4_096
 
 /** Keeps one object for each distinct pair of tag key and value. Series with equal pairs share it, to save memory. */
-export class TagPairs {
+export class SharedTagPairs {
   readonly #byKey = new Map<string, Map<string, readonly [key: string, value: string]>>()
   #size = 0
 
-  /** Returns the same tags. Pairs that an earlier call has seen are replaced by the objects of that call. */
+  /** Returns equal tags. A pair that an earlier call has seen is replaced by the object of that call. */
   share(tags: CanonicalTags): CanonicalTags {
     return tags.map((pair) => this.#shared(pair))
   }

@@ -20,15 +20,16 @@ export function isInstant(ms: number): boolean {
 }
 
 /**
- * Whether less than `ms` milliseconds have passed since `startMs`. False if the clock now shows a time before
+ * Whether less than `durationMs` has passed since `startMs`. False if the clock was set back to a time before
  * `startMs`.
  */
-export function isRecent(ms: number, startMs: number, nowMs: number): boolean {
-  return nowMs >= startMs && nowMs - startMs < ms
+export function isRecent(durationMs: number, startMs: number, nowMs: number): boolean {
+  return nowMs >= startMs && nowMs - startMs < durationMs
 }
 
 /**
- * Returns the last multiple of `stepMs` at or before a time. For a resolution, it is the start of the time's bucket.
+ * Returns the last multiple of `stepMs` at or before a time. If `stepMs` is a bucket width, it is the start of the
+ * bucket that contains the time.
  */
 export function floorTo(timeMs: number, stepMs: number): number {
   return Math.floor(timeMs / stepMs) * stepMs
@@ -107,11 +108,11 @@ export function formatDuration(ms: number): string {
   if (ms === 0) return '0s'
   if (ms % WEEK_MS === 0) return `${ms / WEEK_MS}w`
   if (ms % DAY_MS === 0) return `${ms / DAY_MS}d`
-  return formatHours(ms)
+  return formatDurationUpToHours(ms)
 }
 
-/** Like {@link formatDuration}, but hours are the largest unit. */
-export function formatHours(ms: number): string {
+/** Like {@link formatDuration}, but hours are the largest unit: `48h`, not `2d`. */
+export function formatDurationUpToHours(ms: number): string {
   if (ms % HOUR_MS === 0) return `${ms / HOUR_MS}h`
   if (ms % MINUTE_MS === 0) return `${ms / MINUTE_MS}m`
   if (ms % SECOND_MS === 0) return `${ms / SECOND_MS}s`
@@ -123,7 +124,7 @@ const DAYS_BEFORE_MONTH = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 
 const DAYS_BEFORE_EPOCH = 719_528
 
 /** Days from 1970-01-01 to a date of the proleptic Gregorian calendar. `month` is 1 to 12. */
-export function dayNumber(year: number, month: number, day: number): number {
+export function daysSinceEpoch(year: number, month: number, day: number): number {
   const before = year - 1
   const leapDays = Math.floor(before / 4) - Math.floor(before / 100) + Math.floor(before / 400)
   const thisLeapDay = month > 2 && isLeapYear(year) ? 1 : 0

@@ -8,7 +8,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import { Pacer } from './pacer.ts'
-import { DAY_MS, dayNumber, HOUR_MS, MINUTE_MS, SECOND_MS } from './time.ts'
+import { DAY_MS, daysSinceEpoch, HOUR_MS, MINUTE_MS, SECOND_MS } from './time.ts'
 import { parseUtcOffset } from './utc-offset.ts'
 
 export interface TimeZone {
@@ -19,7 +19,7 @@ export interface TimeZone {
    */
   offsetMs(utcMs: number): number
   /** Returns an instant after `utcMs`. From `utcMs` until this instant, the offset does not change. */
-  constantUntilMs(utcMs: number): number
+  offsetConstantUntilMs(utcMs: number): number
   /** Returns the same as `offsetMs`, but calls Intl once and caches nothing. Use it for single instants. */
   lookUpOffsetMs(utcMs: number): number
 }
@@ -30,7 +30,7 @@ type OffsetSource = (utcMs: number) => number
 export const UTC_ZONE = fixedZone('UTC', 0)
 
 /** Maximum length of a zone name. The longest in the database has 32 characters. */
-const ZONE_NAME_MAX = 64
+const ZONE_NAME_CHARS_MAX = 64
 /**
  * Cached zones by name in lower case. Intl knows 600 names, which bounds the cache. A zone takes up to 40 KB for its
  * formatter and its clock changes.
@@ -43,7 +43,7 @@ const zones = new Map<string, TimeZone>()
  */
 export function timeZone(name: string): TimeZone | undefined {
   if (name === 'UTC') return UTC_ZONE
-  if (name.length > ZONE_NAME_MAX) return undefined
+  if (name.length > ZONE_NAME_CHARS_MAX) return undefined
   const offsetMs = parseUtcOffset(name)
   if (offsetMs !== undefined) return offsetMs === 0 ? UTC_ZONE : fixedZone(offsetName(offsetMs), offsetMs)
   if (!/^[A-Za-z]/.test(name)) return undefined
@@ -100,7 +100,7 @@ function fixedZone(name: string, offsetMs: number): TimeZone {
   return {
     name,
     offsetMs: () => offsetMs,
-    constantUntilMs: () => Number.POSITIVE_INFINITY,
+    offsetConstantUntilMs: () => Number.POSITIVE_INFINITY,
     lookUpOffsetMs: () => offsetMs,
   }
 }
@@ -137,25 +137,25 @@ function intlOffsets(format: Intl.DateTimeFormat): OffsetSource {
   }
 }
 
-/** No zone of the database changes its clock before 1844. */
-const FIRST_YEAR = 1840
-const FIRST_MS = yearStart(FIRST_YEAR)
+/** The first year that is searched for clock changes. No zone of the database changes its clock before 1844. */
+const FIRST_SEARCHED_YEAR = 1840
+const FIRST_SEARCHED_MS = yearStartMs(FIRST_SEARCHED_YEAR)
 /**
  * From this year on, clock changes depend only on the length of the year and its first weekday. The last rules of the
  * database that name a single year are those of Morocco, up to 2087.
  */
-const REPEATING_YEAR = 2101
-const REPEATING_MS = yearStart(REPEATING_YEAR)
+const FIRST_REPEATING_YEAR = 2101
+const FIRST_REPEATING_MS = yearStartMs(FIRST_REPEATING_YEAR)
 /** In 28 years, each of the 14 kinds of year occurs: with 365 or 366 days, beginning on each of the seven weekdays. */
 const CALENDAR_CYCLE_YEARS = 28
 /**
  * Distance between two samples of the offset. If both are equal, the offset is taken as constant between them. The
  * shortest time in the database after which a clock returned to its earlier offset is 7 days (Gaza 2040, Recife 2000).
  */
-const SAMPLE_MS = 6 * DAY_MS
+const SAMPLE_INTERVAL_MS = 6 * DAY_MS
 /** Length of a period. All clock changes of a period are searched at once and cached. */
-const PERIOD_MS = 170 * SAMPLE_MS
-/** Nearly all clock changes are on quarter hours; changes from local mean time are on seconds. */
+const PERIOD_MS = 170 * SAMPLE_INTERVAL_MS
+/** Clock changes are searched on quarter hours first, where nearly all are; changes from local mean time are not. */
 const QUARTER_HOUR_MS = 15 * MINUTE_MS
 
 /** The offsets of a zone in one period: `offsetsMs[i]` is valid from `startsMs[i]` to `startsMs[i + 1]`. */
@@ -190,7 +190,7 @@ export class ZoneWithOffsetChanges implements TimeZone {
     return this.#cachedOffsetMs
   }
 
-  constantUntilMs(utcMs: number): number {
+  offsetConstantUntilMs(utcMs: number): number {
     if (!(utcMs >= this.#cachedFromMs && utcMs < this.#cachedUntilMs)) this.#cacheOffsetAt(utcMs)
     return this.#cachedUntilMs
   }
@@ -200,10 +200,10 @@ export class ZoneWithOffsetChanges implements TimeZone {
   }
 
   #cacheOffsetAt(utcMs: number): void {
-    if (utcMs >= REPEATING_MS) this.#cacheOffsetOfRepeatingYear(utcMs)
-    else if (utcMs >= FIRST_MS) this.#cacheSearchedOffset(utcMs)
+    if (utcMs >= FIRST_REPEATING_MS) this.#cacheOffsetOfRepeatingYear(utcMs)
+    else if (utcMs >= FIRST_SEARCHED_MS) this.#cacheSearchedOffset(utcMs)
     else {
-      this.#cacheSearchedOffset(FIRST_MS)
+      this.#cacheSearchedOffset(FIRST_SEARCHED_MS)
       this.#cachedUntilMs = this.#cachedFromMs
       this.#cachedFromMs = Number.NEGATIVE_INFINITY
     }
@@ -212,33 +212,33 @@ export class ZoneWithOffsetChanges implements TimeZone {
   /** Caches the offset at the same time of an earlier year that has the same length and first weekday. */
   #cacheOffsetOfRepeatingYear(utcMs: number): void {
     const year = new Date(utcMs).getUTCFullYear()
-    const startMs = yearStart(year)
-    const shiftMs = startMs - REPEATING_YEAR_START_MS[yearKind(year)]!
+    const startMs = yearStartMs(year)
+    const shiftMs = startMs - YEAR_START_MS_BY_KIND[yearKind(year)]!
     this.#cacheSearchedOffset(utcMs - shiftMs)
     this.#cachedFromMs = Math.max(this.#cachedFromMs + shiftMs, startMs)
-    this.#cachedUntilMs = Math.min(this.#cachedUntilMs + shiftMs, yearStart(year + 1))
+    this.#cachedUntilMs = Math.min(this.#cachedUntilMs + shiftMs, yearStartMs(year + 1))
   }
 
   #cacheSearchedOffset(utcMs: number): void {
-    const index = Math.floor((utcMs - FIRST_MS) / PERIOD_MS)
+    const index = Math.floor((utcMs - FIRST_SEARCHED_MS) / PERIOD_MS)
     let offsets = this.#offsetsByPeriod.get(index)
     if (offsets === undefined) this.#offsetsByPeriod.set(index, (offsets = this.#findChanges(index)))
     const { startsMs, offsetsMs } = offsets
     let changeIndex = startsMs.length - 1
     while (changeIndex > 0 && startsMs[changeIndex]! > utcMs) changeIndex--
     this.#cachedFromMs = startsMs[changeIndex]!
-    this.#cachedUntilMs = startsMs[changeIndex + 1] ?? FIRST_MS + (index + 1) * PERIOD_MS
+    this.#cachedUntilMs = startsMs[changeIndex + 1] ?? FIRST_SEARCHED_MS + (index + 1) * PERIOD_MS
     this.#cachedOffsetMs = offsetsMs[changeIndex]!
   }
 
   #findChanges(index: number): PeriodOffsets {
-    let atMs = FIRST_MS + index * PERIOD_MS
+    let atMs = FIRST_SEARCHED_MS + index * PERIOD_MS
     const endMs = atMs + PERIOD_MS
     let offsetMs = this.#source(atMs)
     const startsMs = [atMs]
     const offsetsMs = [offsetMs]
     while (atMs < endMs) {
-      const sampleMs = atMs + SAMPLE_MS
+      const sampleMs = atMs + SAMPLE_INTERVAL_MS
       const sampleOffsetMs = this.#source(sampleMs)
       while (offsetMs !== sampleOffsetMs) {
         atMs = this.#firstChange(atMs, offsetMs, sampleMs)
@@ -281,19 +281,19 @@ export class ZoneWithOffsetChanges implements TimeZone {
   }
 }
 
-function yearStart(year: number): number {
-  return dayNumber(year, 1, 1) * DAY_MS
+function yearStartMs(year: number): number {
+  return daysSinceEpoch(year, 1, 1) * DAY_MS
 }
 
-/** At index `yearKind(year)`: the start of the first year of this kind from `REPEATING_YEAR` on. */
-const REPEATING_YEAR_START_MS = new Float64Array(14)
-for (let year = REPEATING_YEAR; year < REPEATING_YEAR + CALENDAR_CYCLE_YEARS; year++)
-  REPEATING_YEAR_START_MS[yearKind(year)] = yearStart(year)
+/** At index `yearKind(year)`: the start of the first year of this kind from `FIRST_REPEATING_YEAR` on. */
+const YEAR_START_MS_BY_KIND = new Float64Array(14)
+for (let year = FIRST_REPEATING_YEAR; year < FIRST_REPEATING_YEAR + CALENDAR_CYCLE_YEARS; year++)
+  YEAR_START_MS_BY_KIND[yearKind(year)] = yearStartMs(year)
 
 /** Returns 0 to 13. Years with the same number begin on the same weekday and have the same length. */
 function yearKind(year: number): number {
-  const start = dayNumber(year, 1, 1)
-  return (start % 7) * 2 + (dayNumber(year + 1, 1, 1) - start - 365)
+  const start = daysSinceEpoch(year, 1, 1)
+  return (start % 7) * 2 + (daysSinceEpoch(year + 1, 1, 1) - start - 365)
 }
 
 /**
@@ -302,8 +302,9 @@ function yearKind(year: number): number {
  */
 export async function loadOffsetChanges(zone: TimeZone, fromMs: number, toMs: number): Promise<void> {
   const pacer = new Pacer()
-  const endMs = Math.min(toMs, yearStart(REPEATING_YEAR + CALENDAR_CYCLE_YEARS))
-  for (let atMs = Math.max(fromMs, FIRST_MS); atMs < endMs; atMs = zone.constantUntilMs(atMs)) await pacer.pause()
+  const endMs = Math.min(toMs, yearStartMs(FIRST_REPEATING_YEAR + CALENDAR_CYCLE_YEARS))
+  for (let atMs = Math.max(fromMs, FIRST_SEARCHED_MS); atMs < endMs; atMs = zone.offsetConstantUntilMs(atMs))
+    await pacer.pause()
 }
 
 /** Upper bound of all offsets. No zone was ever more than 16 hours from UTC. */
@@ -317,7 +318,7 @@ export function firstInstantShowing(zone: TimeZone, localMs: number): number {
   let fromMs = localMs - OFFSET_MAX_MS
   for (;;) {
     const edgeMs = Math.max(fromMs, localMs - zone.offsetMs(fromMs))
-    const untilMs = zone.constantUntilMs(fromMs)
+    const untilMs = zone.offsetConstantUntilMs(fromMs)
     if (edgeMs < untilMs) return edgeMs
     fromMs = untilMs
   }

@@ -4,7 +4,7 @@ import { ApiKeyAuthenticator } from '../access/api-keys.ts'
 import { RATE_COUNTERS_PER_CLASS_MAX, RateLimiter } from '../access/rate-limiter.ts'
 import type { Config } from '../config/config.ts'
 import { createGateway, type Gateway, type GatewayOptions } from '../gateway.ts'
-import { EventIds } from '../model/event-id.ts'
+import { EventIdGenerator } from '../model/event-id.ts'
 import { EventReader } from '../query/events.ts'
 import { FIXED_LIVE_SETTINGS, LiveQueries, type LiveQueryBackend } from '../query/live/live-queries.ts'
 import { Querier } from '../query/querier.ts'
@@ -77,7 +77,7 @@ export function createComponents(
   const setResolutionsMs = setResolutions.map(({ bucketWidthMs }) => bucketWidthMs)
   const querier = new Querier(store, { ...config.query, resolutionsMs, setResolutionsMs }, now)
   const events = new EventReader(store, now)
-  const eventIdGenerator = new EventIds(now, randomBytes)
+  const eventIdGenerator = new EventIdGenerator(now, randomBytes)
   const liveSource: LiveQueryBackend = {
     query: (project, input) => gateway.query(project, input),
     onCommit: (listener) => store.onCommit(listener),

@@ -1,7 +1,7 @@
 import { GatewayError } from '../model/errors.ts'
 import { formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
-import { SERIES_CACHED_MAX } from '../model/series.ts'
+import { CACHED_SERIES_MAX } from '../model/series.ts'
 import { clampToInstantRange } from '../model/time.ts'
 import { loadOffsetChanges } from '../model/zone-offsets.ts'
 import type { MetricRow } from '../store/catalog.ts'
@@ -61,7 +61,7 @@ export class Querier {
     this.#settings = settings
     this.#now = now
     this.#sourceReader = new SourceReader(store, settings.blockCacheBytesMax)
-    this.#seriesCache = new SeriesCache(store, SERIES_CACHED_MAX)
+    this.#seriesCache = new SeriesCache(store, CACHED_SERIES_MAX)
   }
 
   /** Memory of cached blocks and digests in bytes. */

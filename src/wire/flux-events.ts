@@ -1,4 +1,4 @@
-import { assert, GatewayError, type ItemError, MessageBudget } from '../model/errors.ts'
+import { assert, ErrorMessageBudget, GatewayError, type ItemError } from '../model/errors.ts'
 import { EVENT_TEXT_FIELDS, type EventTextField, encodeEvent, type NewEvent } from '../model/event.ts'
 import { isObject } from '../model/is-object.ts'
 import { parsePointTime } from '../model/parse-instant.ts'
@@ -44,7 +44,7 @@ export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLim
   }
   const events: NewEvent[] = []
   const rejected: ItemError[] = []
-  const messages = new MessageBudget()
+  const messages = new ErrorMessageBudget()
   for (const [index, item] of items.entries()) {
     const event = decodeFluxEvent(item, nowMs, limits)
     if ('code' in event) rejected.push({ index, code: event.code, message: messages.take(event.message) })

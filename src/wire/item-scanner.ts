@@ -187,33 +187,33 @@ export class ItemScanner extends JsonCursor {
     const value = { start: this.#valueStart, end: this.#valueEnd }
     const time = { start: this.#timeStart, end: this.#timeEnd }
     const gaps = time.start < 0 ? [value] : value.start < time.start ? [value, time] : [time, value]
-    const ends: number[] = []
+    const segmentEnds: number[] = []
     let from = start
     let length = 0
     for (const end of [...gaps.map((gap) => gap.start), this.position]) {
       for (let i = from; i < end; i++) LAYOUT_BYTES[length++] = this.bytes[i]!
-      from = gaps[ends.length]?.end ?? end
-      ends.push(length)
+      from = gaps[segmentEnds.length]?.end ?? end
+      segmentEnds.push(length)
     }
     return {
       grammar: this.#grammar,
       view: LAYOUT_VIEW,
       start: 0,
-      ends,
-      parts: time.start < 0 ? VALUE_ALONE : value.start < time.start ? VALUE_FIRST : TIME_FIRST,
+      segmentEnds,
+      gapFields: time.start < 0 ? VALUE_ALONE : value.start < time.start ? VALUE_FIRST : TIME_FIRST,
     }
   }
 
   /** Whether the next item has this layout. If so, reads its value and time and moves past it. */
   readItemWithLayout(layout: ItemLayout | undefined, nowMs: number): boolean {
     if (layout === undefined || layout.grammar !== this.#grammar) return false
-    const { view, start, ends, parts } = layout
+    const { view, start, segmentEnds, gapFields } = layout
     this.isPlain = false
     this.member = undefined
     this.timeMs = nowMs
     let from = 0
-    for (let i = 0; i < ends.length; i++) {
-      const length = ends[i]! - from
+    for (let i = 0; i < segmentEnds.length; i++) {
+      const length = segmentEnds[i]! - from
       if (
         this.position + length > this.bytes.length ||
         !sameBytes(view, start + from, this.view, this.position, length)
@@ -221,8 +221,8 @@ export class ItemScanner extends JsonCursor {
         return false
       from += length
       this.position += length
-      if (i === parts.length) return true
-      if (parts[i] === 'time') {
+      if (i === gapFields.length) return true
+      if (gapFields[i] === 'time') {
         const timeMs = this.readTimeMs()
         if (timeMs === undefined) return false
         this.timeMs = timeMs
@@ -300,9 +300,9 @@ export class ItemScanner extends JsonCursor {
 const LAYOUT_BYTES = new Uint8Array(LAYOUT_BYTES_MAX)
 const LAYOUT_VIEW = new DataView(LAYOUT_BYTES.buffer)
 
-const VALUE_ALONE: ItemLayout['parts'] = ['value']
-const VALUE_FIRST: ItemLayout['parts'] = ['value', 'time']
-const TIME_FIRST: ItemLayout['parts'] = ['time', 'value']
+const VALUE_ALONE: ItemLayout['gapFields'] = ['value']
+const VALUE_FIRST: ItemLayout['gapFields'] = ['value', 'time']
+const TIME_FIRST: ItemLayout['gapFields'] = ['time', 'value']
 
 const keyBytes = (key: string): Uint8Array => new TextEncoder().encode(`"${key}"`)
 const METRICS_KEY = keyBytes('metrics')

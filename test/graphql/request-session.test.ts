@@ -5,7 +5,7 @@ import { RateLimiter } from '../../src/access/rate-limiter.ts'
 import { createGateway } from '../../src/gateway.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
 import { createPageAssets } from '../../src/http/pages/page-assets.ts'
-import { EventIds } from '../../src/model/event-id.ts'
+import { EventIdGenerator } from '../../src/model/event-id.ts'
 import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 import { EventReader } from '../../src/query/events.ts'
 import { LiveQueries } from '../../src/query/live/live-queries.ts'
@@ -97,7 +97,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
   const rest = {
     live,
     events: new EventReader(store, now),
-    eventIdGenerator: new EventIds(now, randomBytes),
+    eventIdGenerator: new EventIdGenerator(now, randomBytes),
     keys,
     limiter,
     telemetry: NO_TELEMETRY,

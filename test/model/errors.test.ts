@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { MESSAGES_BYTES_MAX, MessageBudget, QUOTED_CHARS_MAX, quote } from '../../src/model/errors.ts'
+import { ERROR_MESSAGES_BYTES_MAX, ErrorMessageBudget, QUOTED_CHARS_MAX, quote } from '../../src/model/errors.ts'
 
 describe('a text in a message', () => {
   test.each([
@@ -14,11 +14,11 @@ describe('a text in a message', () => {
 })
 
 test('the messages of one response have a budget; errors beyond it have only their code', () => {
-  const budget = new MessageBudget()
+  const budget = new ErrorMessageBudget()
   const message = '\u0001'.repeat(100)
   const messages = Array.from({ length: 1_000 }, () => budget.take(message))
   const whole = messages.filter((text) => text === message).length
-  expect(whole).toBe(Math.floor(MESSAGES_BYTES_MAX / 602))
+  expect(whole).toBe(Math.floor(ERROR_MESSAGES_BYTES_MAX / 602))
   // Also what would fit again: which errors have a message does not depend on their length.
   expect(budget.take('short')).not.toBe('short')
   budget.restart()

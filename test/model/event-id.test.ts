@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { EventIds, keyedEventId } from '../../src/model/event-id.ts'
+import { EventIdGenerator, keyedEventId } from '../../src/model/event-id.ts'
 
 describe('ids of events', () => {
   test('grow by time, within a millisecond, and when the clock is set back', () => {
     const times = [1_700_000_000_000, 1_700_000_000_000, 1_700_000_000_001, 1_600_000_000_000, 1_700_000_000_002]
     let at = 0
-    const ids = new EventIds(() => times[at++]!, randomBytes)
+    const ids = new EventIdGenerator(() => times[at++]!, randomBytes)
     const made = times.map(() => ids.next())
     expect(made).toEqual([...made].sort())
     expect(new Set(made).size).toBe(times.length)
   })
 
   test('are ULIDs: 26 digits that begin with the time', () => {
-    const ids = new EventIds(
+    const ids = new EventIdGenerator(
       () => 1_469_918_176_385,
       (length) => new Uint8Array(length).fill(0xff),
     )
@@ -22,7 +22,7 @@ describe('ids of events', () => {
   })
 
   test('differ between gateways in one millisecond', () => {
-    const made = Array.from({ length: 1_000 }, () => new EventIds(() => 1, randomBytes).next())
+    const made = Array.from({ length: 1_000 }, () => new EventIdGenerator(() => 1, randomBytes).next())
     expect(new Set(made).size).toBe(1_000)
   })
 

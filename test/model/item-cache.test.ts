@@ -22,8 +22,8 @@ function itemOf(series: number): { readonly identity: ItemIdentity; readonly lay
       grammar: 'flux',
       view,
       start: 0,
-      ends: [text.length - 18, text.length - 2, text.length],
-      parts: ['value', 'time'],
+      segmentEnds: [text.length - 18, text.length - 2, text.length],
+      gapFields: ['value', 'time'],
     },
   }
 }
@@ -52,9 +52,9 @@ test('every item is found again, with its layout, across many buffers', () => {
     const { identity, layout } = itemOf(series)
     const found = memory.find(identity)
     expect(found?.series).toBe(series)
-    const { view, start, ends } = found!.layout!
-    expect([...ends]).toEqual([...layout.ends])
-    const length = ends.at(-1)!
+    const { view, start, segmentEnds } = found!.layout!
+    expect([...segmentEnds]).toEqual([...layout.segmentEnds])
+    const length = segmentEnds.at(-1)!
     expect(Buffer.from(view.buffer, view.byteOffset + start, length)).toEqual(
       Buffer.from(layout.view.buffer, 0, length),
     )

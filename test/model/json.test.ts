@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseJson, writeJson } from '../../src/model/json.ts'
-import { integerOf } from '../../src/model/json-parser.ts'
+import { exactIntegerOf } from '../../src/model/json-parser.ts'
 
 describe('JSON whose integers keep their digits', () => {
   it.each<[string, unknown]>([
@@ -54,7 +54,7 @@ describe('JSON whose integers keep their digits', () => {
     fc.assert(
       fc.property(fc.bigInt(-(2n ** 70n), 2n ** 70n), (integer) => {
         expect(writeJson(parseJson(`{"a":${integer}}`))).toBe(`{"a":${integer}}`)
-        expect(integerOf(String(integer)).toString()).toBe(String(integer))
+        expect(exactIntegerOf(String(integer)).toString()).toBe(String(integer))
       }),
     )
   })

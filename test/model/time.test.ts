@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { dayNumber, formatDuration, formatInstant, isRecent, parseDuration } from '../../src/model/time.ts'
+import { daysSinceEpoch, formatDuration, formatInstant, isRecent, parseDuration } from '../../src/model/time.ts'
 
 const INSTANT_MIN_MS = Date.parse('0001-01-01T00:00:00Z')
 const INSTANT_MAX_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
@@ -31,12 +31,12 @@ describe('formatInstant', () => {
   })
 })
 
-describe('dayNumber', () => {
+describe('daysSinceEpoch', () => {
   it('counts as Date does, before the year 1 too', () => {
     fc.assert(
       fc.property(fc.integer({ min: -62_200_000_000_000, max: 253_402_300_799_999 }), (ms) => {
         const date = new Date(ms)
-        expect(dayNumber(date.getUTCFullYear(), date.getUTCMonth() + 1, date.getUTCDate())).toBe(
+        expect(daysSinceEpoch(date.getUTCFullYear(), date.getUTCMonth() + 1, date.getUTCDate())).toBe(
           Math.floor(ms / 86_400_000),
         )
       }),

@@ -135,10 +135,10 @@ describe('offsetMs', () => {
     )
   })
 
-  it('stays the same from an instant up to constantUntilMs', () => {
+  it('stays the same from an instant up to offsetConstantUntilMs', () => {
     fc.assert(
       fc.property(fc.constantFrom(...ZONES), fc.integer({ min: -1e12, max: 3e12 }), (name, utcMs) => {
-        const untilMs = zone(name).constantUntilMs(utcMs)
+        const untilMs = zone(name).offsetConstantUntilMs(utcMs)
         expect(untilMs).toBeGreaterThan(utcMs)
         const lastMs = Math.min(untilMs, 4e12) - 1
         expect(zone(name).offsetMs(lastMs)).toBe(zone(name).offsetMs(utcMs))
@@ -256,8 +256,8 @@ describe('instantOfSingleReading', () => {
 function changesOf(name: string): number[] {
   const changes: number[] = []
   const endMs = Date.parse('2110-01-01')
-  let atMs = zone(name).constantUntilMs(Date.parse('1840-01-01'))
-  for (; atMs < endMs; atMs = zone(name).constantUntilMs(atMs)) {
+  let atMs = zone(name).offsetConstantUntilMs(Date.parse('1840-01-01'))
+  for (; atMs < endMs; atMs = zone(name).offsetConstantUntilMs(atMs)) {
     if (zone(name).offsetMs(atMs) !== zone(name).offsetMs(atMs - 1)) changes.push(atMs)
   }
   return changes

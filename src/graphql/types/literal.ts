@@ -1,6 +1,6 @@
 import { GraphQLError, Kind, type ValueNode } from 'graphql'
 import { shorten } from '../../model/errors.ts'
-import { integerOf } from '../../model/json-parser.ts'
+import { exactIntegerOf } from '../../model/json-parser.ts'
 
 /**
  * Converts a literal of a document to JSON, so that a JSON-like scalar accepts the same values inline as in variables.
@@ -15,7 +15,7 @@ export function literalToJson(node: ValueNode, variables?: Readonly<Record<strin
     case Kind.BOOLEAN:
       return node.value
     case Kind.INT:
-      return integerOf(node.value)
+      return exactIntegerOf(node.value)
     case Kind.FLOAT:
       return Number(node.value)
     case Kind.LIST:

@@ -1,5 +1,5 @@
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
-import { type CanonicalTags, TagPairs } from '../../model/series.ts'
+import { type CanonicalTags, SharedTagPairs } from '../../model/series.ts'
 import type { MetricRow, SeriesRow } from '../../store/catalog.ts'
 import type { Store } from '../../store/store.ts'
 import { type SeriesFilter, tagValueOrEmpty } from './tag-filter.ts'
@@ -22,7 +22,7 @@ export class SeriesList {
   /** Unique among all lists of this process. */
   readonly listId = ++lastListId
   readonly rows: SeriesRow[] = []
-  readonly #tagPairs = new TagPairs()
+  readonly #tagPairs = new SharedTagPairs()
   /**
    * Groupings by `selectionKey`, least recently used first. A Map, because an empty `LRUCache` for each metric would
    * take 2 KB.

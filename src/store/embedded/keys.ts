@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Id64 } from '../../model/id.ts'
-import { METRIC_NAME_UNITS_MAX } from '../../model/metric.ts'
+import { METRIC_NAME_CODE_UNITS_MAX } from '../../model/metric.ts'
 import type { WindowKey } from '../store.ts'
 
 /**
@@ -196,7 +196,7 @@ export function projectKey(project: string): Buffer {
 }
 
 export function metricKey(project: string, name: string): Buffer {
-  if (name.length > METRIC_NAME_UNITS_MAX) throw new RangeError(`a name of ${name.length} characters`)
+  if (name.length > METRIC_NAME_CODE_UNITS_MAX) throw new RangeError(`a name of ${name.length} characters`)
   const text = Buffer.from(name, 'utf16le')
   return Buffer.concat([projectKey(project), text.swap16()])
 }

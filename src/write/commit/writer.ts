@@ -4,7 +4,7 @@ import { ITEM_CACHE_BYTES_MAX } from '../../model/item-cache.ts'
 import { partitionOf } from '../../model/metric.ts'
 import { Pacer } from '../../model/pacer.ts'
 import type { Decode } from '../../model/point.ts'
-import { SERIES_CACHED_MAX } from '../../model/series.ts'
+import { CACHED_SERIES_MAX } from '../../model/series.ts'
 import { type Pace, runAtOnce, runPaced } from '../../model/steps.ts'
 import type { MetricDeletion } from '../../store/catalog.ts'
 import type { IdempotencyMarker, Store } from '../../store/store.ts'
@@ -35,7 +35,7 @@ export interface WriterSettings extends CommitSettings, RoundSettings, RegistryL
 
 /** Settings of the writer that users cannot configure. */
 export const FIXED_WRITER_SETTINGS = {
-  registryEntriesMax: SERIES_CACHED_MAX,
+  registryEntriesMax: CACHED_SERIES_MAX,
   itemCacheBytesMax: ITEM_CACHE_BYTES_MAX,
   retainedMsMax: RETAINED_MS_MAX,
   lossCheckIntervalMs: LOSS_CHECK_INTERVAL_MS,

@@ -1,7 +1,7 @@
 import type { Id64 } from '../../model/id.ts'
 import { type MetricType, type RollupKind, rollupKindOf } from '../../model/metric.ts'
 import type { MetricMetadata, SeriesRef } from '../../model/point.ts'
-import { type CanonicalTags, TagPairs } from '../../model/series.ts'
+import { type CanonicalTags, SharedTagPairs } from '../../model/series.ts'
 import type { MetricDefinition, MetricRow } from '../../store/catalog.ts'
 
 /**
@@ -48,7 +48,7 @@ export class Metric {
   readonly tagTree = new TagNode()
   /** Undefined until the first series, to save memory: a body may have 100,000 names, most of which are rejected. */
   #seriesByTags: Map<string, Series> | undefined = undefined
-  #sharedTagPairs: TagPairs | undefined = undefined
+  #sharedTagPairs: SharedTagPairs | undefined = undefined
   /**
    * How much this metric counts towards `RegistryLimits.registryEntriesMax`: 1 for the metric itself, and for each
    * sequence of tags in `tagTree` 1 plus the number of its tags.
@@ -78,7 +78,7 @@ export class Metric {
     const key = keyOf(tags)
     let series = this.#seriesByTags.get(key)
     if (series === undefined) {
-      this.#sharedTagPairs ??= new TagPairs()
+      this.#sharedTagPairs ??= new SharedTagPairs()
       this.#seriesByTags.set(key, (series = new Series(this, this.#sharedTagPairs.share(tags))))
     }
     return series

@@ -1,4 +1,4 @@
-import { type ItemError, MessageBudget } from '../../model/errors.ts'
+import { ErrorMessageBudget, type ItemError } from '../../model/errors.ts'
 import type { ItemCache } from '../../model/item-cache.ts'
 import type { MetricType } from '../../model/metric.ts'
 import type { MetricMetadata, PointSink, Rejection } from '../../model/point.ts'
@@ -64,7 +64,7 @@ export class PointBatch implements PointSink<Series> {
   value = new Float64Array(512)
   weight = new Float64Array(512)
   #rejected: ItemError[] = []
-  readonly #messageBudget = new MessageBudget()
+  readonly #messageBudget = new ErrorMessageBudget()
   /** Number of attempts to decode a body into this batch, over all requests that have used it. */
   decodingAttempts = 0
   /** Number of series that were added to `newSeries` in this attempt. */
