@@ -21,10 +21,11 @@ export interface DecodedBetterStackBody {
   /** Some of the times that could not be parsed. */
   readonly unreadableTimeSamples: readonly unknown[]
   /** Indexes of the items whose time could not be parsed. They get the time of reception instead. */
-  readonly unreadableTimeItems: readonly number[]
+  readonly unreadableTimeIndexes: readonly number[]
 }
 
-const TIME_SAMPLES_MAX = 10
+/** Maximum number of unreadable times that are returned, for a log line. */
+const UNREADABLE_TIME_SAMPLES_MAX = 10
 
 /**
  * Decodes a body and delivers its points: one item or an array of items; in NDJSON, one or the other on each line.
@@ -91,7 +92,7 @@ function* decodeItems<S extends SeriesRef>(
   return items.outcome()
 }
 
-/** Units of the step budget that a parsed item costs (see {@link StepBudget}). */
+/** Units of work ({@link StepBudget}) of an item that is parsed. */
 const PARSED_ITEM_STEP_UNITS = 512
 
 const NEWLINE = 0x0a
@@ -124,11 +125,11 @@ function* scanBetterStackBody<S extends SeriesRef>(
   return itemCount === undefined ? undefined : { ...items.outcome(), itemCount }
 }
 
-/** Decodes items one by one and checks the maximum number of items and points of a request. */
+/** Decodes items one by one. Throws `payload_too_large` if a request has too many items or points. */
 class ItemDecoder<S extends SeriesRef> {
   itemCount = 0
   readonly #unreadableTimeSamples: unknown[] = []
-  readonly #unreadableTimeItems: number[] = []
+  readonly #unreadableTimeIndexes: number[] = []
   #currentIndex = 0
   #pointCount = 0
   readonly #sink: PointSink<S>
@@ -139,8 +140,8 @@ class ItemDecoder<S extends SeriesRef> {
     this.#sink = sink
     this.#pointsMax = pointsMax
     const onUnreadableTime = (value: unknown): void => {
-      this.#unreadableTimeItems.push(this.#currentIndex)
-      if (this.#unreadableTimeSamples.length < TIME_SAMPLES_MAX) this.#unreadableTimeSamples.push(value)
+      this.#unreadableTimeIndexes.push(this.#currentIndex)
+      if (this.#unreadableTimeSamples.length < UNREADABLE_TIME_SAMPLES_MAX) this.#unreadableTimeSamples.push(value)
     }
     this.#itemOptions = { nowMs, limits, onUnreadableTime }
   }
@@ -149,7 +150,7 @@ class ItemDecoder<S extends SeriesRef> {
     return {
       itemCount: this.itemCount,
       unreadableTimeSamples: this.#unreadableTimeSamples,
-      unreadableTimeItems: this.#unreadableTimeItems,
+      unreadableTimeIndexes: this.#unreadableTimeIndexes,
     }
   }
 

@@ -15,7 +15,7 @@ import {
   reject,
 } from '../model/point.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
-import { limitText } from './limit-text.ts'
+import { limitOrQuantileText } from './limit-text.ts'
 import { parseUpperLimit } from './upper-limit.ts'
 
 /**
@@ -72,14 +72,14 @@ interface Sample {
 }
 
 /**
- * Units of the step budget. One element is a bucket, a quantile, a member or a sample that is read. One series is a
- * series that is found. One point is a point that is delivered.
+ * Units of work ({@link StepBudget}): of reading an element (a bucket, a quantile, a set member or a sample), of
+ * finding a series, and of delivering a point.
  */
 const ELEMENT_STEP_UNITS = 64
 const SERIES_STEP_UNITS = 512
 const POINT_STEP_UNITS = 32
 
-export interface BetterStackOptions {
+export interface BetterStackItemOptions {
   readonly nowMs: number
   readonly limits: PointLimits
   /** Called with a time that cannot be parsed. The item gets the time of reception. */
@@ -92,7 +92,7 @@ interface ItemHead {
   readonly timeMs: number
   readonly tags: readonly TagPair[]
   /** Whether counts are deltas or running totals. Undefined: the sender did not say. */
-  readonly kind: 'delta' | 'total' | undefined
+  readonly temporality: 'delta' | 'total' | undefined
 }
 
 type TagPair = readonly [key: string, value: string]
@@ -114,7 +114,7 @@ export function* decodeBetterStackItem<S extends SeriesRef>(
   given: unknown,
   index: number,
   sink: PointSink<S>,
-  options: BetterStackOptions,
+  options: BetterStackItemOptions,
 ): Steps<S | number> {
   const delivered = yield* validateAndDeliver(given, index, sink, options)
   if (typeof delivered === 'number' || !('code' in delivered)) return delivered
@@ -126,7 +126,7 @@ function* validateAndDeliver<S extends SeriesRef>(
   given: unknown,
   index: number,
   sink: PointSink<S>,
-  options: BetterStackOptions,
+  options: BetterStackItemOptions,
 ): Steps<S | number | Rejection> {
   const item = unwrapItem(given)
   if (item === undefined) return reject('invalid_body', `a metric must be an object, not ${describeValue(given)}`)
@@ -173,7 +173,7 @@ function typeKeyOf(item: BetterStackItem): TypeKey | Rejection {
 
 function parseItemHead(
   item: BetterStackItem,
-  { nowMs, limits, onUnreadableTime }: BetterStackOptions,
+  { nowMs, limits, onUnreadableTime }: BetterStackItemOptions,
 ): ItemHead | Rejection {
   const { name, namespace, kind } = item
   const badName = checkName(name, limits)
@@ -202,7 +202,7 @@ function parseItemHead(
     name,
     timeMs,
     tags,
-    kind: kind === 'incremental' ? 'delta' : kind === 'absolute' ? 'total' : undefined,
+    temporality: kind === 'incremental' ? 'delta' : kind === 'absolute' ? 'total' : undefined,
   }
 }
 
@@ -210,19 +210,19 @@ function parseItemHead(
 function deliverNumber<S extends SeriesRef>(
   type: 'gauge' | 'counter',
   { value }: TypedValue,
-  { name, timeMs, tags, kind }: ItemHead,
+  { name, timeMs, tags, temporality }: ItemHead,
   index: number,
   sink: PointSink<S>,
 ): S | Rejection {
   // A change of a gauge cannot be stored, because the value that it changes is unknown.
-  if (type === 'gauge' && kind === 'delta')
+  if (type === 'gauge' && temporality === 'delta')
     return reject('invalid_value', 'a gauge must be its value, not a change of it')
   const number = finiteNumber(value)
   if (number === undefined)
     return reject('invalid_value', `value of a ${type} must be a finite number, not ${describeValue(value)}`)
   const series = sink.resolve(name, type, tags)
   if ('code' in series) return series
-  if (type === 'counter' && kind !== 'delta') sink.addTotal(index, series, timeMs, number)
+  if (type === 'counter' && temporality !== 'delta') sink.addTotal(index, series, timeMs, number)
   else sink.add(index, series, timeMs, number)
   return series
 }
@@ -245,8 +245,8 @@ function parseOptionalNumber(value: unknown): number | 'absent' | undefined {
  */
 function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
-  const { name, tags, kind } = head
-  const mode = kind === 'total' ? 'total' : 'add'
+  const { name, tags, temporality } = head
+  const mode = temporality === 'total' ? 'total' : 'add'
   const totals = pointsOfCountAndSum('histogram', value, head, mode)
   if ('code' in totals) return totals
   const { buckets } = value
@@ -267,7 +267,7 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
       hasAllCounts = false
       continue
     }
-    const text = limitText(limit)
+    const text = limitOrQuantileText(limit)
     countByLimit.set(text, (countByLimit.get(text) ?? 0) + count)
     countInBuckets += count
   }
@@ -290,8 +290,8 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
 /** Returns a point with the value of each quantile, and counters for the sum and the count. */
 function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
-  const { name, tags, kind } = head
-  const totals = pointsOfCountAndSum('summary', value, head, kind === 'total' ? 'total' : 'add')
+  const { name, tags, temporality } = head
+  const totals = pointsOfCountAndSum('summary', value, head, temporality === 'total' ? 'total' : 'add')
   if ('code' in totals) return totals
   const { quantiles } = value
   if (!Array.isArray(quantiles))
@@ -307,14 +307,16 @@ function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly Pen
     if (quantile === undefined || number === undefined || (quantile !== 'absent' && !(quantile >= 0 && quantile <= 1)))
       return reject('invalid_value', 'a quantile must have a quantile of 0 to 1 and a number as its value')
     if (quantile === 'absent' || number === 'absent') continue
-    const text = limitText(quantile)
+    const text = limitOrQuantileText(quantile)
     measured.push({ name, type: 'summary', tags: [...tags, ['quantile', text]], mode: 'add', value: number })
   }
   for (const total of totals.points) measured.push(total)
   return requirePoints('summary', measured)
 }
 
-/** Rejects a histogram or a summary in which no number is finite. */
+/**
+ * Returns the points of a histogram or a summary. If there is none, because no number is finite, returns a rejection.
+ */
 function requirePoints(type: string, measured: readonly PendingPoint[]): readonly PendingPoint[] | Rejection {
   return measured.length > 0 ? measured : reject('invalid_value', `no part of the ${type} is a finite number`)
 }

@@ -57,17 +57,17 @@ function* decodeWhole(bytes: Uint8Array, nowMs: number, limits: EventLimits, ite
   }
 }
 
-function* parseArray(part: Uint8Array, bytes: Uint8Array): Steps<unknown> {
+function* parseArray(arrayBytes: Uint8Array, bodyBytes: Uint8Array): Steps<unknown> {
   try {
-    return yield* parseJsonBodyInSteps(part)
+    return yield* parseJsonBodyInSteps(arrayBytes)
   } catch (error) {
-    throw yield* errorOfWholeBody(error, bytes)
+    throw yield* errorOfWholeBody(error, bodyBytes)
   }
 }
 
 /**
- * Returns the error of an array that could not be decoded. If the array is not JSON, instead throws the error of the
- * whole body, which has the position in the body.
+ * Returns the error to throw for an array that could not be decoded. If the array is not JSON, throws the error of
+ * parsing the whole body instead, because it has the position in the body.
  */
 function* errorOfWholeBody(error: unknown, bytes: Uint8Array): Steps<unknown> {
   if (error instanceof GatewayError && error.code === 'invalid_body') yield* parseJsonBodyInSteps(bytes)

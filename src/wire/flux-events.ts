@@ -82,7 +82,7 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
   }
   const badProperties = checkProperties(properties, PROPERTY_DEPTH_MAX)
   if (badProperties !== undefined) return badProperties
-  const texts: Record<EventTextField, string | null> = { ...NO_TEXTS }
+  const texts: Record<EventTextField, string | null> = { ...ABSENT_TEXTS }
   for (const field of EVENT_TEXT_FIELDS) {
     const text = parseTextField(field, item[field], limits.points.tagValueCharsMax)
     if (typeof text === 'object' && text !== null) return text
@@ -97,9 +97,9 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
 }
 
 const UTF8 = new TextEncoder()
-/** Maximum nesting depth of properties, low enough for the recursive check. */
+/** Maximum nesting depth of properties. It is low enough for a recursive function. */
 const PROPERTY_DEPTH_MAX = 64
-const NO_TEXTS = { user_id: null, session_id: null, environment: null, service: null, host: null, request_id: null }
+const ABSENT_TEXTS = { user_id: null, session_id: null, environment: null, service: null, host: null, request_id: null }
 
 /** Reads a text field. Many programs use numbers as ids of users and requests, so a number is converted to text. */
 function parseTextField(field: EventTextField, value: unknown, charsMax: number): string | null | Rejection {

@@ -57,6 +57,7 @@ export class ItemScanner extends JsonCursor {
     this.identity = { view: this.view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
   }
 
+  /** Moves past the beginning of the list of items. Returns false if the body begins in another way. */
   readItemsStart(): boolean {
     if (this.#framing === 'lines') return true
     this.skipSpace()
@@ -88,7 +89,7 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Whether only white space follows the item on its line. Always true if the items are elements of an array. */
+  /** Moves past white space to the end of the item's line. Returns false if anything else is on the line. */
   readItemEnd(): boolean {
     if (this.#framing !== 'lines') return true
     const bytes = this.bytes
@@ -100,13 +101,13 @@ export class ItemScanner extends JsonCursor {
     return this.position === this.#lineEnd
   }
 
-  /** Whether only white space follows. */
+  /** Moves past white space. Returns whether the body ends there. */
   readBodyEnd(): boolean {
     this.skipSpace()
     return this.position === this.bytes.length
   }
 
-  /** Whether the list of items and the body end here. */
+  /** Moves past the end of the list of items. Returns false if there is something else, or if the body does not end. */
   readItemsEnd(): boolean {
     if (this.#framing === 'lines') return this.position === this.bytes.length
     if (!this.takeByte(CLOSE_BRACKET)) return false
@@ -282,7 +283,7 @@ export class ItemScanner extends JsonCursor {
     }
   }
 
-  /** Reads `{"value":1}`. */
+  /** Reads the number in `{"value":1}` and moves past the object. Returns false for any other value. */
   #readNestedValue(): boolean {
     if (!this.takeByte(OPEN_BRACE)) return false
     this.skipSpace()

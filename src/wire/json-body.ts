@@ -21,7 +21,7 @@ const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024
 
 const BLANK = /^[ \t\r]*$/
 
-/** Units of the step budget that a line costs in addition to its bytes. */
+/** Units of work (`StepBudget`) of a line in addition to its bytes. */
 const LINE_STEP_UNITS = 32
 
 /** Parses a small body at once. */

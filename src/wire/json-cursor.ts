@@ -42,7 +42,7 @@ export class JsonCursor {
     while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++this.position]
   }
 
-  /** Reads `"key":` and moves past it. Returns false if other bytes follow. */
+  /** Moves past a key (with its quotes), the colon and white space. Returns false if other bytes follow. */
   protected takeKey(key: Uint8Array): boolean {
     const bytes = this.bytes
     const start = this.position
@@ -110,7 +110,7 @@ export class JsonCursor {
     return undefined
   }
 
-  /** Moves from the opening quote of a string to its closing quote. */
+  /** Moves from the opening quote of a string to its closing quote. Returns false if the string has no end. */
   protected skipToClosingQuote(): boolean {
     const bytes = this.bytes
     for (let at = this.position + 1; at < bytes.length; at++) {
@@ -170,7 +170,7 @@ export class JsonCursor {
     const start = this.position + 1
     // 2024-01-15T10:30:00Z or 2024-01-15T10:30:00.000Z
     const length = bytes[start + 20] === QUOTE ? 20 : bytes[start + 24] === QUOTE ? 24 : 0
-    if (length > 0 && this.#isDate(start)) {
+    if (length > 0 && this.#readDate(start)) {
       const timeMs = timeOfDayMs(bytes, start + 10, length)
       if (timeMs >= 0) {
         this.position = start + length + 1
@@ -181,8 +181,10 @@ export class JsonCursor {
     return text === undefined ? undefined : parsePointTime(text)
   }
 
-  /** Whether the next ten bytes are a date. Sets `#lastDateMs` to the start of that day. */
-  #isDate(start: number): boolean {
+  /**
+   * Reads the date in the ten bytes from `start`: sets `#lastDateMs` to its midnight. Returns false if it is no date.
+   */
+  #readDate(start: number): boolean {
     const bytes = this.bytes
     if (this.#lastDatePosition >= 0) {
       let i = 0

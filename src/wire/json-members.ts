@@ -29,7 +29,7 @@ export function findArrayMembers<N extends string>(
     if (bytes[at] !== COLON) return undefined
     const start = skipSpace(bytes, at + 1)
     if (bytes[start] !== OPEN_BRACKET) return undefined
-    at = skipValue(bytes, start)
+    at = endOfValue(bytes, start)
     found.set(name, bytes.subarray(start, at))
     at = skipSpace(bytes, at)
   } while (bytes[at] === COMMA)
@@ -51,8 +51,8 @@ function skipSpace(bytes: Uint8Array, start: number): number {
   return at
 }
 
-/** Returns the position behind the bracket that closes the value; the end of the bytes if no bracket closes it. */
-function skipValue(bytes: Uint8Array, start: number): number {
+/** Returns the position after the bracket that closes an array; the end of the bytes if no bracket closes it. */
+function endOfValue(bytes: Uint8Array, start: number): number {
   let depth = 0
   for (let at = start; at < bytes.length; at++) {
     const byte = bytes[at]
@@ -63,7 +63,9 @@ function skipValue(bytes: Uint8Array, start: number): number {
   return bytes.length
 }
 
-/** Returns the position of the closing quote. */
+/**
+ * Returns the position of the closing quote of a string; a position at or after the end of the bytes if it has none.
+ */
 function endOfString(bytes: Uint8Array, start: number): number {
   let at = start + 1
   for (; at < bytes.length && bytes[at] !== QUOTE; at++) if (bytes[at] === BACKSLASH) at++

@@ -10,7 +10,7 @@ import { StepBudget, type Steps } from '../model/steps.ts'
  * Date, and text packed as bytes is text.
  */
 
-/** Units of the step budget that an item costs in addition to its bytes. */
+/** Units of work (`StepBudget`) of an item in addition to its bytes. */
 const ITEM_STEP_UNITS = 256
 
 /** Maximum number of values in an item. Each value takes memory, even if it is encoded in one byte. */
@@ -75,13 +75,13 @@ class MessagePackReader {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
-  /** Enters an array and returns its length. Returns undefined if the next value is not an array. */
+  /** Moves to the first element of an array and returns its length. Undefined: the next value is not an array. */
   openArray(): number | undefined {
     this.#requireBytes(1)
     const byte = this.#bytes[this.at]!
     if ((byte & 0xf0) !== FIX_ARRAY && byte !== ARRAY_16 && byte !== ARRAY_16 + 1) return undefined
     this.at++
-    const length = byte < ARRAY_16 ? byte & 0x0f : this.#readLength(byte === ARRAY_16 ? 2 : 4)
+    const length = byte < ARRAY_16 ? byte & 0x0f : this.#readUnsigned(byte === ARRAY_16 ? 2 : 4)
     this.#requireBytes(length)
     return length
   }
@@ -110,27 +110,27 @@ class MessagePackReader {
       case 0xc3:
         return true
       case 0xc4:
-        return this.#readBytes(this.#readLength(1))
+        return this.#readBytes(this.#readUnsigned(1))
       case 0xc5:
-        return this.#readBytes(this.#readLength(2))
+        return this.#readBytes(this.#readUnsigned(2))
       case 0xc6:
-        return this.#readBytes(this.#readLength(4))
+        return this.#readBytes(this.#readUnsigned(4))
       case 0xc7:
-        return this.#readExtension(this.#readLength(1))
+        return this.#readExtension(this.#readUnsigned(1))
       case 0xc8:
-        return this.#readExtension(this.#readLength(2))
+        return this.#readExtension(this.#readUnsigned(2))
       case 0xc9:
-        return this.#readExtension(this.#readLength(4))
+        return this.#readExtension(this.#readUnsigned(4))
       case 0xca:
         return this.#view.getFloat32(this.#skip(4))
       case 0xcb:
         return this.#view.getFloat64(this.#skip(8))
       case 0xcc:
-        return this.#readLength(1)
+        return this.#readUnsigned(1)
       case 0xcd:
-        return this.#readLength(2)
+        return this.#readUnsigned(2)
       case 0xce:
-        return this.#readLength(4)
+        return this.#readUnsigned(4)
       case 0xcf:
         return this.#readInteger64(this.#skip(8), false)
       case 0xd0:
@@ -148,19 +148,19 @@ class MessagePackReader {
       case 0xd8:
         return this.#readExtension(1 << (byte - 0xd4))
       case 0xd9:
-        return this.#readText(this.#readLength(1))
+        return this.#readText(this.#readUnsigned(1))
       case 0xda:
-        return this.#readText(this.#readLength(2))
+        return this.#readText(this.#readUnsigned(2))
       case 0xdb:
-        return this.#readText(this.#readLength(4))
+        return this.#readText(this.#readUnsigned(4))
       case 0xdc:
-        return this.#readArray(this.#readLength(2), depth)
+        return this.#readArray(this.#readUnsigned(2), depth)
       case 0xdd:
-        return this.#readArray(this.#readLength(4), depth)
+        return this.#readArray(this.#readUnsigned(4), depth)
       case 0xde:
-        return this.#readMap(this.#readLength(2), depth)
+        return this.#readMap(this.#readUnsigned(2), depth)
       case 0xdf:
-        return this.#readMap(this.#readLength(4), depth)
+        return this.#readMap(this.#readUnsigned(4), depth)
       default:
         throw undecodableError('a byte begins no value')
     }
@@ -266,12 +266,13 @@ class MessagePackReader {
   }
 
   /** Reads an unsigned integer of 1, 2 or 4 bytes. */
-  #readLength(bytes: 1 | 2 | 4): number {
+  #readUnsigned(bytes: 1 | 2 | 4): number {
     const start = this.#skip(bytes)
     if (bytes === 1) return this.#bytes[start]!
     return bytes === 2 ? this.#view.getUint16(start) : this.#view.getUint32(start)
   }
 
+  /** Throws `invalid_body` if so many values cannot follow, or if they are nested too deeply. */
   #requireValues(values: number, depth: number): void {
     // Each value takes at least one byte.
     this.#requireBytes(values)

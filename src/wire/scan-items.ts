@@ -17,7 +17,7 @@ import { parseJsonBodyInSteps } from './json-body.ts'
  */
 
 /**
- * Units of the step budget that an item costs in addition to its bytes, and further units if the item must be parsed.
+ * Units of work (`StepBudget`) of an item in addition to its bytes, and further units if the item must be parsed.
  */
 const SCANNED_ITEM_STEP_UNITS = 64
 const PARSED_ITEM_STEP_UNITS = 512

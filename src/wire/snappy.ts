@@ -67,6 +67,7 @@ const LITERAL = 0
 const COPY_1 = 1
 const COPY_2 = 2
 
+/** Reads the decompressed length, a varint. Returns it and the position after it. */
 function readLength(bytes: Uint8Array): { readonly length: number; readonly end: number } {
   let length = 0
   for (let i = 0; i < 5; i++) {

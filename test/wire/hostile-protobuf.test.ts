@@ -4,7 +4,7 @@ import { GatewayError } from '../../src/model/errors.ts'
 import type { PointSink } from '../../src/model/point.ts'
 import { runAtOnce, type Steps } from '../../src/model/steps.ts'
 import { CumulativeHistograms } from '../../src/wire/histogram/cumulative-histograms.ts'
-import { decodeOtlpProtobuf, needsIdempotencyKey } from '../../src/wire/otlp/otlp-protobuf.ts'
+import { decodeOtlpProtobuf, protobufNeedsIdempotencyKey } from '../../src/wire/otlp/otlp-protobuf.ts'
 import { decodeWriteRequestV1, readMetadataV1 } from '../../src/wire/prometheus/write-request-v1.ts'
 import { decodeWriteRequestV2, hasHistogramsV2 } from '../../src/wire/prometheus/write-request-v2.ts'
 import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
@@ -21,13 +21,13 @@ const options = () => ({
   nowMs: NOW_MS,
   limits: DEFAULT_POINT_LIMITS,
   pointsMax: 10_000,
-  resourceTags: new Set<string>(),
-  histograms: new CumulativeHistograms(0).begin('shop'),
+  configuredTagKeys: new Set<string>(),
+  histograms: new CumulativeHistograms(0).beginChanges('shop'),
   metadataOf: () => undefined,
 })
 
 const DECODERS: Readonly<Record<string, readonly ((bytes: Uint8Array, sink: PointSink) => Steps<unknown>)[]>> = {
-  otlp: [(bytes) => needsIdempotencyKey(bytes), (bytes, sink) => decodeOtlpProtobuf(bytes, sink, options())],
+  otlp: [(bytes) => protobufNeedsIdempotencyKey(bytes), (bytes, sink) => decodeOtlpProtobuf(bytes, sink, options())],
   'remote write 1.0': [(bytes) => readMetadataV1(bytes), (bytes, sink) => decodeWriteRequestV1(bytes, sink, options())],
   'remote write 2.0': [
     (bytes) => hasHistogramsV2(bytes),

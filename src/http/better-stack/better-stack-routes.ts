@@ -15,7 +15,7 @@ import { API_KEY_ERROR_CODES, IDEMPOTENCY_KEY_HEADER, type Operation } from '../
 import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 import { serveIdempotently } from '../server/idempotency.ts'
 
-interface BetterStackOptions {
+interface BetterStackRoutesOptions {
   readonly gateway: Gateway
   readonly log: Logger
   readonly now: () => number
@@ -47,7 +47,7 @@ const PATHS = ['/metrics', '/'] as const
  * items: those that were stored, those that were rejected, and those that were stored with the time of reception
  * because their own time is unreadable.
  */
-export function registerBetterStackRoutes(app: FastifyInstance, options: BetterStackOptions): void {
+export function registerBetterStackRoutes(app: FastifyInstance, options: BetterStackRoutesOptions): void {
   const { gateway } = options
   const onRequest = [requireScope(gateway, 'ingest', 'betterstack'), acceptAnyContentType]
 
@@ -84,10 +84,10 @@ export function registerBetterStackRoutes(app: FastifyInstance, options: BetterS
 async function storeItems(
   request: FastifyRequest,
   trackOptions: TrackOptions,
-  { gateway, log, now, limits }: BetterStackOptions,
+  { gateway, log, now, limits }: BetterStackRoutesOptions,
 ): Promise<SavedResponse> {
   const body = bodyBytesOf(request)
-  let decoded: DecodedBetterStackBody = { itemCount: 0, unreadableTimeSamples: [], unreadableTimeItems: [] }
+  let decoded: DecodedBetterStackBody = { itemCount: 0, unreadableTimeSamples: [], unreadableTimeIndexes: [] }
   function* decode(sink: PointSink): Steps<void> {
     decoded = yield* decodeBetterStackBody(body, sink, {
       format: formatOf(request),
@@ -103,7 +103,7 @@ async function storeItems(
     if (error instanceof GatewayError && error.code === 'invalid_body') return { status: 406, body: UNDECODABLE_TEXT }
     throw error
   }
-  const { itemCount, unreadableTimeSamples, unreadableTimeItems } = decoded
+  const { itemCount, unreadableTimeSamples, unreadableTimeIndexes } = decoded
   if (unreadableTimeSamples.length > 0) {
     log.debug(
       { id: request.id, times: unreadableTimeSamples.map(describeValue) },
@@ -112,11 +112,11 @@ async function storeItems(
   }
   let rejectedIndex = 0
   const isStored = (index: number): boolean => {
-    // `rejected` and `unreadableTimeItems` are both sorted by index.
+    // `rejected` and `unreadableTimeIndexes` are both sorted by index.
     while (rejectedIndex < rejected.length && rejected[rejectedIndex]!.index < index) rejectedIndex++
     return rejected[rejectedIndex]?.index !== index
   }
-  const unreadableTimeCount = unreadableTimeItems.filter(isStored).length
+  const unreadableTimeCount = unreadableTimeIndexes.filter(isStored).length
   return { status: 202, body: `${itemCount - rejected.length} ${rejected.length} ${unreadableTimeCount}` }
 }
 

@@ -9,7 +9,7 @@ import { CumulativeHistograms, type HistogramChanges } from '../../wire/histogra
 import { readJsonBody } from '../../wire/json-body.ts'
 import type { OtlpOptions } from '../../wire/otlp/deliver-points.ts'
 import { decodeOtlpJson, jsonNeedsIdempotencyKey } from '../../wire/otlp/otlp-json.ts'
-import { decodeOtlpProtobuf, needsIdempotencyKey } from '../../wire/otlp/otlp-protobuf.ts'
+import { decodeOtlpProtobuf, protobufNeedsIdempotencyKey } from '../../wire/otlp/otlp-protobuf.ts'
 import { projectOf, requireScope } from '../access/authenticate.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import { IDEMPOTENCY_KEY_HEADER, INGEST_ERROR_CODES, type Operation } from '../openapi/operation.ts'
@@ -70,7 +70,7 @@ async function storePoints(
   const { gateway } = options
   const project = projectOf(request)
   const body = bodyBytesOf(request)
-  const changes = histograms.begin(project)
+  const changes = histograms.beginChanges(project)
   const nowMs = options.now()
   try {
     const { decode, needsKey } = await readBody(request, body, otlpOptions(options, nowMs, changes))
@@ -85,7 +85,7 @@ async function storePoints(
 
 function otlpOptions({ limits }: OtlpRoutesOptions, nowMs: number, histograms: HistogramChanges): OtlpOptions {
   const { points, requestPointsMax, otlpTags } = limits
-  return { nowMs, limits: points, pointsMax: requestPointsMax, resourceTags: new Set(otlpTags), histograms }
+  return { nowMs, limits: points, pointsMax: requestPointsMax, configuredTagKeys: new Set(otlpTags), histograms }
 }
 
 interface DecodableBody {
@@ -96,7 +96,7 @@ interface DecodableBody {
 
 async function readBody(request: FastifyRequest, body: Uint8Array, options: OtlpOptions): Promise<DecodableBody> {
   if (otlpEncodingOf(request) === 'protobuf') {
-    const needsKey = await runPaced(needsIdempotencyKey(body), new Pacer())
+    const needsKey = await runPaced(protobufNeedsIdempotencyKey(body), new Pacer())
     return { decode: (sink) => decodeOtlpProtobuf(body, sink, options), needsKey }
   }
   const json = await readJsonBody(body)

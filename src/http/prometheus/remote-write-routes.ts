@@ -6,7 +6,7 @@ import { Pacer } from '../../model/pacer.ts'
 import type { PointLimits, PointSink } from '../../model/point.ts'
 import { runPaced, type Steps } from '../../model/steps.ts'
 import { CumulativeHistograms, type HistogramChanges } from '../../wire/histogram/cumulative-histograms.ts'
-import type { WriteOptions } from '../../wire/prometheus/deliver-samples.ts'
+import type { RemoteWriteOptions } from '../../wire/prometheus/deliver-samples.ts'
 import { type FamilyMetadata, MetadataCache } from '../../wire/prometheus/metadata-cache.ts'
 import { metricOfSeries } from '../../wire/prometheus/series-metric.ts'
 import { type DeliveredItems, decodeWriteRequestV1, readMetadataV1 } from '../../wire/prometheus/write-request-v1.ts'
@@ -25,7 +25,7 @@ import { serveIdempotently } from '../server/idempotency.ts'
  * Native histograms must not be stored twice, so a request with native histograms gets an idempotency key: the hash of
  * its body.
  */
-export interface RemoteWriteOptions {
+export interface RemoteWriteRouteOptions {
   readonly gateway: Gateway
   readonly now: () => number
   readonly limits: RemoteWriteLimits
@@ -43,7 +43,7 @@ interface DecodingState {
   readonly metadata: MetadataCache
 }
 
-export function registerRemoteWriteRoute(app: FastifyInstance, options: RemoteWriteOptions): void {
+export function registerRemoteWriteRoute(app: FastifyInstance, options: RemoteWriteRouteOptions): void {
   const { gateway, now } = options
   const decodingState: DecodingState = { histograms: new CumulativeHistograms(now()), metadata: new MetadataCache() }
   const onRequest = [requireScope(gateway, 'ingest', 'write'), requireWriteBody]
@@ -104,7 +104,7 @@ async function storeSamples(
   request: FastifyRequest,
   trackOptions: TrackOptions,
   { histograms, metadata }: DecodingState,
-  { gateway, now, limits }: RemoteWriteOptions,
+  { gateway, now, limits }: RemoteWriteRouteOptions,
 ): Promise<SavedResponse> {
   const project = projectOf(request)
   const compressed = bodyBytesOf(request)
@@ -117,8 +117,8 @@ async function storeSamples(
     : { families: [], hasHistograms: await runPaced(hasHistogramsV2(body), new Pacer()) }
   await cacheMetadata(gateway, project, metadata, families)
   const nowMs = now()
-  const changes: HistogramChanges = histograms.begin(project)
-  const options: WriteOptions = {
+  const changes: HistogramChanges = histograms.beginChanges(project)
+  const options: RemoteWriteOptions = {
     nowMs,
     limits: limits.points,
     pointsMax: limits.requestPointsMax,

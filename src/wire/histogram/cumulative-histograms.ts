@@ -36,7 +36,8 @@ export class CumulativeHistograms {
     return this.#states.size
   }
 
-  begin(project: string): HistogramChanges {
+  /** Returns an object through which one request changes the states of a project. */
+  beginChanges(project: string): HistogramChanges {
     return new HistogramChanges(this, project)
   }
 
@@ -57,8 +58,11 @@ export class CumulativeHistograms {
     this.#completeSinceMs = nowMs
   }
 
-  /** Whether all observations of a histogram are stored if its series has no previous state. */
-  countsCompletely({ startMs }: CumulativeHistogram): boolean {
+  /**
+   * Whether a histogram started after the last eviction. If it has no previous state, none of its observations was
+   * stored before.
+   */
+  startedAfterLastEviction({ startMs }: CumulativeHistogram): boolean {
     return startMs > this.#completeSinceMs
   }
 }
@@ -70,8 +74,8 @@ export class CumulativeHistograms {
 export class HistogramChanges {
   readonly #histograms: CumulativeHistograms
   readonly #project: string
-  readonly #before = new Map<string, CumulativeHistogram | undefined>()
-  readonly #after = new Map<string, CumulativeHistogram>()
+  readonly #statesBefore = new Map<string, CumulativeHistogram | undefined>()
+  readonly #statesAfter = new Map<string, CumulativeHistogram>()
 
   constructor(histograms: CumulativeHistograms, project: string) {
     this.#histograms = histograms
@@ -83,18 +87,23 @@ export class HistogramChanges {
    * them must be stored. `name` identifies the series within the project. `isReset`: the sender marked the histogram as
    * the first since a reset.
    */
-  advance(name: string, now: CumulativeHistogram, nowMs: number, isReset = false): ExponentialHistogram | undefined {
+  advance(
+    name: string,
+    current: CumulativeHistogram,
+    nowMs: number,
+    isReset = false,
+  ): ExponentialHistogram | undefined {
     const series = JSON.stringify([this.#project, name])
-    const before = this.#histograms.get(series)
+    const previous = this.#histograms.get(series)
     // The histogram is a repetition or is older than the state. Its observations are already included in the state.
-    if (before !== undefined && now.timeMs <= before.timeMs) return undefined
-    if (!this.#before.has(series)) this.#before.set(series, before)
-    this.#after.set(series, now)
-    this.#histograms.set(series, now, nowMs)
-    if (isReset) return now
-    if (before === undefined) return this.#histograms.countsCompletely(now) ? now : undefined
-    if (before.startMs > 0 && now.startMs > before.startMs) return now
-    return differenceOf(now, before) ?? now
+    if (previous !== undefined && current.timeMs <= previous.timeMs) return undefined
+    if (!this.#statesBefore.has(series)) this.#statesBefore.set(series, previous)
+    this.#statesAfter.set(series, current)
+    this.#histograms.set(series, current, nowMs)
+    if (isReset) return current
+    if (previous === undefined) return this.#histograms.startedAfterLastEviction(current) ? current : undefined
+    if (previous.startMs > 0 && current.startMs > previous.startMs) return current
+    return differenceOf(current, previous) ?? current
   }
 
   /**
@@ -102,34 +111,39 @@ export class HistogramChanges {
    * request are then lost rather than stored twice.
    */
   undo(nowMs: number): void {
-    for (const [series, before] of this.#before) {
-      if (this.#histograms.get(series) === this.#after.get(series)) this.#histograms.set(series, before, nowMs)
+    for (const [series, before] of this.#statesBefore) {
+      if (this.#histograms.get(series) === this.#statesAfter.get(series)) this.#histograms.set(series, before, nowMs)
     }
   }
 }
 
 /** Returns the observations since `before`. Undefined: a count has decreased, so the histogram was reset. */
-function differenceOf(now: CumulativeHistogram, before: CumulativeHistogram): ExponentialHistogram | undefined {
-  const scale = Math.min(now.scale, before.scale)
-  const positive = differenceOfBins(now.positive, now.scale - scale, before.positive, before.scale - scale)
-  const negative = differenceOfBins(now.negative, now.scale - scale, before.negative, before.scale - scale)
-  const zeroCount = now.zeroCount - before.zeroCount
+function differenceOf(current: CumulativeHistogram, previous: CumulativeHistogram): ExponentialHistogram | undefined {
+  const scale = Math.min(current.scale, previous.scale)
+  const positive = differenceOfBins(current.positive, current.scale - scale, previous.positive, previous.scale - scale)
+  const negative = differenceOfBins(current.negative, current.scale - scale, previous.negative, previous.scale - scale)
+  const zeroCount = current.zeroCount - previous.zeroCount
   if (positive === undefined || negative === undefined || zeroCount < 0) return undefined
   return {
     scale,
     zeroCount,
     positive,
     negative,
-    sum: now.sum === undefined || before.sum === undefined ? undefined : now.sum - before.sum,
+    sum: current.sum === undefined || previous.sum === undefined ? undefined : current.sum - previous.sum,
     // A changed extreme was observed since `before`. An unchanged extreme may be older, so it is unknown.
-    min: now.min === before.min ? undefined : now.min,
-    max: now.max === before.max ? undefined : now.max,
+    min: current.min === previous.min ? undefined : current.min,
+    max: current.max === previous.max ? undefined : current.max,
   }
 }
 
-function differenceOfBins(now: Bins, nowSteps: number, before: Bins, beforeSteps: number): Bins | undefined {
-  const after = rescaleBins(now, nowSteps)
-  const earlier = rescaleBins(before, beforeSteps)
+function differenceOfBins(
+  current: Bins,
+  currentScaleSteps: number,
+  previous: Bins,
+  previousScaleSteps: number,
+): Bins | undefined {
+  const after = rescaleBins(current, currentScaleSteps)
+  const earlier = rescaleBins(previous, previousScaleSteps)
   for (const [i, count] of earlier.counts.entries()) {
     if (count === 0) continue
     const at = earlier.offset + i - after.offset

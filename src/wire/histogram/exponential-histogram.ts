@@ -159,10 +159,10 @@ function adjustToSum(bins: readonly Bin[], sum: number): void {
   }
 }
 
-/** Returns the counts at a coarser scale. Each step joins the neighbouring bins 2i and 2i + 1. */
-export function rescaleBins({ offset, counts }: Bins, steps: number): Bins {
-  if (steps <= 0 || counts.length === 0) return { offset, counts: [...counts] }
-  const factor = 2 ** steps
+/** Returns the counts at a scale that is lower by `scaleSteps`. Each step joins the neighbouring bins 2i and 2i + 1. */
+export function rescaleBins({ offset, counts }: Bins, scaleSteps: number): Bins {
+  if (scaleSteps <= 0 || counts.length === 0) return { offset, counts: [...counts] }
+  const factor = 2 ** scaleSteps
   const first = Math.floor(offset / factor)
   const joined: number[] = []
   for (const [i, count] of counts.entries()) {

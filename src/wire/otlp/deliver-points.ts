@@ -13,7 +13,7 @@ import {
 } from '../../model/point.ts'
 import type { HistogramChanges } from '../histogram/cumulative-histograms.ts'
 import { checkHistogram, type ExponentialHistogram, observationsOf } from '../histogram/exponential-histogram.ts'
-import { limitText } from '../limit-text.ts'
+import { limitOrQuantileText } from '../limit-text.ts'
 import {
   type HistogramPoint,
   type OtlpMetric,
@@ -34,8 +34,8 @@ export interface OtlpOptions {
   readonly limits: PointLimits
   /** Maximum number of data points in a request, plus the points into which histograms and summaries are divided. */
   readonly pointsMax: number
-  /** Keys of the resource and scope attributes that become tags. */
-  readonly resourceTags: ReadonlySet<string>
+  /** Keys of the resource and scope attributes that become tags, in addition to `DEFAULT_TAG_KEYS`. */
+  readonly configuredTagKeys: ReadonlySet<string>
   /** Computes the increase of cumulative exponential histograms. */
   readonly histograms: HistogramChanges
 }
@@ -55,7 +55,7 @@ export class PointDelivery<S extends SeriesRef> {
   readonly options: OtlpOptions
   /** Number of data points so far, which is the index of the next one. */
   itemCount = 0
-  #points = 0
+  #pointCount = 0
 
   constructor(sink: PointSink<S>, options: OtlpOptions) {
     this.sink = sink
@@ -79,32 +79,39 @@ export class PointDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Finds the series of a number point and delivers the point. Returns the series; undefined if there is no valid one.
+   * Finds the series of a number point and delivers the point. Returns the series. Undefined: the point was rejected
+   * because its metric or its tags are invalid.
    */
-  number(metric: OtlpMetric, tags: readonly TagPair[], times: PointTimes, value: number, index: number): S | undefined {
+  deliverNumber(
+    metric: OtlpMetric,
+    tags: readonly TagPair[],
+    times: PointTimes,
+    value: number,
+    index: number,
+  ): S | undefined {
     const mode = numberModeOf(metric)
     const series = typeof mode === 'string' ? this.resolve(metric, numberTypeOf(mode), tags) : mode
     if ('code' in series) {
       this.reject(index, series)
       return undefined
     }
-    this.add(series, mode as NumberMode, times, value, index)
+    this.deliverToSeries(series, mode as NumberMode, times, value, index)
     return series
   }
 
-  /** Delivers a number point to a series that is known already. */
-  add(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
+  /** Delivers a number point to a series that is known already, or rejects it if its time or value is invalid. */
+  deliverToSeries(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
     const timeMs = this.#timeOf(times)
     const bad = checkInstant(timeMs, this.options.nowMs) ?? checkFinite(value)
     if (bad !== undefined) this.reject(index, bad)
-    else this.#deliverNumber(series, mode, times, value, index)
+    else this.#addToSink(series, mode, times, value, index)
   }
 
   /**
    * Delivers a histogram with explicit bounds: the count of each bucket, which has the upper limit as a tag, counters
    * for the count and the sum, and gauges for the minimum and the maximum.
    */
-  histogram(
+  deliverHistogram(
     metric: OtlpMetric,
     tags: readonly TagPair[],
     times: PointTimes,
@@ -123,7 +130,7 @@ export class PointDelivery<S extends SeriesRef> {
     const bucketCounts = counts.length > 0 ? counts : [count]
     const rejection =
       bucketCounts.reduce<Rejection | undefined>((found, value, i) => {
-        const limit = ['upper_limit', limitText(bounds[i] ?? Number.POSITIVE_INFINITY)] as const
+        const limit = ['upper_limit', limitOrQuantileText(bounds[i] ?? Number.POSITIVE_INFINITY)] as const
         return found ?? this.#addNumber(numbers, name, 'histogram', [...tags, limit], mode as NumberMode, value)
       }, undefined) ??
       this.#addNumber(numbers, `${name}_count`, 'counter', tags, mode as NumberMode, count) ??
@@ -137,7 +144,7 @@ export class PointDelivery<S extends SeriesRef> {
    * Delivers a summary: the value of each quantile, which has the rank as a tag, and counters for the count and the
    * sum, which are running totals.
    */
-  summary(
+  deliverSummary(
     { name }: OtlpMetric,
     tags: readonly TagPair[],
     times: PointTimes,
@@ -155,7 +162,7 @@ export class PointDelivery<S extends SeriesRef> {
           numbers,
           name,
           'summary',
-          [...tags, ['quantile', limitText(rank)]],
+          [...tags, ['quantile', limitOrQuantileText(rank)]],
           'value',
           quantiles[i + 1],
         )
@@ -167,7 +174,7 @@ export class PointDelivery<S extends SeriesRef> {
   }
 
   /** Delivers an exponential histogram as weighted values of a distribution. */
-  exponentialHistogram(
+  deliverExponentialHistogram(
     metric: OtlpMetric,
     tags: readonly TagPair[],
     times: PointTimes,
@@ -229,16 +236,16 @@ export class PointDelivery<S extends SeriesRef> {
       return
     }
     this.#countPoints(numbers.length)
-    for (const { series, mode, value } of numbers) this.#deliverNumber(series, mode, times, value, index)
+    for (const { series, mode, value } of numbers) this.#addToSink(series, mode, times, value, index)
   }
 
   /**
-   * Delivers one number. For a running total, a start that is not before the time of the point counts as unknown. If
-   * the start is before the time, but in the same millisecond, the total is stored one millisecond later. The reason is
-   * that a later total with this start may add a total of 0 one millisecond after the start (`addTotalSince`). The
-   * added total then replaces this one, so the later total counts in full.
+   * Adds one number to its series. For a running total, a start that is not before the time of the point counts as
+   * unknown. If the start is before the time, but in the same millisecond, the total is stored one millisecond later.
+   * The reason is that a later total with this start may add a total of 0 one millisecond after the start
+   * (`addTotalSince`). The added total then replaces this one, so the later total counts in full.
    */
-  #deliverNumber(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
+  #addToSink(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
     const { startMs, startRestNs, timeRestNs } = times
     const timeMs = this.#timeOf(times)
     const isAfterStart = startMs < timeMs || (startMs === timeMs && startRestNs < timeRestNs)
@@ -255,9 +262,9 @@ export class PointDelivery<S extends SeriesRef> {
 
   /** Adds to the number of points of the request. Throws `payload_too_large` if there are too many. */
   #countPoints(points: number): void {
-    this.#points += points
+    this.#pointCount += points
     const { pointsMax } = this.options
-    if (this.#points > pointsMax)
+    if (this.#pointCount > pointsMax)
       throw new GatewayError('payload_too_large', `at most ${pointsMax} points are allowed in a request`)
   }
 }
@@ -295,7 +302,7 @@ function checkBuckets({ count, bounds, counts }: HistogramPoint): Rejection | un
     : reject('invalid_value', 'counts of a histogram must be 0 to 2^53')
 }
 
-/** Returns a key that is equal for equal tags in any order. */
+/** Returns a text that identifies a series within its project. The order of the tags does not matter. */
 function seriesKey(name: string, tags: readonly TagPair[]): string {
   return JSON.stringify([name, ...[...tags].sort(([a], [b]) => (a < b ? -1 : 1))])
 }

@@ -8,14 +8,14 @@ import { type OtlpOptions, PointDelivery } from './deliver-points.ts'
 import { attributeOf, doubleOf, flagsOf, integerOf, millisecondsOf } from './json-values.ts'
 import {
   ATTRIBUTES_MAX,
-  DEFAULT_RESOURCE_TAGS,
+  DEFAULT_TAG_KEYS,
   FLAG_NO_RECORDED_VALUE,
   HISTOGRAM_BUCKETS_MAX,
   type OtlpKind,
   type OtlpMetric,
   type PointTimes,
-  SCOPE_NAME,
-  SCOPE_VERSION,
+  SCOPE_NAME_TAG_KEY,
+  SCOPE_VERSION_TAG_KEY,
   SUMMARY_QUANTILES_MAX,
   type TagPair,
   TEMPORALITY_CUMULATIVE,
@@ -28,10 +28,10 @@ import {
  * throws `invalid_body` with the path of the faulty member.
  */
 
-/** Budget units (`StepBudget`) of one data point. */
-const POINT_BUDGET_UNITS = 512
+/** Units of work (`StepBudget`) of one data point, and of finding a metric. */
+const POINT_STEP_UNITS = 512
 
-const KINDS: readonly OtlpKind[] = ['gauge', 'sum', 'histogram', 'exponentialHistogram', 'summary']
+const OTLP_KINDS: readonly OtlpKind[] = ['gauge', 'sum', 'histogram', 'exponentialHistogram', 'summary']
 
 type JsonObject = Readonly<Record<string, unknown>>
 
@@ -42,25 +42,25 @@ export function* decodeOtlpJson<S extends SeriesRef>(
   options: OtlpOptions,
 ): Steps<void> {
   const delivery = new PointDelivery(sink, options)
-  const tagKeysWanted = new Set([...DEFAULT_RESOURCE_TAGS, ...options.resourceTags])
+  const tagKeysWanted = new Set([...DEFAULT_TAG_KEYS, ...options.configuredTagKeys])
   const budget = new StepBudget()
   for (const found of eachMetric(body, tagKeysWanted)) {
-    if (budget.spend(POINT_BUDGET_UNITS)) yield
+    if (budget.spend(POINT_STEP_UNITS)) yield
     if (found === undefined) continue
     const { metric, tags, dataPoints, path } = found
     for (const [i, given] of dataPoints.entries()) {
       const at = `${path}.dataPoints[${i}]`
       deliverPoint(delivery, metric, tags, objectAt(given, at), at)
-      if (budget.spend(POINT_BUDGET_UNITS)) yield
+      if (budget.spend(POINT_STEP_UNITS)) yield
     }
   }
 }
 
-/** Returns the same as `needsIdempotencyKey` of `otlp-protobuf.ts`, for a JSON body. */
+/** Returns the same as `protobufNeedsIdempotencyKey`, for a JSON body. */
 export function* jsonNeedsIdempotencyKey(body: unknown): Steps<boolean> {
   const budget = new StepBudget()
   for (const found of eachMetric(body, new Set())) {
-    if (budget.spend(POINT_BUDGET_UNITS)) yield
+    if (budget.spend(POINT_STEP_UNITS)) yield
     if (found?.metric.temporality === TEMPORALITY_DELTA || found?.metric.kind === 'exponentialHistogram') return true
   }
   return false
@@ -87,7 +87,7 @@ function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generat
     for (const [scopeMetrics, scopePath] of objectsIn(resourceMetrics, 'scopeMetrics', resourcePath)) {
       yield undefined
       const scope = objectAt(scopeMetrics['scope'] ?? {}, `${scopePath}.scope`)
-      const scopeNameAndVersion = [SCOPE_NAME, SCOPE_VERSION].map(
+      const scopeNameAndVersion = [SCOPE_NAME_TAG_KEY, SCOPE_VERSION_TAG_KEY].map(
         (key) => [key, scope[key.slice(key.lastIndexOf('.') + 1)]] as const,
       )
       const scopeTags = [
@@ -98,7 +98,7 @@ function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generat
       ]
       const tags = [...resourceTags, ...scopeTags].filter(([key]) => tagKeysWanted.has(key))
       for (const [given, path] of objectsIn(scopeMetrics, 'metrics', scopePath)) {
-        const kind = KINDS.find((candidate) => isObject(given[candidate]))
+        const kind = OTLP_KINDS.find((candidate) => isObject(given[candidate]))
         if (kind === undefined) {
           yield undefined
           continue
@@ -156,10 +156,10 @@ function deliverPoint<S extends SeriesRef>(
   switch (metric.kind) {
     case 'gauge':
     case 'sum':
-      delivery.number(metric, tags, times, value, index)
+      delivery.deliverNumber(metric, tags, times, value, index)
       break
     case 'histogram':
-      delivery.histogram(
+      delivery.deliverHistogram(
         metric,
         tags,
         times,
@@ -173,10 +173,10 @@ function deliverPoint<S extends SeriesRef>(
       )
       break
     case 'exponentialHistogram':
-      delivery.exponentialHistogram(metric, tags, times, exponentialHistogramOf(point), index)
+      delivery.deliverExponentialHistogram(metric, tags, times, exponentialHistogramOf(point), index)
       break
     case 'summary':
-      delivery.summary(
+      delivery.deliverSummary(
         metric,
         tags,
         times,
@@ -218,7 +218,7 @@ function binsOf(given: unknown): Bins {
 /** Returns rank and value of each quantile, in turn. */
 function quantilesOf(point: JsonObject): number[] {
   const quantiles = arrayAt(point['quantileValues'], 'quantileValues')
-  if (quantiles.length > SUMMARY_QUANTILES_MAX) throw tooMany('quantileValues', SUMMARY_QUANTILES_MAX)
+  if (quantiles.length > SUMMARY_QUANTILES_MAX) throw tooManyElementsError('quantileValues', SUMMARY_QUANTILES_MAX)
   return quantiles.flatMap((given) => {
     const { quantile = 0, value = 0 } = objectAt(given, 'a quantile')
     return [doubleOf(quantile), doubleOf(value)]
@@ -227,18 +227,18 @@ function quantilesOf(point: JsonObject): number[] {
 
 function numbersAt(point: JsonObject, name: string, max: number, read: (given: unknown) => number): number[] {
   const values = arrayAt(point[name], name)
-  if (values.length > max) throw tooMany(name, max)
+  if (values.length > max) throw tooManyElementsError(name, max)
   return values.map(read)
 }
 
-function tooMany(name: string, max: number): GatewayError {
+function tooManyElementsError(name: string, max: number): GatewayError {
   return new GatewayError('invalid_body', `${name} may have ${max} elements at most`)
 }
 
 /** Returns the attributes of a resource, a scope or a point as tags. */
 function attributesOf(owner: JsonObject, path: string): TagPair[] {
   const attributes = arrayAt(owner['attributes'], `${path}.attributes`)
-  if (attributes.length > ATTRIBUTES_MAX) throw tooMany(`${path}.attributes`, ATTRIBUTES_MAX)
+  if (attributes.length > ATTRIBUTES_MAX) throw tooManyElementsError(`${path}.attributes`, ATTRIBUTES_MAX)
   return attributes.flatMap((given, i) => {
     const tag = attributeOf(objectAt(given, `${path}.attributes[${i}]`))
     return tag === undefined ? [] : [tag]

@@ -5,20 +5,20 @@ import { FIXED64, ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
 import { type NumberMode, numberModeOf, numberTypeOf, type OtlpOptions, PointDelivery } from './deliver-points.ts'
 import {
   ATTRIBUTES_MAX,
-  DEFAULT_RESOURCE_TAGS,
+  DEFAULT_TAG_KEYS,
   FLAG_NO_RECORDED_VALUE,
   type OtlpKind,
   type OtlpMetric,
   type PointTimes,
-  SCOPE_NAME,
-  SCOPE_VERSION,
+  SCOPE_NAME_TAG_KEY,
+  SCOPE_VERSION_TAG_KEY,
   type TagPair,
   TEMPORALITY_DELTA,
   unknownTimes,
 } from './otlp-metric.ts'
 import {
   clearTimes,
-  type PointResult,
+  type DecodedPoint,
   readExponentialHistogram,
   readHistogram,
   readStart,
@@ -35,14 +35,15 @@ import { readKeyValue } from './protobuf-values.ts'
  * its metric name and its attributes.
  */
 
-/** Budget units (`StepBudget`) of entering a message, and of finding a series that is not in the item cache. */
-const MESSAGE_BUDGET_UNITS = 64
-const SERIES_BUDGET_UNITS = 512
+/** Units of work (`StepBudget`) of entering a message, and of finding a series that is not in the item cache. */
+const MESSAGE_STEP_UNITS = 64
+const SERIES_STEP_UNITS = 512
 
 /** Maximum size of a data point, to bound the work on it. Large ones consist mostly of exemplars, which are skipped. */
 const POINT_BYTES_MAX = 1_048_576
 
-const KINDS: Readonly<Record<number, OtlpKind>> = {
+/** The kind of a metric by the field number of its data points. */
+const KIND_BY_FIELD: Readonly<Record<number, OtlpKind>> = {
   5: 'gauge',
   7: 'sum',
   9: 'histogram',
@@ -57,14 +58,14 @@ export function* decodeOtlpProtobuf<S extends SeriesRef>(
   options: OtlpOptions,
 ): Steps<void> {
   const decoder = new OtlpDecoder(bytes, sink, options)
-  yield* decoder.run()
+  yield* decoder.deliverPoints()
 }
 
 /**
  * Returns whether a body has points that must not be stored twice: deltas, and exponential histograms, whose previous
  * state is only in memory. Throws `invalid_body` for faults in the parts of the body that it reads.
  */
-export function* needsIdempotencyKey(bytes: Uint8Array): Steps<boolean> {
+export function* protobufNeedsIdempotencyKey(bytes: Uint8Array): Steps<boolean> {
   return yield* hasUnrepeatablePoints(new ProtobufReader(bytes), bytes.length, REQUEST_LEVEL, new StepBudget())
 }
 
@@ -76,6 +77,7 @@ const REQUEST_LEVEL = 0
 const METRIC_LEVEL = 3
 const CHILD_FIELDS = [1, 2, 2] as const
 
+/** Whether the message from the current position to `end` has points that must not be stored twice. */
 function* hasUnrepeatablePoints(
   reader: ProtobufReader,
   end: number,
@@ -83,14 +85,15 @@ function* hasUnrepeatablePoints(
   budget: StepBudget,
 ): Steps<boolean> {
   while (reader.next(end)) {
-    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
-    const isChild = level < METRIC_LEVEL ? reader.field === CHILD_FIELDS[level] : KINDS[reader.field] !== undefined
+    if (budget.spend(MESSAGE_STEP_UNITS)) yield
+    const isChild =
+      level < METRIC_LEVEL ? reader.field === CHILD_FIELDS[level] : KIND_BY_FIELD[reader.field] !== undefined
     if (!isChild) reader.skip()
     else if (level < METRIC_LEVEL) {
       if (yield* hasUnrepeatablePoints(reader, reader.enter(), level + 1, budget)) return true
-    } else if (KINDS[reader.field] === 'exponentialHistogram') return true
+    } else if (KIND_BY_FIELD[reader.field] === 'exponentialHistogram') return true
     else {
-      const { temporality } = yield* readSum(reader, reader.enter(), budget)
+      const { temporality } = yield* readAggregation(reader, reader.enter(), budget)
       if (temporality === TEMPORALITY_DELTA) return true
     }
   }
@@ -98,7 +101,7 @@ function* hasUnrepeatablePoints(
 }
 
 /** Reads how the data points of a metric are aggregated. These fields may come after the data points. */
-function* readSum(
+function* readAggregation(
   reader: ProtobufReader,
   end: number,
   budget: StepBudget,
@@ -139,21 +142,21 @@ class OtlpDecoder<S extends SeriesRef> {
   /** Positions of the bytes that identify the series of the current number point. */
   readonly #identity: ItemIdentity
   readonly #times = unknownTimes()
-  /** Number of series lookups without the item cache that the current data point counts in the step budget. */
+  /** Number of series of the current data point that were not in the item cache, for the step budget. */
   #resolvedSeriesCount = 0
 
   constructor(bytes: Uint8Array, sink: PointSink<S>, options: OtlpOptions) {
     this.#reader = new ProtobufReader(bytes)
     this.#delivery = new PointDelivery(sink, options)
-    this.#tagKeysWanted = new Set([...DEFAULT_RESOURCE_TAGS, ...options.resourceTags])
+    this.#tagKeysWanted = new Set([...DEFAULT_TAG_KEYS, ...options.configuredTagKeys])
     const { view } = this.#reader
     this.#identity = { view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
   }
 
-  *run(): Steps<void> {
+  *deliverPoints(): Steps<void> {
     const reader = this.#reader
     for (const end = reader.bytes.length; reader.next(end); ) {
-      if (this.#budget.spend(MESSAGE_BUDGET_UNITS)) yield
+      if (this.#budget.spend(MESSAGE_STEP_UNITS)) yield
       if (reader.field === 1) yield* this.#readResourceMetrics(reader.enter())
       else reader.skip()
     }
@@ -166,7 +169,7 @@ class OtlpDecoder<S extends SeriesRef> {
     const tags = yield* this.#readAttributes(this.#resourceRange, 1)
     reader.at = start
     while (reader.next(end)) {
-      if (this.#budget.spend(MESSAGE_BUDGET_UNITS)) yield
+      if (this.#budget.spend(MESSAGE_STEP_UNITS)) yield
       if (reader.field === 2) yield* this.#readScopeMetrics(reader.enter(), tags)
       else reader.skip()
     }
@@ -180,7 +183,7 @@ class OtlpDecoder<S extends SeriesRef> {
     this.#isItemCacheUsable = scopeTags.length === 0
     reader.at = start
     while (reader.next(end)) {
-      if (this.#budget.spend(MESSAGE_BUDGET_UNITS)) yield
+      if (this.#budget.spend(MESSAGE_STEP_UNITS)) yield
       if (reader.field === 2) yield* this.#readMetric(reader.enter())
       else reader.skip()
     }
@@ -201,7 +204,9 @@ class OtlpDecoder<S extends SeriesRef> {
     return range
   }
 
-  /** Reads the attributes in `field` of a message, and returns those that become tags. */
+  /**
+   * Reads the attributes of a message, which are in the field with the number `field`. Returns those that become tags.
+   */
   *#readAttributes({ start, end }: ByteRange, field: number): Steps<TagPair[]> {
     const reader = this.#reader
     const tags: TagPair[] = []
@@ -214,7 +219,7 @@ class OtlpDecoder<S extends SeriesRef> {
       const attributeStart = reader.at
       const tag = readKeyValue(reader)
       if (tag !== undefined && this.#tagKeysWanted.has(tag[0]) && tags.length < ATTRIBUTES_MAX) tags.push(tag)
-      if (this.#budget.spend(MESSAGE_BUDGET_UNITS + reader.at - attributeStart)) yield
+      if (this.#budget.spend(MESSAGE_STEP_UNITS + reader.at - attributeStart)) yield
     }
     return tags
   }
@@ -224,7 +229,7 @@ class OtlpDecoder<S extends SeriesRef> {
     const tags: TagPair[] = []
     reader.at = range.start
     while (reader.next(range.end)) {
-      const key = reader.field === 1 ? SCOPE_NAME : reader.field === 2 ? SCOPE_VERSION : undefined
+      const key = reader.field === 1 ? SCOPE_NAME_TAG_KEY : reader.field === 2 ? SCOPE_VERSION_TAG_KEY : undefined
       if (key === undefined) reader.skip()
       else {
         const text = reader.text(reader.enter())
@@ -251,8 +256,8 @@ class OtlpDecoder<S extends SeriesRef> {
         name = reader.text(nameEnd)
       } else if (reader.field === 2) description = reader.text(reader.enter())
       else if (reader.field === 3) unit = reader.text(reader.enter())
-      else if (KINDS[reader.field] !== undefined) {
-        kind = KINDS[reader.field]
+      else if (KIND_BY_FIELD[reader.field] !== undefined) {
+        kind = KIND_BY_FIELD[reader.field]
         data.end = reader.enter()
         data.start = reader.at
         reader.at = data.end
@@ -261,7 +266,7 @@ class OtlpDecoder<S extends SeriesRef> {
     if (kind !== undefined) {
       const about = { ...(unit !== '' && { unit }), ...(description !== '' && { description }) }
       reader.at = data.start
-      const { temporality, isMonotonic } = yield* readSum(reader, data.end, this.#budget)
+      const { temporality, isMonotonic } = yield* readAggregation(reader, data.end, this.#budget)
       yield* this.#readPoints(data, { name, about, kind, temporality, isMonotonic })
     }
     reader.at = end
@@ -284,7 +289,7 @@ class OtlpDecoder<S extends SeriesRef> {
         reader.at = pointEnd
       } else if (mode === undefined) this.#readHistogramOrSummary(pointEnd, metric)
       else this.#readNumber(pointEnd, metric, typeof mode === 'string' ? mode : undefined)
-      const units = MESSAGE_BUDGET_UNITS + pointEnd - pointStart + this.#resolvedSeriesCount * SERIES_BUDGET_UNITS
+      const units = MESSAGE_STEP_UNITS + pointEnd - pointStart + this.#resolvedSeriesCount * SERIES_STEP_UNITS
       this.#resolvedSeriesCount = 0
       if (this.#budget.spend(units)) yield
     }
@@ -343,7 +348,7 @@ class OtlpDecoder<S extends SeriesRef> {
       const { sink } = this.#delivery
       const entry = sink.itemCache.find(identity)
       if (entry !== undefined && entry.series.kind === numberTypeOf(mode) && sink.canAddTo(entry.series)) {
-        this.#delivery.add(entry.series, mode, times, value, index)
+        this.#delivery.deliverToSeries(entry.series, mode, times, value, index)
         return
       }
       const series = this.#resolveNumber(start, end, metric, value, index)
@@ -360,7 +365,7 @@ class OtlpDecoder<S extends SeriesRef> {
       this.#delivery.reject(index, tags)
       return undefined
     }
-    return this.#delivery.number(metric, tags, this.#times, value, index)
+    return this.#delivery.deliverNumber(metric, tags, this.#times, value, index)
   }
 
   /** Returns the tags of a point: those of its resource and scope, followed by its own. */
@@ -390,7 +395,7 @@ class OtlpDecoder<S extends SeriesRef> {
     const start = reader.at
     const times = this.#times
     const deliver = <P>(
-      { point, flags, rejection }: PointResult<P>,
+      { point, flags, rejection }: DecodedPoint<P>,
       attributes: number,
       accept: DeliverPoint<P>,
     ): void => {
@@ -400,9 +405,9 @@ class OtlpDecoder<S extends SeriesRef> {
       if ('code' in tags) delivery.reject(index, tags)
       else accept.call(delivery, metric, tags, times, point, index)
     }
-    if (metric.kind === 'histogram') deliver(readHistogram(reader, end, times), 9, delivery.histogram)
-    else if (metric.kind === 'summary') deliver(readSummary(reader, end, times), 7, delivery.summary)
-    else deliver(readExponentialHistogram(reader, end, times), 1, delivery.exponentialHistogram)
+    if (metric.kind === 'histogram') deliver(readHistogram(reader, end, times), 9, delivery.deliverHistogram)
+    else if (metric.kind === 'summary') deliver(readSummary(reader, end, times), 7, delivery.deliverSummary)
+    else deliver(readExponentialHistogram(reader, end, times), 1, delivery.deliverExponentialHistogram)
     reader.at = end
     this.#resolvedSeriesCount++
   }

@@ -19,7 +19,7 @@ import {
  * of the point's message, which ends at `end`. A point with too many buckets, bins or quantiles is skipped to its end
  * and rejected.
  */
-export interface PointResult<P> {
+export interface DecodedPoint<P> {
   readonly point: P
   /** Flags of the data point: see `FLAG_NO_RECORDED_VALUE`. */
   readonly flags: number
@@ -61,7 +61,7 @@ function readFlags(reader: ProtobufReader): number {
   return reader.uint32()
 }
 
-export function readHistogram(reader: ProtobufReader, end: number, times: PointTimes): PointResult<HistogramPoint> {
+export function readHistogram(reader: ProtobufReader, end: number, times: PointTimes): DecodedPoint<HistogramPoint> {
   const point: HistogramPoint = { count: 0, sum: undefined, min: undefined, max: undefined, bounds: [], counts: [] }
   let flags = 0
   let isWithinLimits = true
@@ -100,14 +100,14 @@ export function readHistogram(reader: ProtobufReader, end: number, times: PointT
     }
     if (!isWithinLimits) reader.at = end
   }
-  return { point, flags, rejection: isWithinLimits ? undefined : tooMany(HISTOGRAM_BUCKETS_MAX, 'buckets') }
+  return { point, flags, rejection: isWithinLimits ? undefined : tooManyRejection(HISTOGRAM_BUCKETS_MAX, 'buckets') }
 }
 
 export function readExponentialHistogram(
   reader: ProtobufReader,
   end: number,
   times: PointTimes,
-): PointResult<ExponentialHistogram> {
+): DecodedPoint<ExponentialHistogram> {
   const point = emptyHistogram()
   let flags = 0
   let isWithinLimits = true
@@ -150,7 +150,7 @@ export function readExponentialHistogram(
     }
     if (!isWithinLimits) reader.at = end
   }
-  return { point, flags, rejection: isWithinLimits ? undefined : tooMany(EXPONENTIAL_BINS_MAX, 'bins') }
+  return { point, flags, rejection: isWithinLimits ? undefined : tooManyRejection(EXPONENTIAL_BINS_MAX, 'bins') }
 }
 
 /** Reads the bins of one side of an exponential histogram. Returns false if there are too many. */
@@ -166,7 +166,7 @@ function readBins(reader: ProtobufReader, bins: Bins): boolean {
   return true
 }
 
-export function readSummary(reader: ProtobufReader, end: number, times: PointTimes): PointResult<SummaryPoint> {
+export function readSummary(reader: ProtobufReader, end: number, times: PointTimes): DecodedPoint<SummaryPoint> {
   const point: SummaryPoint = { count: 0, sum: 0, quantiles: [] }
   let flags = 0
   let isWithinLimits = true
@@ -197,7 +197,7 @@ export function readSummary(reader: ProtobufReader, end: number, times: PointTim
     }
     if (!isWithinLimits) reader.at = end
   }
-  return { point, flags, rejection: isWithinLimits ? undefined : tooMany(SUMMARY_QUANTILES_MAX, 'quantiles') }
+  return { point, flags, rejection: isWithinLimits ? undefined : tooManyRejection(SUMMARY_QUANTILES_MAX, 'quantiles') }
 }
 
 function readQuantile(reader: ProtobufReader, quantiles: number[]): void {
@@ -211,6 +211,6 @@ function readQuantile(reader: ProtobufReader, quantiles: number[]): void {
   quantiles.push(rank, value)
 }
 
-function tooMany(max: number, parts: string): Rejection {
-  return reject('invalid_value', `a point may have ${max} ${parts} at most`)
+function tooManyRejection(max: number, elements: string): Rejection {
+  return reject('invalid_value', `a point may have ${max} ${elements} at most`)
 }

@@ -153,7 +153,7 @@ function isList(value: readonly AttributeValue[] | AttributeMap): value is reado
   return Array.isArray(value)
 }
 
-/** Converts values that JSON cannot represent to text. */
+/** Converts bytes, and integers beyond 2^53, to text: JSON cannot represent them. */
 function asJsonValue(value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
   return value instanceof Uint8Array ? base64(value) : value

@@ -14,7 +14,7 @@ import {
 } from '../../model/point.ts'
 import type { HistogramChanges } from '../histogram/cumulative-histograms.ts'
 import { checkHistogram, observationsOf } from '../histogram/exponential-histogram.ts'
-import { limitText } from '../limit-text.ts'
+import { limitOrQuantileText } from '../limit-text.ts'
 import { type NativeHistogram, RESET_HINT_GAUGE, RESET_HINT_RESET } from './native-histogram.ts'
 import { metricOfSeries, type PrometheusType } from './series-metric.ts'
 
@@ -23,7 +23,7 @@ import { metricOfSeries, type PrometheusType } from './series-metric.ts'
  * each native histogram is one item. Counters are running totals; the first total of a counter without a start counts
  * nothing. A NaN sample is skipped, but a stale marker (a special NaN) ends the series of a gauge.
  */
-export interface WriteOptions {
+export interface RemoteWriteOptions {
   readonly nowMs: number
   readonly limits: PointLimits
   /** Maximum number of samples and histograms in a request, plus the points into which histograms are divided. */
@@ -46,14 +46,14 @@ interface NamedSeries {
 
 export class SampleDelivery<S extends SeriesRef> {
   readonly sink: PointSink<S>
-  readonly options: WriteOptions
+  readonly options: RemoteWriteOptions
   /** Number of samples and histograms so far, which is the index of the next one. */
   itemCount = 0
   /** Indexes of the items that are histograms. */
   readonly histogramIndexes = new Set<number>()
-  #points = 0
+  #pointCount = 0
 
-  constructor(sink: PointSink<S>, options: WriteOptions) {
+  constructor(sink: PointSink<S>, options: RemoteWriteOptions) {
     this.sink = sink
     this.options = options
   }
@@ -86,7 +86,7 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   /** Delivers a sample. `startMs` is 0 if the start is unknown. */
-  sample(series: S | Rejection, timeMs: number, value: number, startMs: number): void {
+  deliverSample(series: S | Rejection, timeMs: number, value: number, startMs: number): void {
     const index = this.#nextItem()
     if (Number.isNaN(value)) return
     const bad =
@@ -102,7 +102,7 @@ export class SampleDelivery<S extends SeriesRef> {
    * Delivers a stale marker if its series is a gauge. If its labels or its time are invalid, it is skipped without an
    * error, because the samples of the series had the same fault.
    */
-  staleMarker(series: S | Rejection, timeMs: number): void {
+  deliverStaleMarker(series: S | Rejection, timeMs: number): void {
     const index = this.#nextItem()
     if ('code' in series || series.kind !== 'gauge') return
     if (checkInstant(timeMs, this.options.nowMs) === undefined) this.sink.addEnd(index, series, timeMs)
@@ -112,7 +112,7 @@ export class SampleDelivery<S extends SeriesRef> {
    * Delivers a native histogram. `labels` are the labels of its series. `startMs` is used if the histogram itself has
    * no start.
    */
-  histogram(
+  deliverHistogram(
     labels: Labels,
     histogram: NativeHistogram | Rejection,
     startMs: number,
@@ -185,7 +185,7 @@ export class SampleDelivery<S extends SeriesRef> {
       return undefined
     }
     for (let i = 0; i <= limits.length; i++) {
-      const limit = limitText(limits[i] ?? Number.POSITIVE_INFINITY)
+      const limit = limitOrQuantileText(limits[i] ?? Number.POSITIVE_INFINITY)
       const bad = add(name, 'histogram', [...tags, ['upper_limit', limit]], counts[i - offset] ?? 0)
       if (bad !== undefined) return bad
     }
@@ -214,9 +214,9 @@ export class SampleDelivery<S extends SeriesRef> {
 
   /** Adds to the number of points of the request. Throws `payload_too_large` if there are too many. */
   #countPoints(points: number): void {
-    this.#points += points
+    this.#pointCount += points
     const { pointsMax } = this.options
-    if (this.#points > pointsMax)
+    if (this.#pointCount > pointsMax)
       throw new GatewayError('payload_too_large', `at most ${pointsMax} points are allowed in a request`)
   }
 }

@@ -12,9 +12,10 @@ export interface FamilyMetadata {
   readonly about: MetricMetadata
 }
 
+/** Maximum number of metric families in the cache, of all projects together. */
 export const CACHED_FAMILIES_MAX = 50_000
 /** Maximum length of a unit and of a help text, which becomes the description of a metric. Longer texts are cut. */
-const TEXT_CHARS_MAX = 256
+const METADATA_TEXT_CHARS_MAX = 256
 
 export class MetadataCache {
   readonly #familiesMax: number
@@ -49,9 +50,10 @@ function keyOf(project: string, family: string): string {
   return JSON.stringify([project, family])
 }
 
+/** Returns the unit and the description of a metric, cut to the maximum length. Empty texts are omitted. */
 export function aboutOf(help: string, unit: string): MetricMetadata {
   return {
-    ...(unit !== '' && { unit: firstChars(unit, TEXT_CHARS_MAX) }),
-    ...(help !== '' && { description: firstChars(help, TEXT_CHARS_MAX) }),
+    ...(unit !== '' && { unit: firstChars(unit, METADATA_TEXT_CHARS_MAX) }),
+    ...(help !== '' && { description: firstChars(help, METADATA_TEXT_CHARS_MAX) }),
   }
 }

@@ -90,10 +90,10 @@ function readFields(
   while (reader.next(end)) {
     switch (reader.field) {
       case 1:
-        histogram.count = varint(reader, 'uint64')
+        histogram.count = readVarint(reader, 'uint64')
         break
       case 2:
-        histogram.count = double(reader)
+        histogram.count = readDouble(reader)
         break
       case 3:
         reader.requireWireType(FIXED64)
@@ -101,13 +101,13 @@ function readFields(
         bins.sum = reader.double()
         break
       case 4:
-        bins.scale = varint(reader, 'sint32')
+        bins.scale = readVarint(reader, 'sint32')
         break
       case 6:
-        bins.zeroCount = varint(reader, 'uint64')
+        bins.zeroCount = readVarint(reader, 'uint64')
         break
       case 7:
-        bins.zeroCount = double(reader)
+        bins.zeroCount = readDouble(reader)
         break
       case 8:
       case 11:
@@ -126,16 +126,16 @@ function readFields(
         break
       }
       case 14:
-        histogram.resetHint = varint(reader, 'uint64')
+        histogram.resetHint = readVarint(reader, 'uint64')
         break
       case 15:
-        histogram.timeMs = varint(reader, 'int64')
+        histogram.timeMs = readVarint(reader, 'int64')
         break
       case 16:
         isWithinLimits = reader.repeated64(limits, EXPONENTIAL_BINS_MAX, asDouble) && isWithinLimits
         break
       case 17:
-        histogram.startMs = varint(reader, 'int64')
+        histogram.startMs = readVarint(reader, 'int64')
         break
       default:
         reader.skip()
@@ -148,12 +148,12 @@ function readFields(
 const asSint64 = (reader: ProtobufReader): number => reader.sint64()
 const asDouble = (reader: ProtobufReader): number => reader.double()
 
-function varint(reader: ProtobufReader, kind: 'uint64' | 'int64' | 'sint32'): number {
+function readVarint(reader: ProtobufReader, kind: 'uint64' | 'int64' | 'sint32'): number {
   reader.requireWireType(VARINT)
   return reader[kind]()
 }
 
-function double(reader: ProtobufReader): number {
+function readDouble(reader: ProtobufReader): number {
   reader.requireWireType(FIXED64)
   return reader.double()
 }
@@ -163,8 +163,8 @@ function readSpan(reader: ProtobufReader, spans: number[]): boolean {
   let offset = 0
   let length = 0
   for (const end = reader.enter(); reader.next(end); ) {
-    if (reader.field === 1) offset = varint(reader, 'sint32')
-    else if (reader.field === 2) length = varint(reader, 'uint64')
+    if (reader.field === 1) offset = readVarint(reader, 'sint32')
+    else if (reader.field === 2) length = readVarint(reader, 'uint64')
     else reader.skip()
   }
   if (spans.length >= 2 * EXPONENTIAL_BINS_MAX) return false

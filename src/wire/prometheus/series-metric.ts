@@ -1,5 +1,5 @@
 import { type Rejection, reject } from '../../model/point.ts'
-import { limitText } from '../limit-text.ts'
+import { limitOrQuantileText } from '../limit-text.ts'
 
 /**
  * Finds the metric and the type of a Prometheus series. The type comes from metadata, or else from the suffix of the
@@ -72,6 +72,6 @@ function normalizeNumber(label: [name: string, value: string]): Rejection | unde
   const number =
     value === '+Inf' ? Number.POSITIVE_INFINITY : value === '-Inf' ? Number.NEGATIVE_INFINITY : Number(value)
   if (Number.isNaN(number) || value === '') return reject('invalid_tags', `label ${name} must be a number`)
-  label[1] = limitText(number)
+  label[1] = limitOrQuantileText(number)
   return undefined
 }

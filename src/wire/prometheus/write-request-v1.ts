@@ -3,7 +3,7 @@ import type { PointSink, Rejection, SeriesRef } from '../../model/point.ts'
 import { reject } from '../../model/point.ts'
 import { StepBudget, type Steps } from '../../model/steps.ts'
 import { FIXED64, ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
-import { type Labels, SampleDelivery, type WriteOptions } from './deliver-samples.ts'
+import { type Labels, type RemoteWriteOptions, SampleDelivery } from './deliver-samples.ts'
 import { aboutOf, type FamilyMetadata } from './metadata-cache.ts'
 import { isStaleMarker, readNativeHistogram } from './native-histogram.ts'
 import { PROMETHEUS_TYPES } from './series-metric.ts'
@@ -13,9 +13,9 @@ import { PROMETHEUS_TYPES } from './series-metric.ts'
  * the bytes of its labels.
  */
 
-/** Budget units (`StepBudget`) of entering a message, and of finding a series that is not in the item cache. */
-export const MESSAGE_BUDGET_UNITS = 64
-export const SERIES_BUDGET_UNITS = 512
+/** Units of work (`StepBudget`) of entering a message, and of finding a series that is not in the item cache. */
+export const MESSAGE_STEP_UNITS = 64
+export const SERIES_STEP_UNITS = 512
 
 /** Maximum number of labels of a series that are read. The limit for tags of a point is far lower. */
 export const LABELS_MAX = 1_024
@@ -26,7 +26,7 @@ export const SERIES_BYTES_MAX = 4_194_304
  * Maximum number of metric families whose metadata is read from a request. Further families are ignored. Prometheus
  * sends 500 at a time.
  */
-const FAMILIES_MAX = 10_000
+const REQUEST_FAMILIES_MAX = 10_000
 
 /** What a decoder has delivered: the number of items, and the indexes of those that are native histograms. */
 export interface DeliveredItems {
@@ -38,7 +38,7 @@ export interface DeliveredItems {
 export function* decodeWriteRequestV1<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
-  options: WriteOptions,
+  options: RemoteWriteOptions,
 ): Steps<DeliveredItems> {
   const reader = new ProtobufReader(bytes)
   const delivery = new SampleDelivery(sink, options)
@@ -50,9 +50,9 @@ export function* decodeWriteRequestV1<S extends SeriesRef>(
       const start = reader.at
       const seriesEnd = enterSeries(reader)
       const isKnown = series.read(seriesEnd)
-      if (budget.spend(reader.at - start + (isKnown ? 0 : SERIES_BUDGET_UNITS))) yield
+      if (budget.spend(reader.at - start + (isKnown ? 0 : SERIES_STEP_UNITS))) yield
     }
-    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
+    if (budget.spend(MESSAGE_STEP_UNITS)) yield
   }
   return delivery
 }
@@ -68,8 +68,8 @@ export function* readMetadataV1(
   const families: [string, FamilyMetadata][] = []
   let hasHistograms = false
   for (const end = bytes.length; reader.next(end); ) {
-    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
-    if (reader.field === 3 && families.length < FAMILIES_MAX) families.push(readFamily(reader))
+    if (budget.spend(MESSAGE_STEP_UNITS)) yield
+    if (reader.field === 3 && families.length < REQUEST_FAMILIES_MAX) families.push(readFamily(reader))
     else if (reader.field === 1 && !hasHistograms) {
       for (const seriesEnd = reader.enter(); reader.next(seriesEnd); ) {
         if (reader.isField(4)) hasHistograms = true
@@ -149,7 +149,12 @@ class SeriesDecoder<S extends SeriesRef> {
         const histogram = readNativeHistogram(reader, reader.enter())
         const at = reader.at
         const labels = readLabels(reader, start, end)
-        this.#delivery.histogram('code' in labels ? [] : labels, 'code' in labels ? labels : histogram, 0, undefined)
+        this.#delivery.deliverHistogram(
+          'code' in labels ? [] : labels,
+          'code' in labels ? labels : histogram,
+          0,
+          undefined,
+        )
         reader.at = at
       } else reader.skip()
     }
@@ -201,8 +206,8 @@ export function readSample<S extends SeriesRef>(
       ownStartMs = reader.int64()
     } else reader.skip()
   }
-  if (isStale) delivery.staleMarker(resolve(), timeMs)
-  else delivery.sample(resolve(), timeMs, value, ownStartMs || startMs)
+  if (isStale) delivery.deliverStaleMarker(resolve(), timeMs)
+  else delivery.deliverSample(resolve(), timeMs, value, ownStartMs || startMs)
 }
 
 function readLabels(reader: ProtobufReader, start: number, end: number): Labels | Rejection {

@@ -3,7 +3,7 @@ import type { MetricMetadata, PointSink, Rejection, SeriesRef } from '../../mode
 import { reject } from '../../model/point.ts'
 import { StepBudget, type Steps } from '../../model/steps.ts'
 import { ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
-import { type Labels, SampleDelivery, type WriteOptions } from './deliver-samples.ts'
+import { type Labels, type RemoteWriteOptions, SampleDelivery } from './deliver-samples.ts'
 import { aboutOf } from './metadata-cache.ts'
 import { readNativeHistogram } from './native-histogram.ts'
 import { PROMETHEUS_TYPES, type PrometheusType } from './series-metric.ts'
@@ -11,9 +11,9 @@ import {
   type DeliveredItems,
   enterSeries,
   LABELS_MAX,
-  MESSAGE_BUDGET_UNITS,
+  MESSAGE_STEP_UNITS,
   readSample,
-  SERIES_BUDGET_UNITS,
+  SERIES_STEP_UNITS,
 } from './write-request-v1.ts'
 
 /**
@@ -29,7 +29,7 @@ export const SYMBOLS_MAX = 1_000_000
 export function* decodeWriteRequestV2<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
-  options: WriteOptions,
+  options: RemoteWriteOptions,
 ): Steps<DeliveredItems> {
   const symbols = yield* readSymbols(bytes)
   const reader = new ProtobufReader(bytes)
@@ -40,9 +40,9 @@ export function* decodeWriteRequestV2<S extends SeriesRef>(
     else {
       const start = reader.at
       readSeries(reader, enterSeries(reader), symbols, delivery)
-      if (budget.spend(SERIES_BUDGET_UNITS + reader.at - start)) yield
+      if (budget.spend(SERIES_STEP_UNITS + reader.at - start)) yield
     }
-    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
+    if (budget.spend(MESSAGE_STEP_UNITS)) yield
   }
   return delivery
 }
@@ -52,7 +52,7 @@ export function* hasHistogramsV2(bytes: Uint8Array): Steps<boolean> {
   const reader = new ProtobufReader(bytes)
   const budget = new StepBudget()
   for (const end = bytes.length; reader.next(end); ) {
-    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
+    if (budget.spend(MESSAGE_STEP_UNITS)) yield
     if (reader.field !== SERIES_FIELD) reader.skip()
     else
       for (const seriesEnd = reader.enter(); reader.next(seriesEnd); ) {
@@ -81,7 +81,7 @@ function* readSymbols(bytes: Uint8Array): Steps<readonly string[]> {
       symbols.push(reader.text(reader.enter()))
       if (budget.spend(reader.at - start)) yield
     }
-    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
+    if (budget.spend(MESSAGE_STEP_UNITS)) yield
   }
   return symbols
 }
@@ -113,7 +113,7 @@ function readSeries<S extends SeriesRef>(
     else if (reader.field === 3) {
       const histogram = readNativeHistogram(reader, reader.enter())
       const isBad = 'code' in labels
-      delivery.histogram(isBad ? [] : labels, isBad ? labels : histogram, createdMs, head.about)
+      delivery.deliverHistogram(isBad ? [] : labels, isBad ? labels : histogram, createdMs, head.about)
     } else reader.skip()
   }
 }

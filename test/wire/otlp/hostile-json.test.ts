@@ -15,8 +15,8 @@ const decode = (body: unknown) =>
     nowMs: Date.UTC(2024, 0, 15, 12),
     limits: DEFAULT_POINT_LIMITS,
     pointsMax: 10_000,
-    resourceTags: new Set<string>(),
-    histograms: new CumulativeHistograms(0).begin('shop'),
+    configuredTagKeys: new Set<string>(),
+    histograms: new CumulativeHistograms(0).beginChanges('shop'),
   })
 
 function outcomeOf(body: unknown): string {

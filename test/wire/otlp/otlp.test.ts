@@ -3,7 +3,7 @@ import { GatewayError } from '../../../src/model/errors.ts'
 import { runAtOnce } from '../../../src/model/steps.ts'
 import { CumulativeHistograms } from '../../../src/wire/histogram/cumulative-histograms.ts'
 import { decodeOtlpJson, jsonNeedsIdempotencyKey } from '../../../src/wire/otlp/otlp-json.ts'
-import { decodeOtlpProtobuf, needsIdempotencyKey } from '../../../src/wire/otlp/otlp-protobuf.ts'
+import { decodeOtlpProtobuf, protobufNeedsIdempotencyKey } from '../../../src/wire/otlp/otlp-protobuf.ts'
 import { DEFAULT_POINT_LIMITS } from '../../support/defaults.ts'
 import { createRecordingSink, type RecordingSink } from '../../support/fake-gateway.ts'
 import {
@@ -37,8 +37,8 @@ function decode(encoding: 'protobuf' | 'json', request: OtlpRequest, given: Opti
     nowMs: NOW_MS,
     limits: DEFAULT_POINT_LIMITS,
     pointsMax,
-    resourceTags: new Set(tags),
-    histograms: (histograms ?? new CumulativeHistograms(0)).begin('shop'),
+    configuredTagKeys: new Set(tags),
+    histograms: (histograms ?? new CumulativeHistograms(0)).beginChanges('shop'),
   }
   if (encoding === 'json') runAtOnce(decodeOtlpJson(JSON.parse(JSON.stringify(request)), recorder.sink, options))
   else runAtOnce(decodeOtlpProtobuf(encodeOtlp(request), recorder.sink, options))
@@ -301,7 +301,8 @@ describe.each(['protobuf', 'json'] as const)('in %s,', (encoding) => {
     ['a cumulative exponential histogram', exponential(CUMULATIVE, {}), true],
   ])('whether a request must not count twice: %s', (_, metric, isMarked) => {
     const request = requestOf(gauge({ asInt: 1 }), metric)
-    const needs = encoding === 'json' ? jsonNeedsIdempotencyKey(request) : needsIdempotencyKey(encodeOtlp(request))
+    const needs =
+      encoding === 'json' ? jsonNeedsIdempotencyKey(request) : protobufNeedsIdempotencyKey(encodeOtlp(request))
     expect(runAtOnce(needs)).toBe(isMarked)
   })
 })
@@ -347,8 +348,8 @@ describe('a series found by its bytes', () => {
       nowMs: NOW_MS,
       limits: DEFAULT_POINT_LIMITS,
       pointsMax: 10,
-      resourceTags: new Set<string>(),
-      histograms: new CumulativeHistograms(0).begin('shop'),
+      configuredTagKeys: new Set<string>(),
+      histograms: new CumulativeHistograms(0).beginChanges('shop'),
     }
     runAtOnce(decodeOtlpProtobuf(body, recorder.sink, options))
     expect(spelt(recorder)).toEqual(['gauge m{a=v,b=v} add 5 @0s'])
@@ -361,8 +362,8 @@ describe('a body of another structure', () => {
       nowMs: NOW_MS,
       limits: DEFAULT_POINT_LIMITS,
       pointsMax: 10,
-      resourceTags: new Set<string>(),
-      histograms: new CumulativeHistograms(0).begin('shop'),
+      configuredTagKeys: new Set<string>(),
+      histograms: new CumulativeHistograms(0).beginChanges('shop'),
     }
     const { sink } = createRecordingSink('shop')
     const steps =

@@ -3,7 +3,7 @@ import { GatewayError } from '../../../src/model/errors.ts'
 import { reject } from '../../../src/model/point.ts'
 import { runAtOnce } from '../../../src/model/steps.ts'
 import { CumulativeHistograms } from '../../../src/wire/histogram/cumulative-histograms.ts'
-import type { WriteOptions } from '../../../src/wire/prometheus/deliver-samples.ts'
+import type { RemoteWriteOptions } from '../../../src/wire/prometheus/deliver-samples.ts'
 import type { FamilyMetadata } from '../../../src/wire/prometheus/metadata-cache.ts'
 import { decodeWriteRequestV1, readMetadataV1 } from '../../../src/wire/prometheus/write-request-v1.ts'
 import { decodeWriteRequestV2, hasHistogramsV2 } from '../../../src/wire/prometheus/write-request-v2.ts'
@@ -33,11 +33,11 @@ interface Given {
 
 function decode(version: 1 | 2, body: Uint8Array, given: Given = {}): RecordingSink {
   const { recorder = createRecordingSink('shop'), families = {}, histograms, pointsMax = 1_000 } = given
-  const options: WriteOptions = {
+  const options: RemoteWriteOptions = {
     nowMs: NOW_MS,
     limits: DEFAULT_POINT_LIMITS,
     pointsMax,
-    histograms: (histograms ?? new CumulativeHistograms(0)).begin('shop'),
+    histograms: (histograms ?? new CumulativeHistograms(0)).beginChanges('shop'),
     metadataOf: (family) => families[family],
   }
   const steps = version === 1 ? decodeWriteRequestV1 : decodeWriteRequestV2
