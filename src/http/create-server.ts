@@ -26,10 +26,10 @@ import { createPageAssets, type PageAssets } from './pages/page-assets.ts'
 import { registerPages } from './pages/page-routes.ts'
 import { registerRemoteWriteRoute, sendRemoteWriteError } from './prometheus/remote-write-routes.ts'
 import { addCommonHeaders, setCommonHeaders } from './response/common-headers.ts'
-import { allowOrigins, type CorsOrigins, headersWithoutOrigin } from './response/cors.ts'
+import { allowOrigins, type CorsOrigins, corsHeadersWithoutOrigin } from './response/cors.ts'
 import { asGatewayError, sendError, statusOf } from './response/error-status.ts'
 import { READY_WAIT_MS, registerHealthRoutes } from './server/health.ts'
-import { createRequestIds } from './server/request-id.ts'
+import { createRequestIdGenerator } from './server/request-id.ts'
 
 export interface ServerOptions {
   readonly gateway: Gateway
@@ -84,7 +84,7 @@ const PARAM_CHARS_MAX = 4_096
 export function createServer(options: ServerOptions): FastifyInstance {
   const { gateway, log, now, telemetry, limits, trustProxy, corsOrigins } = options
   const requestLog = withRedactedKeys(log)
-  const newRequestId = createRequestIds()
+  const newRequestId = createRequestIdGenerator()
   let isClosing = false
   // Fastify gets no logger, because its logging costs time on each request. The hooks below log failures.
   const app = fastify({
@@ -142,7 +142,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
           limits,
           bodyBudget: app.bodyBudget,
           newRequestId,
-          corsHeaders: headersWithoutOrigin(corsOrigins),
+          corsHeaders: corsHeadersWithoutOrigin(corsOrigins),
           isClosing: () => isClosing,
           countResponse: (method, status) => countResponses(FAST_PATH_URL, method, status),
           logFailure: (request, error) => logFailure(requestLog, request, error),
@@ -283,7 +283,7 @@ const MALFORMED_REQUEST = {
   body: '{"error":{"code":"invalid_body","message":"the request is not valid HTTP"}}',
 }
 
-/** Responses to requests that Node could not read, by Node's error code. For any other code: `MALFORMED_REQUEST`. */
+/** Responses to requests that Node could not read, by Node's error code. Any other code: `MALFORMED_REQUEST`. */
 const CLIENT_ERROR_RESPONSES = new Map<string | undefined, typeof MALFORMED_REQUEST>([
   ['HPE_HEADER_OVERFLOW', { ...MALFORMED_REQUEST, status: '431 Request Header Fields Too Large' }],
   [

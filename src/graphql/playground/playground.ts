@@ -52,12 +52,12 @@ export function createPlaygroundLoader(
       },
       script,
       logo: assets.textOf('styles/logo.svg'),
-      icon: assets.addressOf('styles/logo.svg'),
+      icon: assets.urlOf('styles/logo.svg'),
       styles: [
         addFile('graphiql.css', STYLE_TYPE, bundle.css),
-        ...['styles/page.css', 'vendor/uplot.css', 'styles/chart.css', 'styles/graphiql.css'].map(assets.addressOf),
+        ...['styles/page.css', 'vendor/uplot.css', 'styles/chart.css', 'styles/graphiql.css'].map(assets.urlOf),
       ],
-      modules: assets.moduleAddressesOf('graphiql/main.js'),
+      modules: assets.moduleUrlsOf('graphiql/main.js'),
     })
     return { page: createStaticFile(HTML_TYPE, html), files }
   })

@@ -34,12 +34,12 @@ export interface BetterStackLimits {
  */
 export const REQUEST_POINTS_MAX = 1_000_000
 
-/** Error texts of the vendor's API. They must not change, because clients may compare them. */
+/** Error texts of the Better Stack API. They must not change, because clients may compare them. */
 const UNDECODABLE_TEXT = "Couldn't parse JSON content."
 const TOO_LARGE_TEXT = 'payload reached size limit'
 const UNAUTHORIZED_TEXT = 'Unauthorized'
 
-/** A retry with the same idempotency key may use the other path, so idempotency treats both paths as one route. */
+/** The two paths of the route. A retry with the same idempotency key may use the other path. */
 const PATHS = ['/metrics', '/'] as const
 
 /**
@@ -217,7 +217,7 @@ function sendMetricsAt(path: string): Operation {
     errorFormat: {
       content: { 'text/plain': { type: 'string' } },
       statusOf: betterStackStatusOf,
-      withoutCode: { 406: 'The body cannot be decoded; nothing is stored.' },
+      descriptionsWithoutCode: { 406: 'The body cannot be decoded; nothing is stored.' },
     },
   }
 }

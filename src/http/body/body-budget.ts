@@ -78,7 +78,7 @@ function budgetExceededError(): GatewayError {
   return new GatewayError('overloaded', 'too many large requests are in progress; try again shortly')
 }
 
-/** The bytes of the budget that one request uses. `close` releases all of them. */
+/** The bytes of the body budget that one request uses. */
 export class BodyCharge {
   readonly #onChange: (bytes: number) => void
   readonly #onClose: () => void
@@ -91,7 +91,7 @@ export class BodyCharge {
   }
 
   /**
-   * Adds to the bytes that the request uses. Throws `overloaded` if the budget is exceeded. Also throws it after
+   * Takes bytes from the budget. Throws `overloaded` if the budget does not have so many left. Also throws it after
    * `close`, because bytes taken after that would never be released.
    */
   take(bytes: number): void {
@@ -100,6 +100,7 @@ export class BodyCharge {
     this.#bytes += bytes
   }
 
+  /** Returns bytes to the budget. Does nothing after `close`, which has returned all of them. */
   release(bytes: number): void {
     if (this.#isClosed) return
     this.#onChange(-bytes)

@@ -3,9 +3,9 @@
  * and V8 runs a full garbage collection of the whole heap after about 30 MB of it: several per second under load.
  */
 
-/** Smaller bodies are not worth it, and larger ones are rare. */
-const BYTES_MIN = 8_192
-const BYTES_MAX = 1_048_576
+/** Bodies of these lengths are in reused buffers. Smaller bodies are not worth it, and larger ones are rare. */
+const REUSED_BUFFER_BYTES_MIN = 8_192
+const REUSED_BUFFER_BYTES_MAX = 1_048_576
 
 /** Maximum bytes of the buffers that are not in use. Further ones are left to the garbage collection. */
 const UNUSED_BYTES_MAX = 4_194_304
@@ -16,10 +16,10 @@ export class BodyBuffers {
   readonly #inUse = new WeakMap<ArrayBufferLike, Buffer>()
   #unusedBytes = 0
 
-  /** Returns a body that consists of all chunks. */
+  /** Copies the chunks of a body into one buffer. The caller passes the body to `release` when it is done with it. */
   join(chunks: readonly Uint8Array[]): Buffer {
     const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-    if (length < BYTES_MIN || length > BYTES_MAX) return Buffer.concat(chunks, length)
+    if (length < REUSED_BUFFER_BYTES_MIN || length > REUSED_BUFFER_BYTES_MAX) return Buffer.concat(chunks, length)
     const buffer = this.#take(length)
     let at = 0
     for (const chunk of chunks) {

@@ -6,7 +6,7 @@ import { bodyTooLargeError } from './body-errors.ts'
  * Maximum number of bytes that one decompression step outputs. A body of 20 MiB takes a few hundred steps, which run on
  * Node's thread pool.
  */
-const CHUNK_BYTES = 1 << 16
+const DECOMPRESSED_CHUNK_BYTES = 1 << 16
 
 type Decompressor = ReturnType<typeof createGunzip | typeof createBrotliDecompress>
 
@@ -32,9 +32,8 @@ export function parseContentEncoding(header: string | undefined): Compression | 
 
 /**
  * Decompresses a gzip, deflate (with or without zlib header) or br body, in steps off the main thread, and returns the
- * chunks of the result. Calls `charge`
- * with the bytes of each step; if `charge` throws, decompression stops. Throws `invalid_body` for a damaged body and
- * `payload_too_large` if the result exceeds `bytesMax`.
+ * chunks of the result. Calls `charge` with the number of bytes of each chunk; if `charge` throws, decompression stops.
+ * Throws `invalid_body` for a damaged body and `payload_too_large` if the result exceeds `bytesMax`.
  */
 export async function decompressBody(
   bytes: Uint8Array,
@@ -69,13 +68,13 @@ export async function decompressBody(
 function createDecompressor(compression: Compression, bytes: Uint8Array): Decompressor {
   switch (compression) {
     case 'gzip':
-      return createGunzip({ chunkSize: CHUNK_BYTES })
+      return createGunzip({ chunkSize: DECOMPRESSED_CHUNK_BYTES })
     case 'deflate':
       return hasZlibHeader(bytes)
-        ? createInflate({ chunkSize: CHUNK_BYTES })
-        : createInflateRaw({ chunkSize: CHUNK_BYTES })
+        ? createInflate({ chunkSize: DECOMPRESSED_CHUNK_BYTES })
+        : createInflateRaw({ chunkSize: DECOMPRESSED_CHUNK_BYTES })
     case 'br':
-      return createBrotliDecompress({ chunkSize: CHUNK_BYTES })
+      return createBrotliDecompress({ chunkSize: DECOMPRESSED_CHUNK_BYTES })
   }
 }
 

@@ -11,7 +11,7 @@ import { discardUnreadBodies } from './unread-bodies.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The bytes of the body budget that this request uses. Undefined: no body was read. */
+    /** The bytes of the body budget that this request uses. Undefined until its body is read. */
     bodyCharge: BodyCharge | undefined
   }
   interface FastifyInstance {

@@ -19,9 +19,9 @@ interface WatchedBody {
    * Number of bytes that had been received at the start of the current period. A period starts when the watch starts,
    * and again at each check that finds `PERIOD_BYTES_MIN` new bytes.
    */
-  periodStartBytes: number
-  /** Checks since the start of the current period. */
-  periodChecks: number
+  bytesAtPeriodStart: number
+  /** Number of checks since the start of the current period. */
+  checksInPeriod: number
 }
 
 /** Watches all bodies with one timer, which runs only while a body is watched. */
@@ -36,7 +36,7 @@ export class StallWatch {
 
   /** Calls `onStalled` once, when the body stalls. Returns a function that ends the watch. */
   watch(receivedBytes: () => number, onStalled: () => void): () => void {
-    const body: WatchedBody = { receivedBytes, onStalled, periodStartBytes: receivedBytes(), periodChecks: 0 }
+    const body: WatchedBody = { receivedBytes, onStalled, bytesAtPeriodStart: receivedBytes(), checksInPeriod: 0 }
     this.#bodies.add(body)
     this.#timer ??= setInterval(() => this.#check(), this.#checkMs).unref()
     return () => this.#unwatch(body)
@@ -45,10 +45,10 @@ export class StallWatch {
   #check(): void {
     for (const body of this.#bodies) {
       const bytes = body.receivedBytes()
-      if (bytes - body.periodStartBytes >= PERIOD_BYTES_MIN) {
-        body.periodStartBytes = bytes
-        body.periodChecks = 0
-      } else if (++body.periodChecks > CHECKS_PER_PERIOD) {
+      if (bytes - body.bytesAtPeriodStart >= PERIOD_BYTES_MIN) {
+        body.bytesAtPeriodStart = bytes
+        body.checksInPeriod = 0
+      } else if (++body.checksInPeriod > CHECKS_PER_PERIOD) {
         this.#unwatch(body)
         body.onStalled()
       }

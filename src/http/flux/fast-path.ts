@@ -4,7 +4,7 @@ import type { GatewayError } from '../../model/errors.ts'
 import { apiKeyInHeaders } from '../access/authenticate.ts'
 import { rateLimitedError, rateLimitHeaders } from '../access/rate-limit.ts'
 import type { BodyBudget } from '../body/body-budget.ts'
-import { COMMON_HEADERS } from '../response/common-headers.ts'
+import { SECURITY_HEADERS } from '../response/common-headers.ts'
 import { asGatewayError, errorHeaders, errorJson, statusOf } from '../response/error-status.ts'
 import { JSON_HEADERS } from '../response/json-response.ts'
 import { type StorePointOptions, storePoint } from './store-point.ts'
@@ -34,7 +34,7 @@ export interface ServedRequest {
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void
 
-const METHOD = 'POST'
+const FAST_PATH_METHOD = 'POST'
 export const FAST_PATH_URL = '/api/v1/metrics'
 
 /**
@@ -64,10 +64,11 @@ export function createFastPath(options: FastPathOptions, framework: RequestHandl
     await storeAndRespond(options, principal, request, response, length)
   }
   return (request, response) => {
-    if (request.url !== FAST_PATH_URL || request.method !== METHOD || options.isClosing()) framework(request, response)
+    if (request.url !== FAST_PATH_URL || request.method !== FAST_PATH_METHOD || options.isClosing())
+      framework(request, response)
     else {
       serve(request, response).catch((cause: unknown) => {
-        options.logFailure({ id: '', method: METHOD, url: FAST_PATH_URL }, asGatewayError(cause))
+        options.logFailure({ id: '', method: FAST_PATH_METHOD, url: FAST_PATH_URL }, asGatewayError(cause))
         response.destroy()
       })
     }
@@ -96,7 +97,7 @@ async function storeAndRespond(
   length: number,
 ): Promise<void> {
   const id = options.newRequestId(request)
-  const headers = ['x-request-id', id, ...COMMON_HEADERS, ...options.corsHeaders]
+  const headers = ['x-request-id', id, ...SECURITY_HEADERS, ...options.corsHeaders]
   let status = 201
   let json: string
   try {
@@ -105,24 +106,24 @@ async function storeAndRespond(
     if (decision !== undefined) requireGranted(decision, headers)
     options.bodyBudget.changeUsedBytes(length)
     try {
-      json = await storePoint(options, principal.project, request.read() as Buffer, NO_OPTIONS)
+      json = await storePoint(options, principal.project, request.read() as Buffer, NO_TRACK_OPTIONS)
     } finally {
       options.bodyBudget.changeUsedBytes(-length)
     }
   } catch (cause) {
     const error = asGatewayError(cause)
     status = statusOf(error.code)
-    if (status >= 500) options.logFailure({ id, method: METHOD, url: FAST_PATH_URL }, error)
+    if (status >= 500) options.logFailure({ id, method: FAST_PATH_METHOD, url: FAST_PATH_URL }, error)
     headers.push(...errorHeaders(error.code))
     json = errorJson(error)
   }
   headers.push(...JSON_HEADERS, 'content-length', String(Buffer.byteLength(json)))
   response.writeHead(status, headers)
   response.end(json)
-  options.countResponse(METHOD, status)
+  options.countResponse(FAST_PATH_METHOD, status)
 }
 
-const NO_OPTIONS = {}
+const NO_TRACK_OPTIONS = {}
 
 function requireGranted(decision: RateLimitDecision, headers: string[]): void {
   for (const [name, value] of rateLimitHeaders(decision)) headers.push(name, String(value))

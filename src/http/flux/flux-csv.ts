@@ -12,7 +12,7 @@ export function writeQueryCsv(result: QueryResult): string {
   const { aggregations, groups, fill, startMs } = result
   const columns = groups.flatMap((group) =>
     aggregations.map(({ name }) => ({
-      title: titleOf(group, name, aggregations.length),
+      title: columnTitleOf(group, name, aggregations.length),
       cells: new Map<number, number | null>(),
       line: fillLine(group, name, fill),
     })),
@@ -33,10 +33,10 @@ export function writeQueryCsv(result: QueryResult): string {
 }
 
 /** Returns a column title: `p95` without groups, `host=a` with a single aggregation, otherwise `host=a p95`. */
-function titleOf({ tags }: ResultGroup, aggregation: string, aggregations: number): string {
+function columnTitleOf({ tags }: ResultGroup, aggregation: string, aggregationCount: number): string {
   const group = tags.map(([key, value]) => `${key}=${value}`).join(', ')
   if (group === '') return aggregation
-  return aggregations === 1 ? group : `${group} ${aggregation}`
+  return aggregationCount === 1 ? group : `${group} ${aggregation}`
 }
 
 /** Writes a row for each event. Tags and properties are JSON texts. */

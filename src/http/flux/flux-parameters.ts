@@ -126,6 +126,7 @@ function readParameters(url: string): Parameters {
   return parameters
 }
 
+/** Returns the last value of a parameter that is not empty. Undefined: no such parameter. */
 function lastParameter(parameters: Parameters, name: string): string | undefined {
   return parameters.findLast((parameter) => parameter[0] === name && parameter[1] !== '')?.[1]
 }

@@ -25,7 +25,7 @@ export function writeBatchResult(data: object, errors: readonly object[]): strin
   return JSON.stringify(errors.length === 0 ? { data } : { data, errors })
 }
 
-/** Writes a list of metrics, in parts of about `PART_CHARS_MIN` characters. */
+/** Writes a list of metrics, in chunks of at least `CHUNK_CHARS_MIN` characters; the last may be shorter. */
 export async function* writeMetrics(pages: AsyncIterable<readonly MetricRow[]>): AsyncGenerator<string> {
   let text = '{"data":['
   let separator = ''
@@ -33,7 +33,7 @@ export async function* writeMetrics(pages: AsyncIterable<readonly MetricRow[]>):
     for (const metric of page) {
       text += separator + JSON.stringify(metricFields(metric))
       separator = ','
-      if (text.length < PART_CHARS_MIN) continue
+      if (text.length < CHUNK_CHARS_MIN) continue
       yield text
       text = ''
     }
@@ -41,7 +41,7 @@ export async function* writeMetrics(pages: AsyncIterable<readonly MetricRow[]>):
   yield `${text}]}`
 }
 
-const PART_CHARS_MIN = 65_536
+const CHUNK_CHARS_MIN = 65_536
 
 export function writeMetric(metric: MetricRow): string {
   return JSON.stringify({ data: { ...metricFields(metric), data_points: metric.points } })
@@ -72,7 +72,7 @@ export function writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' 
     const { metric, interval } = result
     return `{"data":{"name":${JSON.stringify(metric.name)},${aggregationField}"interval":${JSON.stringify(interval)},"series":${writeRows(result, group, rowStarts)}}}`
   }
-  const keyOf = grouping === 'series' ? seriesKeyOf : tagsKeyOf
+  const keyOf = grouping === 'series' ? groupKeyOfSeries : groupKeyOfTags
   const groups = result.groups.map((group) => `${JSON.stringify(keyOf(group))}:${writeRows(result, group, rowStarts)}`)
   const series = grouping === 'series' ? `,"series":{${result.groups.map(writeSeries).join(',')}}` : ''
   return `{"data":{"groups":{${groups.join(',')}}}${series}}`
@@ -97,20 +97,24 @@ function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly 
   return `[${rows}]`
 }
 
-/** Joins the values of the `group_by` tags by commas. Commas in a value are escaped, so that keys are unique. */
-function tagsKeyOf({ tags }: ResultGroup): string {
+/**
+ * Returns the key of a group in the response: the values of the `group_by` tags, joined by commas. With several tags,
+ * commas in a value are escaped, so that keys are unique.
+ */
+function groupKeyOfTags({ tags }: ResultGroup): string {
   if (tags.length === 1) return tags[0]![1]
   return tags.map(([, value]) => value.replaceAll(/[\\,]/g, '\\$&')).join(',')
 }
 
-function seriesKeyOf({ series }: ResultGroup): string {
+/** Returns the key of a group with a single series: the id of the series. */
+function groupKeyOfSeries({ series }: ResultGroup): string {
   assert(series !== undefined, 'groups by series have a series')
   return formatId(series.seriesId)
 }
 
 /** Writes `"SERIES_ID":{tags}`. */
 function writeSeries(group: ResultGroup): string {
-  return `${JSON.stringify(seriesKeyOf(group))}:${writeTags(group.series?.tags ?? [])}`
+  return `${JSON.stringify(groupKeyOfSeries(group))}:${writeTags(group.series?.tags ?? [])}`
 }
 
 export function writeTrackedEvent({ id, name, timeMs, user_id, value }: Event): string {

@@ -46,7 +46,7 @@ export interface FluxLimits {
   readonly eventBytesMax: number
 }
 
-type NameRoute = { Params: { name: string } }
+type MetricNameRoute = { Params: { name: string } }
 
 /** Registers the metric routes of the Flux API. The caller sets the path prefix. */
 export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits }: FluxOptions): void {
@@ -81,20 +81,24 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     return sendJsonStream(reply, 200, writeMetrics(gateway.metricPages(projectOf(request), filter)))
   })
 
-  app.get<NameRoute>('/metrics/:name', { ...read, config: { openapi: GET_METRIC } }, async (request, reply) => {
+  app.get<MetricNameRoute>('/metrics/:name', { ...read, config: { openapi: GET_METRIC } }, async (request, reply) => {
     const { name } = request.params
     const metric = await gateway.metric(projectOf(request), name)
     if (metric === undefined) throw metricNotFoundError(name)
     return sendJson(reply, 200, writeMetric(metric))
   })
 
-  app.delete<NameRoute>('/metrics/:name', { ...manage, config: { openapi: DELETE_METRIC } }, async (request, reply) => {
-    const { name } = request.params
-    if (!(await gateway.deleteMetric(projectOf(request), name))) throw metricNotFoundError(name)
-    return sendNoContent(reply)
-  })
+  app.delete<MetricNameRoute>(
+    '/metrics/:name',
+    { ...manage, config: { openapi: DELETE_METRIC } },
+    async (request, reply) => {
+      const { name } = request.params
+      if (!(await gateway.deleteMetric(projectOf(request), name))) throw metricNotFoundError(name)
+      return sendNoContent(reply)
+    },
+  )
 
-  app.get<NameRoute>(
+  app.get<MetricNameRoute>(
     '/metrics/:name/query',
     { ...query, config: { openapi: QUERY_METRIC } },
     async (request, reply) => {
@@ -119,7 +123,7 @@ function groupingOf({ bySeries, groupBy }: QueryInput): 'none' | 'tags' | 'serie
   return groupBy === undefined ? 'none' : 'tags'
 }
 
-const NAME: Parameter = {
+const METRIC_NAME_PARAMETER: Parameter = {
   in: 'path',
   name: 'name',
   description: 'Name of the metric, percent-encoded.',
@@ -172,7 +176,7 @@ const GET_METRIC: Operation = {
   tag: 'Metrics',
   summary: 'Returns one metric',
   scope: 'query',
-  parameters: [NAME],
+  parameters: [METRIC_NAME_PARAMETER],
   response: { status: 200, description: 'The metric.', content: jsonContent(objectOf({ data: refTo('Metric') })) },
   errors: [...API_KEY_ERROR_CODES, 'metric_not_found'],
 }
@@ -183,7 +187,7 @@ const DELETE_METRIC: Operation = {
   summary: 'Deletes a metric with its series and points',
   description: 'The name can be used again at once, with any type.',
   scope: 'admin',
-  parameters: [NAME],
+  parameters: [METRIC_NAME_PARAMETER],
   response: { status: 204, description: 'The metric is deleted.' },
   errors: [...API_KEY_ERROR_CODES, 'metric_not_found'],
 }
@@ -194,7 +198,7 @@ const QUERY_METRIC: Operation = {
   summary: 'Aggregates a metric over a time range, in buckets',
   scope: 'query',
   parameters: [
-    NAME,
+    METRIC_NAME_PARAMETER,
     FROM_PARAMETER,
     TO_PARAMETER,
     queryParameter(

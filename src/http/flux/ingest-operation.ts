@@ -5,8 +5,9 @@ import { refTo } from '../openapi/schemas.ts'
 /** OpenAPI descriptions of the routes that store the items of a JSON body. All of them accept an idempotency key. */
 
 interface IngestOperation extends Pick<Operation, 'id' | 'tag' | 'summary'> {
-  /** Names of the schemas of the request body and of the response. */
+  /** Name of the schema of the request body. */
   readonly input: string
+  /** Name of the schema of the response body. */
   readonly result: string
 }
 

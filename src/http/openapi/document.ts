@@ -81,21 +81,25 @@ function descriptionOf({ scope, description = '' }: Operation): string {
 function successObject({ description, content, headers }: SuccessResponse, isRateLimited: boolean): object {
   return {
     description,
-    headers: headerObjects({ ...COMMON_HEADERS, ...(isRateLimited && RATE_LIMIT_HEADERS), ...headers }),
+    headers: headerObjects({
+      ...COMMON_HEADER_DESCRIPTIONS,
+      ...(isRateLimited && RATE_LIMIT_HEADER_DESCRIPTIONS),
+      ...headers,
+    }),
     ...(content !== undefined && { content: contentObject(content) }),
   }
 }
 
-const JSON_ERRORS: ErrorFormat = { content: jsonContent(refTo('Error')) }
+const JSON_ERROR_FORMAT: ErrorFormat = { content: jsonContent(refTo('Error')) }
 
 /** Describes the error responses, by status. Each description lists the error codes that have this status. */
-function errorObjects({ errors, errorFormat = JSON_ERRORS }: Operation): Record<string, object> {
+function errorObjects({ errors, errorFormat = JSON_ERROR_FORMAT }: Operation): Record<string, object> {
   const codesByStatus = new Map<number, ErrorCode[]>()
   for (const code of errors) {
     const status = (errorFormat.statusOf ?? statusOf)(code)
     codesByStatus.set(status, [...(codesByStatus.get(status) ?? []), code])
   }
-  const descriptions: Record<string, string> = { ...errorFormat.withoutCode }
+  const descriptions: Record<string, string> = { ...errorFormat.descriptionsWithoutCode }
   for (const [status, codes] of codesByStatus) descriptions[status] = codes.map((code) => `\`${code}\``).join(', ')
   return Object.fromEntries(
     Object.entries(descriptions).map(([status, description]) => [
@@ -103,8 +107,8 @@ function errorObjects({ errors, errorFormat = JSON_ERRORS }: Operation): Record<
       {
         description,
         headers: headerObjects({
-          ...COMMON_HEADERS,
-          ...(status === '429' && RATE_LIMIT_HEADERS),
+          ...COMMON_HEADER_DESCRIPTIONS,
+          ...(status === '429' && RATE_LIMIT_HEADER_DESCRIPTIONS),
           ...((status === '429' || status === '503') && { 'Retry-After': 'Seconds to wait before a retry.' }),
         }),
         content: contentObject(errorFormat.content),
@@ -113,8 +117,8 @@ function errorObjects({ errors, errorFormat = JSON_ERRORS }: Operation): Record<
   )
 }
 
-const COMMON_HEADERS = { 'X-Request-Id': 'Id of the request, as in the log.' }
-const RATE_LIMIT_HEADERS = {
+const COMMON_HEADER_DESCRIPTIONS = { 'X-Request-Id': 'Id of the request, as in the log.' }
+const RATE_LIMIT_HEADER_DESCRIPTIONS = {
   'RateLimit-Limit': 'Requests per minute.',
   'RateLimit-Remaining': 'Requests left in this minute.',
   'RateLimit-Reset': 'Seconds until the minute ends.',

@@ -8,7 +8,7 @@ import type { SchemaLimits } from './schemas.ts'
 /** The relative path is the same from `src` and from `dist`. */
 const PACKAGE_JSON = new URL('../../../package.json', import.meta.url)
 
-const OPENAPI: Operation = {
+const OPENAPI_OPERATION: Operation = {
   id: 'openapi',
   tag: 'Operations',
   summary: 'This document',
@@ -22,7 +22,7 @@ const OPENAPI: Operation = {
  */
 export function registerOpenApi(app: FastifyInstance, limits: SchemaLimits): void {
   let text: string | undefined
-  app.get('/openapi.json', { config: { openapi: OPENAPI } }, async (_request, reply) => {
+  app.get('/openapi.json', { config: { openapi: OPENAPI_OPERATION } }, async (_request, reply) => {
     text ??= JSON.stringify(openApiDocument(app.routes, limits, await readVersion()))
     return sendJson(reply, 200, text)
   })

@@ -26,7 +26,7 @@ export interface ErrorFormat {
   readonly content: Content
   readonly statusOf?: (code: ErrorCode) => number
   /** Descriptions of error responses that have no error code, by status. */
-  readonly withoutCode?: Readonly<Record<number, string>>
+  readonly descriptionsWithoutCode?: Readonly<Record<number, string>>
 }
 
 /** The schema of a body, by media type. */
@@ -129,7 +129,7 @@ export const CONTENT_ENCODING_HEADER: Parameter = {
   schema: { type: 'string', enum: ['identity', 'gzip', 'deflate', 'br'] },
 }
 
-/** Errors of every route that needs a key. */
+/** Error codes of every route that needs an API key. */
 export const API_KEY_ERROR_CODES = [
   'missing_api_key',
   'invalid_api_key',
@@ -139,7 +139,7 @@ export const API_KEY_ERROR_CODES = [
   'store_unavailable',
 ] as const satisfies readonly ErrorCode[]
 
-/** Errors of every route that stores the items of a JSON body. */
+/** Error codes of every route that stores the items of a body. */
 export const INGEST_ERROR_CODES = [
   ...API_KEY_ERROR_CODES,
   'invalid_body',

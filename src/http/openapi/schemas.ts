@@ -31,8 +31,8 @@ const textSchema = (description: string, more: JsonSchema = {}): JsonSchema => (
 const countSchema = (description: string): JsonSchema => ({ type: 'integer', minimum: 0, description })
 const nullableSchema = (type: string, description: string): JsonSchema => ({ type: [type, 'null'], description })
 
-const INSTANT = textSchema('RFC 3339, in UTC.', { format: 'date-time', examples: ['2024-01-15T10:30:00Z'] })
-const TAGS = { type: 'object', additionalProperties: { type: 'string' } }
+const INSTANT_SCHEMA = textSchema('RFC 3339, in UTC.', { format: 'date-time', examples: ['2024-01-15T10:30:00Z'] })
+const TAGS_SCHEMA = { type: 'object', additionalProperties: { type: 'string' } }
 
 /** Limits that the schemas state. */
 export interface SchemaLimits {
@@ -41,7 +41,7 @@ export interface SchemaLimits {
   readonly eventBytesMax: number
 }
 
-/** The shapes of requests and responses, by name. */
+/** Returns the schemas of requests and responses, by name. */
 export function componentSchemas({
   points,
   batchItemsMax,
@@ -133,7 +133,7 @@ export function componentSchemas({
         name,
         type: { type: 'string', enum: TRACKED_TYPES },
         value: { type: ['number', 'string'] },
-        timestamp: INSTANT,
+        timestamp: INSTANT_SCHEMA,
       }),
     }),
     BatchResult: objectOf({ data: batch, errors: listOf(refTo('ItemError')) }, ['errors']),
@@ -148,7 +148,7 @@ export function componentSchemas({
       data: objectOf({
         id: textSchema('Id of the event.'),
         name,
-        timestamp: INSTANT,
+        timestamp: INSTANT_SCHEMA,
         user_id: nullableSchema('string', 'As sent.'),
         value: nullableSchema('number', 'As sent.'),
       }),
@@ -167,9 +167,9 @@ export function componentSchemas({
     Event: objectOf({
       id: textSchema('Id of the event.'),
       name,
-      timestamp: INSTANT,
+      timestamp: INSTANT_SCHEMA,
       value: nullableSchema('number', 'As sent.'),
-      tags: TAGS,
+      tags: TAGS_SCHEMA,
       properties: nullableSchema('object', 'As sent.'),
       ...Object.fromEntries(EVENT_TEXT_FIELDS.map((field) => [field, nullableSchema('string', 'As sent.')])),
     }),
@@ -177,7 +177,7 @@ export function componentSchemas({
       type: 'object',
       description:
         'The start of the bucket with `value`, or with one field per aggregation when several were requested.',
-      properties: { timestamp: INSTANT, value: { type: ['number', 'null'] } },
+      properties: { timestamp: INSTANT_SCHEMA, value: { type: ['number', 'null'] } },
       required: ['timestamp'],
       additionalProperties: { type: ['number', 'null'] },
     },
@@ -206,7 +206,7 @@ export function componentSchemas({
             series: {
               type: 'object',
               description: 'With `group_by=series`: the tags of each series, by series id.',
-              additionalProperties: TAGS,
+              additionalProperties: TAGS_SCHEMA,
             },
           },
           ['series'],

@@ -7,14 +7,14 @@ import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 
 export type OtlpEncoding = 'protobuf' | 'json'
 
-const PROTOBUF_TYPE = /^ *application\/(?:x-protobuf|protobuf) *(?:;|$)/i
-const JSON_TYPE = /^ *application\/json *(?:;|$)/i
+const PROTOBUF_CONTENT_TYPE = /^ *application\/(?:x-protobuf|protobuf) *(?:;|$)/i
+const JSON_CONTENT_TYPE = /^ *application\/json *(?:;|$)/i
 
 /** Returns the encoding of a request's body. Undefined: the content type is not one of OTLP. */
 export function otlpEncodingOf({ headers }: FastifyRequest): OtlpEncoding | undefined {
   const type = headers['content-type'] ?? ''
-  if (PROTOBUF_TYPE.test(type)) return 'protobuf'
-  return JSON_TYPE.test(type) ? 'json' : undefined
+  if (PROTOBUF_CONTENT_TYPE.test(type)) return 'protobuf'
+  return JSON_CONTENT_TYPE.test(type) ? 'json' : undefined
 }
 
 export interface PartialSuccess {

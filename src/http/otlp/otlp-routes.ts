@@ -73,8 +73,8 @@ async function storePoints(
   const changes = histograms.beginChanges(project)
   const nowMs = options.now()
   try {
-    const { decode, needsKey } = await readBody(request, body, otlpOptions(options, nowMs, changes))
-    const { idempotencyKey = needsKey ? idempotencyKeyOf(body) : undefined } = trackOptions
+    const { decode, needsIdempotencyKey } = await readBody(request, body, otlpOptions(options, nowMs, changes))
+    const { idempotencyKey = needsIdempotencyKey ? idempotencyKeyOf(body) : undefined } = trackOptions
     const rejected = await gateway.track(project, decode, idempotencyKey === undefined ? {} : { idempotencyKey })
     return { status: 200, body: JSON.stringify(partialSuccessOf(rejected)) }
   } catch (error) {
@@ -91,17 +91,17 @@ function otlpOptions({ limits }: OtlpRoutesOptions, nowMs: number, histograms: H
 interface DecodableBody {
   readonly decode: (sink: PointSink) => Steps<void>
   /** Whether the request has points that must not be stored twice. */
-  readonly needsKey: boolean
+  readonly needsIdempotencyKey: boolean
 }
 
 async function readBody(request: FastifyRequest, body: Uint8Array, options: OtlpOptions): Promise<DecodableBody> {
   if (otlpEncodingOf(request) === 'protobuf') {
-    const needsKey = await runPaced(protobufNeedsIdempotencyKey(body), new Pacer())
-    return { decode: (sink) => decodeOtlpProtobuf(body, sink, options), needsKey }
+    const needsIdempotencyKey = await runPaced(protobufNeedsIdempotencyKey(body), new Pacer())
+    return { decode: (sink) => decodeOtlpProtobuf(body, sink, options), needsIdempotencyKey }
   }
   const json = await readJsonBody(body)
-  const needsKey = await runPaced(jsonNeedsIdempotencyKey(json), new Pacer())
-  return { decode: (sink) => decodeOtlpJson(json, sink, options), needsKey }
+  const needsIdempotencyKey = await runPaced(jsonNeedsIdempotencyKey(json), new Pacer())
+  return { decode: (sink) => decodeOtlpJson(json, sink, options), needsIdempotencyKey }
 }
 
 function idempotencyKeyOf(body: Uint8Array): string {

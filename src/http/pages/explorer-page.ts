@@ -14,7 +14,7 @@ export const EXPLORER_CONTENT_SECURITY_POLICY = [
 
 /** Writes the explorer's page. `modulepreload` links list all modules, so that browsers fetch them at the same time. */
 export function explorerPage(assets: PageAssets): string {
-  const [main, ...imported] = assets.moduleAddressesOf('explore/main.js')
+  const [main, ...imported] = assets.moduleUrlsOf('explore/main.js')
   const styles = ['styles/page.css', 'vendor/uplot.css', 'styles/chart.css', 'styles/explore.css']
   return `<!doctype html>
 <html lang="en">
@@ -23,9 +23,9 @@ export function explorerPage(assets: PageAssets): string {
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <meta name="color-scheme" content="light dark">
     <title>Explore · GaugeQL</title>
-    <link rel="icon" href="${assets.addressOf('styles/logo.svg')}">
-    ${styles.map((path) => `<link rel="stylesheet" href="${assets.addressOf(path)}">`).join('\n    ')}
-    ${imported.map((address) => `<link rel="modulepreload" href="${address}">`).join('\n    ')}
+    <link rel="icon" href="${assets.urlOf('styles/logo.svg')}">
+    ${styles.map((path) => `<link rel="stylesheet" href="${assets.urlOf(path)}">`).join('\n    ')}
+    ${imported.map((url) => `<link rel="modulepreload" href="${url}">`).join('\n    ')}
     <script type="module" src="${main}"></script>
   </head>
   <body>

@@ -18,15 +18,15 @@ import {
  * modules import each other by relative paths and browsers cache them without limit.
  */
 export interface PageAssets {
-  /** The hash of all files. Addresses have the form `/pages/HASH/FOLDER/NAME`. */
+  /** The hash of all files. URLs have the form `/pages/HASH/FOLDER/NAME`. */
   readonly contentHash: string
   /** The files by folder and name, such as `explore/main.js`. */
   readonly files: ReadonlyMap<string, StaticFile>
   /** Returns the text of a file, for a page that contains the file inline. */
   textOf(path: string): string
-  addressOf(path: string): string
-  /** The addresses of a module and of all modules that it imports. */
-  moduleAddressesOf(path: string): readonly string[]
+  urlOf(path: string): string
+  /** The URLs of a module and of all modules that it imports, directly or not. */
+  moduleUrlsOf(path: string): readonly string[]
 }
 
 export const ASSETS_PATH = '/pages'
@@ -54,15 +54,15 @@ const PACKAGE_FILES: Readonly<Record<string, string>> = {
 const CONTENT_TYPES: Readonly<Record<string, string>> = { '.js': SCRIPT_TYPE, '.css': STYLE_TYPE, '.svg': SVG_TYPE }
 
 /** Matches a static import, or an export from another module. The third group is the specifier of that module. */
-const IMPORT = /(\bfrom ?|\bimport ?)(["'])([^"'\s]+)\2/g
+const IMPORT_STATEMENT = /(\bfrom ?|\bimport ?)(["'])([^"'\s]+)\2/g
 
 export function createPageAssets(): () => Promise<PageAssets> {
   return loadOnce(async () => {
-    const contents = new Map([...(await readCompiled()), ...(await readPackages())])
+    const contents = new Map([...(await readCompiledFiles()), ...(await readPackageFiles())])
     const contentHash = hashOf([...contents].flat())
-    const addressOf = (path: string): string => `${ASSETS_PATH}/${contentHash}/${path}`
+    const urlOf = (path: string): string => `${ASSETS_PATH}/${contentHash}/${path}`
     for (const [path, content] of contents) {
-      if (path.endsWith('.js')) contents.set(path, replacePackageImports(content, addressOf))
+      if (path.endsWith('.js')) contents.set(path, replacePackageImports(content, urlOf))
     }
     const files = new Map(
       [...contents].map(([path, content]) => [path, createStaticFile(CONTENT_TYPES[extname(path)]!, content)]),
@@ -76,13 +76,14 @@ export function createPageAssets(): () => Promise<PageAssets> {
       contentHash,
       files,
       textOf,
-      addressOf,
-      moduleAddressesOf: (path) => [...withImportedModules(addressOf(path), (address) => textOf(pathOf(address)))],
+      urlOf,
+      moduleUrlsOf: (path) => [...withImportedModules(urlOf(path), (url) => textOf(pathOf(url)))],
     }
   })
 }
 
-async function readCompiled(): Promise<[string, string][]> {
+/** Returns path and content of each file that the build has compiled. */
+async function readCompiledFiles(): Promise<[string, string][]> {
   const names = await readdir(COMPILED_FOLDER, { recursive: true }).catch((cause: unknown) => {
     throw new Error('the pages are not compiled; run npm run build', { cause })
   })
@@ -94,7 +95,8 @@ async function readCompiled(): Promise<[string, string][]> {
   )
 }
 
-async function readPackages(): Promise<[string, string][]> {
+/** Returns path and content of each file of a package. The path is the one at which the file is served. */
+async function readPackageFiles(): Promise<[string, string][]> {
   const { resolve } = createRequire(import.meta.url)
   const sources = [
     ...Object.entries(PACKAGE_PATHS).map(([name, path]) => [path, PACKAGE_FILES[name] ?? name] as const),
@@ -108,27 +110,28 @@ async function readPackages(): Promise<[string, string][]> {
   )
 }
 
-/** Replaces package names in imports by addresses of this gateway, because browsers cannot resolve package names. */
-function replacePackageImports(module: string, addressOf: (path: string) => string): string {
-  return module.replace(IMPORT, (found, keyword: string, quote: string, name: string) => {
+/** Replaces package names in imports by URLs of this gateway, because browsers cannot resolve package names. */
+function replacePackageImports(module: string, urlOf: (path: string) => string): string {
+  return module.replace(IMPORT_STATEMENT, (found, keyword: string, quote: string, name: string) => {
     const path = PACKAGE_PATHS[name]
-    return path === undefined ? found : `${keyword}${quote}${addressOf(path)}${quote}`
+    return path === undefined ? found : `${keyword}${quote}${urlOf(path)}${quote}`
   })
 }
 
-function withImportedModules(entry: string, textOf: (address: string) => string): ReadonlySet<string> {
+/** Returns the URLs of a module and of all modules that it imports, directly or not. */
+function withImportedModules(entry: string, textOf: (url: string) => string): ReadonlySet<string> {
   const found = new Set([entry])
-  for (const address of found) {
-    for (const [, , , specifier] of textOf(address).matchAll(IMPORT)) {
+  for (const url of found) {
+    for (const [, , , specifier] of textOf(url).matchAll(IMPORT_STATEMENT)) {
       if (specifier!.startsWith('.') || specifier!.startsWith('/')) {
-        found.add(new URL(specifier!, new URL(address, 'http://gateway')).pathname)
+        found.add(new URL(specifier!, new URL(url, 'http://gateway')).pathname)
       }
     }
   }
   return found
 }
 
-/** Returns the part of an address below the hash: folder and name. */
-function pathOf(address: string): string {
-  return address.split('/').slice(3).join('/')
+/** Returns the part of a URL after the hash: folder and name. */
+function pathOf(url: string): string {
+  return url.split('/').slice(3).join('/')
 }

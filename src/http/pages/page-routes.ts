@@ -27,20 +27,20 @@ export function registerPages(app: FastifyInstance, readAssets: () => Promise<Pa
   })
 
   // HEAD of this path is a route of the Better Stack API.
-  app.get('/', { exposeHeadRoute: false, config: { openapi: INDEX } }, async (request, reply) => {
+  app.get('/', { exposeHeadRoute: false, config: { openapi: INDEX_OPERATION } }, async (request, reply) => {
     addVary(reply, ['accept'])
     if (request.headers.accept?.includes('text/html') === true) return reply.redirect(EXPLORER_PATH)
     return sendJson(reply, 200, await readIndex())
   })
 
-  app.get(EXPLORER_PATH, { config: { openapi: EXPLORER_PAGE } }, async (_request, reply) => {
+  app.get(EXPLORER_PATH, { config: { openapi: EXPLORER_PAGE_OPERATION } }, async (_request, reply) => {
     reply.header('content-security-policy', EXPLORER_CONTENT_SECURITY_POLICY)
     return sendStaticFile(reply, await readPage(), REVALIDATE)
   })
 
   app.get<{ Params: { version: string; folder: string; name: string } }>(
     `${ASSETS_PATH}/:version/:folder/:name`,
-    { config: { openapi: PAGE_FILE } },
+    { config: { openapi: PAGE_FILE_OPERATION } },
     async ({ params: { version, folder, name } }, reply) => {
       const assets = await readAssets()
       const file = version === assets.contentHash ? assets.files.get(`${folder}/${name}`) : undefined
@@ -62,7 +62,7 @@ const LINKS = {
 
 const LINK_SCHEMAS = Object.fromEntries(Object.keys(LINKS).map((name) => [name, STRING_SCHEMA]))
 
-const INDEX: Operation = {
+const INDEX_OPERATION: Operation = {
   id: 'index',
   tag: 'Operations',
   summary: 'Where everything is',
@@ -75,7 +75,7 @@ const INDEX: Operation = {
   errors: ['internal'],
 }
 
-const EXPLORER_PAGE: Operation = {
+const EXPLORER_PAGE_OPERATION: Operation = {
   id: 'explorerPage',
   tag: 'Operations',
   summary: 'The explorer, for browsers',
@@ -84,7 +84,7 @@ const EXPLORER_PAGE: Operation = {
   errors: ['internal'],
 }
 
-const PAGE_FILE: Operation = {
+const PAGE_FILE_OPERATION: Operation = {
   id: 'pagePart',
   tag: 'Operations',
   summary: 'Returns a file of the pages',

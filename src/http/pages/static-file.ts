@@ -27,7 +27,7 @@ export const HTML_TYPE = 'text/html; charset=utf-8'
 
 const YEAR_SECONDS = 31_536_000
 
-/** `Cache-Control` for files whose address contains a hash of the content: browsers never request them again. */
+/** `Cache-Control` for files whose URL contains a hash of the content: browsers never request them again. */
 export const CACHE_FOREVER = `public, max-age=${YEAR_SECONDS}, immutable`
 /** `Cache-Control` for files that browsers cache but revalidate on each use. */
 export const REVALIDATE = 'no-cache'
@@ -66,7 +66,9 @@ export function hashOf(contents: Iterable<string | Buffer>): string {
   return hash.digest('base64url').slice(0, 22)
 }
 
-/** Calls `load` on first use. After a failure the next use retries. */
+/**
+ * Returns a function that calls `load` once and then returns the same result. After a failure, the next call retries.
+ */
 export function loadOnce<T>(load: () => Promise<T>): () => Promise<T> {
   let loaded: Promise<T> | undefined
   return () => {

@@ -71,7 +71,7 @@ interface WriteOutcome {
   readonly message: string
 }
 
-const CONTENT_TYPE = /^ *application\/x-protobuf *(?:; *proto="?([\w.]+)"? *)?$/i
+const PROTOBUF_CONTENT_TYPE = /^ *application\/x-protobuf *(?:; *proto="?([\w.]+)"? *)?$/i
 const PROTO_V1 = 'prometheus.WriteRequest'
 const PROTO_V2 = 'io.prometheus.write.v2.Request'
 
@@ -95,7 +95,7 @@ function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (
 
 /** Returns the protocol version that the content type names: 1.0 without the parameter `proto`. */
 function protocolOf({ headers }: FastifyRequest): typeof PROTO_V1 | typeof PROTO_V2 | undefined {
-  const match = CONTENT_TYPE.exec(headers['content-type'] ?? '')
+  const match = PROTOBUF_CONTENT_TYPE.exec(headers['content-type'] ?? '')
   const proto = match === null ? undefined : (match[1] ?? PROTO_V1)
   return proto === PROTO_V1 || proto === PROTO_V2 ? proto : undefined
 }
@@ -234,6 +234,6 @@ const REMOTE_WRITE_OPERATION: Operation = {
   errorFormat: {
     content: { 'text/plain': { type: 'string' } },
     statusOf: remoteWriteStatusOf,
-    withoutCode: { 400: 'Some samples cannot be stored; the others are.' },
+    descriptionsWithoutCode: { 400: 'Some samples cannot be stored; the others are.' },
   },
 }

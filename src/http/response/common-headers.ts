@@ -9,7 +9,7 @@ export function addCommonHeaders(app: FastifyInstance): void {
 }
 
 /** Names and values, in turn, of the security headers. */
-export const COMMON_HEADERS: readonly string[] = [
+export const SECURITY_HEADERS: readonly string[] = [
   ...['x-content-type-options', 'nosniff'],
   ...['x-frame-options', 'DENY'],
   ...['referrer-policy', 'no-referrer'],
@@ -20,5 +20,5 @@ export const COMMON_HEADERS: readonly string[] = [
  */
 export function setCommonHeaders(reply: FastifyReply): void {
   reply.header('x-request-id', reply.request.id)
-  for (let i = 0; i < COMMON_HEADERS.length; i += 2) reply.header(COMMON_HEADERS[i]!, COMMON_HEADERS[i + 1])
+  for (let i = 0; i < SECURITY_HEADERS.length; i += 2) reply.header(SECURITY_HEADERS[i]!, SECURITY_HEADERS[i + 1])
 }

@@ -4,22 +4,23 @@ import { addVary } from './vary.ts'
 /** Origins whose pages may call the gateway. `*`: all origins. */
 export type CorsOrigins = readonly string[] | '*'
 
-const METHODS = 'GET, HEAD, POST, DELETE'
-const REQUEST_HEADERS =
+const ALLOWED_METHODS = 'GET, HEAD, POST, DELETE'
+/** Request headers that the gateway reads. */
+const ALLOWED_HEADER_NAMES =
   'Authorization, X-API-Key, Idempotency-Key, Content-Type, Content-Encoding, Last-Event-ID, X-Request-Id'
 /** Response headers that pages may read. */
-const RESPONSE_HEADERS = [
+const EXPOSED_HEADER_NAMES = [
   'RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id',
   'X-Resolution, X-Buckets-Unavailable, X-Metrics-Accepted, X-Metrics-Rejected, X-Metrics-Unreadable-Time',
   'X-Next',
 ].join(', ')
 
-/** A list of header names (RFC 9110, "token"). Only a valid list is copied to a response. */
-const HEADER_NAMES = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/
+/** Matches a list of header names (RFC 9110, "token"). Only a valid list is copied to a response. */
+const HEADER_NAME_LIST = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/
 const HEADER_NAMES_CHARS_MAX = 4_096
 
 /** How long browsers may cache a preflight. No browser caches it for longer than two hours. */
-const PREFLIGHT_SECONDS = 7_200
+const PREFLIGHT_CACHED_SECONDS = 7_200
 
 /**
  * Lets pages of other origins call the gateway (Fetch standard, "CORS protocol"). Browsers never send keys by
@@ -41,32 +42,32 @@ export function allowOrigins(app: FastifyInstance, origins: CorsOrigins): void {
       reply.header('access-control-allow-origin', origin)
     }
     if (request.method !== 'OPTIONS' || requestedMethod === undefined) {
-      reply.header('access-control-expose-headers', RESPONSE_HEADERS)
+      reply.header('access-control-expose-headers', EXPOSED_HEADER_NAMES)
       done()
       return
     }
     addVary(reply, ['Access-Control-Request-Headers'])
       .code(204)
-      .header('access-control-allow-methods', METHODS)
-      .header('access-control-allow-headers', allowedHeaders(request.headers['access-control-request-headers']))
-      .header('access-control-max-age', PREFLIGHT_SECONDS)
+      .header('access-control-allow-methods', ALLOWED_METHODS)
+      .header('access-control-allow-headers', allowedHeaderNames(request.headers['access-control-request-headers']))
+      .header('access-control-max-age', PREFLIGHT_CACHED_SECONDS)
       .send()
   })
 }
 
 /** Returns names and values, in turn, of the CORS headers of responses to requests without `Origin`. */
-export function headersWithoutOrigin(origins: CorsOrigins | undefined): readonly string[] {
+export function corsHeadersWithoutOrigin(origins: CorsOrigins | undefined): readonly string[] {
   if (origins === undefined) return []
   if (origins !== '*') return ['vary', 'Origin']
-  return ['access-control-allow-origin', '*', 'access-control-expose-headers', RESPONSE_HEADERS]
+  return ['access-control-allow-origin', '*', 'access-control-expose-headers', EXPOSED_HEADER_NAMES]
 }
 
 /**
  * Returns the header names that a preflight allows: those that the gateway reads, and the requested ones if they are
  * valid.
  */
-function allowedHeaders(requested: string | undefined): string {
-  if (requested === undefined || requested.length > HEADER_NAMES_CHARS_MAX || !HEADER_NAMES.test(requested))
-    return REQUEST_HEADERS
-  return `${REQUEST_HEADERS}, ${requested}`
+function allowedHeaderNames(requested: string | undefined): string {
+  if (requested === undefined || requested.length > HEADER_NAMES_CHARS_MAX || !HEADER_NAME_LIST.test(requested))
+    return ALLOWED_HEADER_NAMES
+  return `${ALLOWED_HEADER_NAMES}, ${requested}`
 }

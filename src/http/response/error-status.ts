@@ -38,7 +38,7 @@ const STATUS_BY_CODE: Readonly<Record<ErrorCode, number>> = {
   store_unavailable: 503,
 }
 
-/** Every code, ordered by status. */
+/** Every error code, ordered by HTTP status. */
 export const ERROR_CODES: readonly string[] = Object.keys(STATUS_BY_CODE)
 
 /** Values of `Retry-After`. Overload usually ends within a second; an unavailable store needs longer to recover. */

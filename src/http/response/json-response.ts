@@ -7,31 +7,31 @@ export function sendJson(reply: FastifyReply, status: number, json: string): Fas
 }
 
 /**
- * Sends JSON text in parts; the next part is produced only after the client has read the previous ones. A single part
- * is sent as a whole. An error after the first part closes the connection. When the client disconnects, the iteration
- * ends.
+ * Sends JSON text in chunks; the next chunk is produced only after the client has read the previous ones. A single
+ * chunk is sent with a length. An error after the second chunk closes the connection; before, it is an error response.
+ * When the client disconnects, the iteration ends.
  */
 export async function sendJsonStream(
   reply: FastifyReply,
   status: number,
-  parts: AsyncGenerator<string>,
+  chunks: AsyncGenerator<string>,
 ): Promise<FastifyReply> {
-  const first = await parts.next()
-  const second = await parts.next()
+  const first = await chunks.next()
+  const second = await chunks.next()
   if (second.done === true) return sendJson(reply, status, first.value)
   const all = async function* () {
     try {
       yield first.value
       yield second.value
-      yield* parts
+      yield* chunks
     } finally {
-      await parts.return(undefined)
+      await chunks.return(undefined)
     }
   }
   return setJsonHeaders(reply, status).send(Readable.from(all(), { objectMode: true, highWaterMark: 1 }))
 }
 
-/** A success without a body. */
+/** Sends a success without a body: status 204. */
 export function sendNoContent(reply: FastifyReply): FastifyReply {
   return reply.code(204).header('cache-control', 'no-store').send()
 }

@@ -29,8 +29,8 @@ export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => P
 }
 
 /**
- * Tracks connections that have not sent any request yet: browsers open some in advance. Node does not count them as
- * idle, so a shutdown would wait for their first request.
+ * Returns a live set of the open connections that have not sent any request yet: browsers open some in advance. Node
+ * does not count them as idle, so a shutdown would wait for their first request.
  */
 function watchUnusedConnections(server: Server): Iterable<Socket> {
   const unused = new Set<Socket>()

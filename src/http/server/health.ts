@@ -25,11 +25,11 @@ interface HealthOptions {
  */
 export function registerHealthRoutes(app: FastifyInstance, options: HealthOptions): void {
   const { gateway, telemetry, readyWaitMs, isDraining } = options
-  app.get('/health', { config: { openapi: HEALTH } }, async (_request, reply) =>
+  app.get('/health', { config: { openapi: HEALTH_OPERATION } }, async (_request, reply) =>
     sendJson(reply, 200, '{"status":"ok"}'),
   )
 
-  app.get('/ready', { config: { openapi: READY } }, async (_request, reply) => {
+  app.get('/ready', { config: { openapi: READY_OPERATION } }, async (_request, reply) => {
     if (isDraining()) throw new GatewayError('overloaded', 'the gateway is shutting down')
     try {
       await withTimeout(readyWaitMs, () => gateway.ping())
@@ -41,7 +41,7 @@ export function registerHealthRoutes(app: FastifyInstance, options: HealthOption
   })
 
   // HEAD of this path is a route of the Better Stack API.
-  app.get('/metrics', { exposeHeadRoute: false, config: { openapi: OWN_METRICS } }, async (_request, reply) =>
+  app.get('/metrics', { exposeHeadRoute: false, config: { openapi: OWN_METRICS_OPERATION } }, async (_request, reply) =>
     reply.headers(METRICS_HEADERS).send(await telemetry.readMetricsText()),
   )
 }
@@ -53,7 +53,7 @@ const METRICS_HEADERS = {
 
 const statusSchema = (status: string) => objectOf({ status: { type: 'string', const: status } })
 
-const HEALTH: Operation = {
+const HEALTH_OPERATION: Operation = {
   id: 'health',
   tag: 'Operations',
   summary: 'Checks that the process runs',
@@ -61,7 +61,7 @@ const HEALTH: Operation = {
   errors: [],
 }
 
-const READY: Operation = {
+const READY_OPERATION: Operation = {
   id: 'ready',
   tag: 'Operations',
   summary: 'Checks that the store responds and that the process is not shutting down',
@@ -73,7 +73,7 @@ const READY: Operation = {
   errors: ['store_unavailable', 'overloaded'],
 }
 
-const OWN_METRICS: Operation = {
+const OWN_METRICS_OPERATION: Operation = {
   id: 'ownMetrics',
   tag: 'Operations',
   summary: "Returns the gateway's own metrics, for Prometheus",
