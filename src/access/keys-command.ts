@@ -6,7 +6,7 @@ import { type ApiKeyRow, SCOPES } from '../store/api-keys.ts'
 import type { ApiKeyStore } from '../store/store.ts'
 import { hashKey, isProjectName, isScope, newKey } from './api-keys.ts'
 
-/** The usage text of the command that creates, lists and revokes API keys. */
+/** The usage text of the command `keys`. */
 export const KEYS_USAGE = `Usage: npm run keys -- COMMAND
 
   create --project NAME [--scopes ingest,query,admin] [--label TEXT] [--limits batch=100,query=off] [--expires 90d]

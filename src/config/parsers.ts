@@ -116,8 +116,9 @@ export function parseRedisPrefix(text: string): string {
   throw new Error('must have 1 to 64 of the characters A-Z a-z 0-9 . _ : -')
 }
 
+/** Names of address ranges that Fastify accepts instead of CIDRs. */
 const PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal']
-const HOPS_MAX = 100
+const PROXY_HOPS_MAX = 100
 
 /**
  * Parses which proxies are trusted. Undefined means none, a number means that many hops, otherwise addresses and CIDRs.
@@ -126,7 +127,7 @@ export function parseTrustProxy(text: string): number | readonly string[] | unde
   if (text.toLowerCase() === 'off') return undefined
   if (/^\d+$/.test(text)) {
     const hops = Number(text)
-    if (hops > HOPS_MAX) throw new Error(`must be at most ${HOPS_MAX} hops, off, or addresses`)
+    if (hops > PROXY_HOPS_MAX) throw new Error(`must be at most ${PROXY_HOPS_MAX} hops, off, or addresses`)
     return hops === 0 ? undefined : hops
   }
   const proxies = text.split(',').map((proxy) => proxy.trim())

@@ -75,7 +75,7 @@ const HEADERS_TIMEOUT_MS = 20_000
 const SLOW_REQUESTS_CHECK_MS = 5_000
 
 /** Maximum length of a path parameter. Percent-encoded, a name of 255 characters takes up to 3,060 characters. */
-const PARAM_CHARS_MAX = 4_096
+const PATH_PARAMETER_CHARS_MAX = 4_096
 
 /**
  * Creates the HTTP server with the hooks of all routes and the routes of each API except GraphQL. The server does not
@@ -92,7 +92,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: SLOW_REQUESTS_CHECK_MS },
     // Routes parse the query string themselves.
-    routerOptions: { maxParamLength: PARAM_CHARS_MAX, querystringParser: () => EMPTY_QUERY },
+    routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX, querystringParser: () => EMPTY_QUERY },
     return503OnClosing: false,
     trustProxy: fastifyTrustProxy(trustProxy),
     clientErrorHandler: respondToClientError,

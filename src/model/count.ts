@@ -5,6 +5,7 @@
  */
 export const COUNT_MAX = 2 ** 53
 
+/** Adds two counts. Returns `COUNT_MAX` if the sum is greater. */
 export function addCounts(a: number, b: number): number {
   const sum = a + b
   return sum < COUNT_MAX ? sum : COUNT_MAX

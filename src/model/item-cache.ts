@@ -4,10 +4,10 @@
  *
  * An entry also stores the bytes around value and time (the layout) and the entry of the item that followed in the last
  * batch. So if the next batch has the same items in the same order, the decoder only compares bytes. Invariant: the
- * cache holds at most `bytesMax` bytes; when it is full, it is emptied.
+ * cache takes at most `bytesMax` bytes of memory; when it is full, it is emptied.
  */
 
-/** Maximum bytes of the item cache of one project. After the cache was emptied, each item is decoded in full once. */
+/** Maximum memory of the item cache of one project. After the cache was emptied, each item is decoded in full once. */
 export const ITEM_CACHE_BYTES_MAX = 67_108_864
 
 /** Where name, type and tags of an item are in a request body. A decoder uses one object for all items. */
@@ -63,7 +63,7 @@ interface Entry<S> extends CachedItem<S> {
 const HASH_BUCKETS_MIN = 1_024
 
 /** Approximate memory of an entry without the bytes of its key and its layout. */
-const ENTRY_BYTES = 360
+const ENTRY_MEMORY_BYTES = 360
 
 /** Entries share buffers (slabs) of this size: the overhead of a buffer per entry would exceed the bytes in it. */
 const SLAB_BYTES = 1 << 16
@@ -85,11 +85,12 @@ export class ItemCache<S> {
     this.#bytesMax = bytesMax
   }
 
+  /** Number of entries. */
   get size(): number {
     return this.#size
   }
 
-  /** Approximate bytes of all entries. */
+  /** Approximate memory of all entries in bytes. */
   get bytes(): number {
     return this.#bytes
   }
@@ -110,7 +111,7 @@ export class ItemCache<S> {
     const nameLength = nameEnd - nameStart
     const typeLength = typeEnd - typeStart
     const keyLength = nameLength + typeLength + tagsEnd - tagsStart
-    this.#makeRoom(keyLength + ENTRY_BYTES)
+    this.#makeRoom(keyLength + ENTRY_MEMORY_BYTES)
     const keyStart = this.#reserve(keyLength)
     copyBytes(view, nameStart, nameLength, this.#slabView, keyStart)
     copyBytes(view, typeStart, typeLength, this.#slabView, keyStart + nameLength)

@@ -69,6 +69,7 @@ export function checkValue(type: TrackedType, value: unknown): Rejection | undef
   return reject('invalid_value', `value of a ${type} must be a finite number, not ${describeValue(value)}`)
 }
 
+/** Rejects a time that could not be read (undefined), or that is too far in the future. */
 export function checkInstant(timeMs: number | undefined, nowMs: number): Rejection | undefined {
   if (timeMs === undefined) return reject('invalid_timestamp', 'timestamp must be an RFC 3339 date-time or a UNIX time')
   if (timeMs > nowMs + POINT_FUTURE_MS_MAX) {
@@ -127,6 +128,7 @@ export function checkTags(
   return reject('invalid_tags', `${pairs.length} tags, at most ${limits.tagsMax} are allowed`)
 }
 
+/** Joins the texts of the values of an array. Null values are omitted. Undefined: a value has no text. */
 function joinedText(values: readonly unknown[]): string | undefined {
   const texts: string[] = []
   for (const value of values) {

@@ -18,6 +18,7 @@ export function runAtOnce<T>(steps: Steps<T>): T {
   }
 }
 
+/** Runs all steps and calls `pace.pause` between them. */
 export async function runPaced<T>(steps: Steps<T>, pace: Pace): Promise<T> {
   for (;;) {
     const { done, value } = steps.next()

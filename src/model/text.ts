@@ -21,7 +21,7 @@ export function countChars(text: string): number {
   return count
 }
 
-/** The first `max` code points of a text. */
+/** Returns the first `max` code points of a text. */
 export function firstChars(text: string, max: number): string {
   if (!isLongerThan(text, max)) return text
   let index = 0

@@ -2,8 +2,8 @@ import { type Config, usesRedis } from '../config/config.ts'
 import type { ListeningGateway } from './processes.ts'
 
 /**
- * The text that a gateway prints when it listens, with all that a new user needs. The first key is printed only at the
- * start that created it.
+ * Returns the text that a gateway prints when it listens: its URLs, and with a first key also commands that use it. The
+ * first key is known only at the start that created it.
  */
 export function startMessage(config: Config, { url, firstKey }: ListeningGateway): string {
   const { apiKeys } = config.access

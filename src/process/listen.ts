@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts'
 /** Number of further ports that are tried if PORT is not set and the default port is in use. */
 const FURTHER_PORTS_MAX = 10
 
+/** Codes of the errors that Node throws if it cannot listen on the configured host. */
 const HOST_ERROR_CODES = ['ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EINVAL']
 
 /** Listens on the configured port. If PORT is not set and the default port is in use, tries the ports after it. */

@@ -24,7 +24,7 @@ function addSettingName<T>(opening: Promise<T>): Promise<T> {
   })
 }
 
-/** The message of an error, followed by the message of its cause if that says more. */
+/** Returns the message of an error, followed by the message of its cause unless it contains that already. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.cause instanceof Error && !error.message.includes(error.cause.message)

@@ -88,7 +88,7 @@ function loadRegisteredDocuments({ persisted }: Config): Promise<ReadonlyMap<str
   })
 }
 
-/** A URL that a browser on this machine can open. */
+/** Returns a URL that a browser on this machine can open. */
 function browserUrlOf(host: string, { port }: AddressInfo): string {
   if (host === '0.0.0.0') return `http://localhost:${port}`
   return host.includes(':') ? `http://[${host}]:${port}` : `http://${host}:${port}`

@@ -6,12 +6,12 @@ import type { PolledFigures, ShareMetrics, Telemetry } from './telemetry-interfa
 import { metricFamiliesOf } from './worker-metrics.ts'
 
 /**
- * How long a read of the metrics waits for figures from the store. If the store does not respond, these metrics are
- * omitted.
+ * How long a read of the metrics waits until the store has counted the inbox backlog. If the store does not respond,
+ * the metrics of the backlog are omitted.
  */
-const STORE_WAIT_MS = 2_000
+const BACKLOG_WAIT_MS = 2_000
 /** How often the delay of the event loop is sampled. */
-const EVENT_LOOP_SAMPLE_MS = 50
+const EVENT_LOOP_SAMPLE_INTERVAL_MS = 50
 
 const COMMIT_SECONDS_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 const QUERY_SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
@@ -107,9 +107,9 @@ export class GatewayMetrics implements Telemetry {
       // Process metrics watch the event loop and the garbage collector, which costs CPU, so they start with the first
       // read.
       this.#hasProcessMetrics = true
-      collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS })
+      collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_INTERVAL_MS })
     }
-    this.#backlog = await withTimeout(STORE_WAIT_MS, () => this.#sources.backlog()).catch(() => undefined)
+    this.#backlog = await withTimeout(BACKLOG_WAIT_MS, () => this.#sources.backlog()).catch(() => undefined)
     return this.#registry
   }
 

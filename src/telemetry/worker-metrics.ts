@@ -23,7 +23,7 @@ interface WorkerState {
 }
 
 interface PendingRequest {
-  /** Resolves to whether the worker responded. */
+  /** Whether the worker has responded with its metrics. Resolves to false if it could not read them or has exited. */
   readonly response: Promise<boolean>
   finish(hasResponded: boolean): void
 }

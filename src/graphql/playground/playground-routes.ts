@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { type Operation, STRING_SCHEMA } from '../../http/openapi/operation.ts'
 import type { PageAssets } from '../../http/pages/page-assets.ts'
-import { CACHE_FOREVER, REVALIDATE, sendStaticFile } from '../../http/pages/static-file.ts'
+import { IMMUTABLE_CACHE_CONTROL, REVALIDATED_CACHE_CONTROL, sendStaticFile } from '../../http/pages/static-file.ts'
 import { sendError } from '../../http/response/error-status.ts'
 import { addVary } from '../../http/response/vary.ts'
 import { GatewayError } from '../../model/errors.ts'
@@ -37,7 +37,7 @@ export function registerPlayground(
       const { files } = await readPlayground()
       const file = files.get(request.params.name)
       if (file === undefined) return sendError(reply, new GatewayError('not_found', 'the playground has no such file'))
-      return sendStaticFile(reply, file, CACHE_FOREVER)
+      return sendStaticFile(reply, file, IMMUTABLE_CACHE_CONTROL)
     },
   )
 
@@ -46,7 +46,7 @@ export function registerPlayground(
     reply.header('content-security-policy', GRAPHIQL_CONTENT_SECURITY_POLICY)
     // The same address serves GraphQL clients, with another content type.
     addVary(reply, ['accept'])
-    return sendStaticFile(reply, page, REVALIDATE)
+    return sendStaticFile(reply, page, REVALIDATED_CACHE_CONTROL)
   }
 }
 

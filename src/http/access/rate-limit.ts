@@ -20,6 +20,7 @@ export async function takePermit(
   if (decision !== undefined) requireGranted(decision, reply)
 }
 
+/** Sets the rate-limit headers. Throws `rate_limited` if the request is refused. */
 function requireGranted(decision: RateLimitDecision, reply: FastifyReply): void {
   for (const [name, value] of rateLimitHeaders(decision)) reply.header(name, value)
   if (!decision.isGranted) throw rateLimitedError(decision)

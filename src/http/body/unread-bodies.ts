@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import type { StallWatch } from './stall-watch.ts'
 
-/** The discarded rest of a body may be at most this many times the size limit of a body. */
-const DISCARDED_FACTOR_MAX = 2
+/** Maximum size of the discarded rest of a body, as a multiple of the size limit of a body. */
+const DISCARDED_BODY_FACTOR_MAX = 2
 
 /**
  * Handles requests that are refused before their whole body has arrived. Closing the connection at once would reset it
@@ -11,7 +11,7 @@ const DISCARDED_FACTOR_MAX = 2
  * discarded. The connection is closed only when the body is far too large or stalls.
  */
 export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch, bodyBytesMax: number): void {
-  const bytesMax = DISCARDED_FACTOR_MAX * bodyBytesMax
+  const bytesMax = DISCARDED_BODY_FACTOR_MAX * bodyBytesMax
   app.addHook('onSend', (request, reply, _payload, done) => {
     // Fastify sets `connection: close` after every error of a body. The header is removed only if set: removing it
     // always would also suppress the one that Node adds.

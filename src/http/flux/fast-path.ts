@@ -125,6 +125,7 @@ async function storeAndRespond(
 
 const NO_TRACK_OPTIONS = {}
 
+/** Adds the rate-limit headers to `headers`. Throws `rate_limited` if the request is refused. */
 function requireGranted(decision: RateLimitDecision, headers: string[]): void {
   for (const [name, value] of rateLimitHeaders(decision)) headers.push(name, String(value))
   if (!decision.isGranted) throw rateLimitedError(decision)

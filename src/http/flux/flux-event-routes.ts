@@ -43,7 +43,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
   const { points, eventBytesMax, batchItemsMax } = limits
   const eventLimits: EventLimits = { points, eventBytesMax }
 
-  app.post('/events', { ...ingest, config: { openapi: TRACK_EVENT } }, (request, reply) =>
+  app.post('/events', { ...ingest, config: { openapi: TRACK_EVENT_OPERATION } }, (request, reply) =>
     sendIdempotently(gateway, request, reply, async (options) => {
       const event = decodeFluxEvent(await readJsonBody(bodyBytesOf(request)), now(), eventLimits)
       if ('code' in event) throw new GatewayError(event.code, event.message)
@@ -54,7 +54,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
     }),
   )
 
-  app.post('/events/batch', { ...ingest, config: { openapi: TRACK_EVENTS } }, (request, reply) =>
+  app.post('/events/batch', { ...ingest, config: { openapi: TRACK_EVENTS_OPERATION } }, (request, reply) =>
     sendIdempotently(gateway, request, reply, async (options) => {
       const items = eventsOf(await readJsonBody(bodyBytesOf(request)))
       const { events, rejected } = decodeFluxEvents(items, now(), eventLimits, batchItemsMax)
@@ -64,7 +64,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
     }),
   )
 
-  app.post('/flux/batch', { ...ingest, config: { openapi: TRACK_BATCH } }, (request, reply) =>
+  app.post('/flux/batch', { ...ingest, config: { openapi: TRACK_BATCH_OPERATION } }, (request, reply) =>
     sendIdempotently(gateway, request, reply, async (options) => {
       const steps = decodeCombinedBatch(bodyBytesOf(request), now(), eventLimits, batchItemsMax)
       const batch = await runPaced(steps, new Pacer())
@@ -86,7 +86,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
     }),
   )
 
-  app.get('/events', { ...read, config: { openapi: LIST_EVENTS } }, async (request, reply) => {
+  app.get('/events', { ...read, config: { openapi: LIST_EVENTS_OPERATION } }, async (request, reply) => {
     const isCsv = wantsCsv(request, reply, parseFormat(request.url))
     const page = await gateway.events(projectOf(request), parseEventQuery(request.url))
     if (isCsv) {
@@ -105,12 +105,12 @@ function eventsOf(body: unknown): unknown {
   throw new GatewayError('invalid_body', 'the body must be {"events": […]} or an array of events')
 }
 
-const TRACK_EVENT = singleOperation(
+const TRACK_EVENT_OPERATION = singleOperation(
   { id: 'trackEvent', tag: 'Events', summary: 'Stores one event', input: 'EventInput', result: 'TrackedEvent' },
   ['missing_name', 'invalid_value', 'invalid_timestamp', 'invalid_tags'],
 )
 
-const TRACK_EVENTS = batchOperation({
+const TRACK_EVENTS_OPERATION = batchOperation({
   id: 'trackEvents',
   tag: 'Events',
   summary: 'Stores several events',
@@ -118,7 +118,7 @@ const TRACK_EVENTS = batchOperation({
   result: 'BatchResult',
 })
 
-const TRACK_BATCH = batchOperation({
+const TRACK_BATCH_OPERATION = batchOperation({
   id: 'trackBatch',
   tag: 'Events',
   summary: 'Stores events and points in one request',
@@ -126,7 +126,7 @@ const TRACK_BATCH = batchOperation({
   result: 'CombinedBatchResult',
 })
 
-const LIST_EVENTS: Operation = {
+const LIST_EVENTS_OPERATION: Operation = {
   id: 'listEvents',
   tag: 'Events',
   summary: 'Lists the events of a time range, newest first',

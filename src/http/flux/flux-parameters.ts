@@ -12,7 +12,7 @@ import type { QueryInput } from '../../query/plan/request.ts'
  */
 
 /** Maximum number of parameters. A real query has far fewer. */
-const PARAMETERS_MAX = 1_000
+const QUERY_PARAMETERS_MAX = 1_000
 
 export function parseMetricQuery(metric: string, url: string): QueryInput {
   const parameters = readParameters(url)
@@ -91,7 +91,7 @@ function parseGroupBy(terms: readonly string[] | undefined): Pick<QueryInput, 'g
 }
 
 /** Parses `tags[key]=value`. If a key is repeated, any of its values matches. */
-function parseTags(parameters: Parameters): ReadonlyMap<string, readonly string[]> | undefined {
+function parseTags(parameters: QueryParameters): ReadonlyMap<string, readonly string[]> | undefined {
   let tags: Map<string, string[]> | undefined
   for (const [name, value] of parameters) {
     if (name !== 'tags' && !name.startsWith('tags[')) continue
@@ -111,30 +111,30 @@ function parseTags(parameters: Parameters): ReadonlyMap<string, readonly string[
   return tags
 }
 
-type Parameters = readonly (readonly [name: string, value: string])[]
+type QueryParameters = readonly (readonly [name: string, value: string])[]
 
-function readParameters(url: string): Parameters {
+function readParameters(url: string): QueryParameters {
   const start = url.indexOf('?')
   if (start < 0) return []
   const parameters = [...new URLSearchParams(url.slice(start + 1))]
-  if (parameters.length > PARAMETERS_MAX) {
+  if (parameters.length > QUERY_PARAMETERS_MAX) {
     throw new GatewayError(
       'query_too_large',
-      `the query string has ${parameters.length} parameters; at most ${PARAMETERS_MAX} are allowed`,
+      `the query string has ${parameters.length} parameters; at most ${QUERY_PARAMETERS_MAX} are allowed`,
     )
   }
   return parameters
 }
 
 /** Returns the last value of a parameter that is not empty. Undefined: no such parameter. */
-function lastParameter(parameters: Parameters, name: string): string | undefined {
+function lastParameter(parameters: QueryParameters, name: string): string | undefined {
   return parameters.findLast((parameter) => parameter[0] === name && parameter[1] !== '')?.[1]
 }
 
 /**
  * Returns the comma-separated terms of a parameter in their order, without duplicates. Undefined: no such parameter.
  */
-function listParameter(parameters: Parameters, name: string): readonly string[] | undefined {
+function listParameter(parameters: QueryParameters, name: string): readonly string[] | undefined {
   const texts = parameters.filter((parameter) => parameter[0] === name && parameter[1] !== '')
   if (texts.length === 0) return undefined
   return [...new Set(texts.flatMap(([, text]) => text.split(',').map((term) => term.trim())))]

@@ -56,14 +56,14 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   const manage = { onRequest: requireScope(gateway, 'admin', 'single') }
   const query = { onRequest: requireScope(gateway, 'query', 'query') }
 
-  app.post('/metrics', { ...ingestOne, config: { openapi: TRACK_METRIC } }, (request, reply) =>
+  app.post('/metrics', { ...ingestOne, config: { openapi: TRACK_METRIC_OPERATION } }, (request, reply) =>
     sendIdempotently(gateway, request, reply, async (options) => ({
       status: 201,
       body: await storePoint({ gateway, now, limits }, projectOf(request), bodyBytesOf(request), options),
     })),
   )
 
-  app.post('/metrics/batch', { ...ingestBatch, config: { openapi: TRACK_METRICS } }, (request, reply) =>
+  app.post('/metrics/batch', { ...ingestBatch, config: { openapi: TRACK_METRICS_OPERATION } }, (request, reply) =>
     sendIdempotently(gateway, request, reply, async (options) => {
       const body = bodyBytesOf(request)
       let items = 0
@@ -76,21 +76,25 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     }),
   )
 
-  app.get('/metrics', { ...read, config: { openapi: LIST_METRICS } }, async (request, reply) => {
+  app.get('/metrics', { ...read, config: { openapi: LIST_METRICS_OPERATION } }, async (request, reply) => {
     const filter = parseMetricFilter(request.url)
     return sendJsonStream(reply, 200, writeMetrics(gateway.metricPages(projectOf(request), filter)))
   })
 
-  app.get<MetricNameRoute>('/metrics/:name', { ...read, config: { openapi: GET_METRIC } }, async (request, reply) => {
-    const { name } = request.params
-    const metric = await gateway.metric(projectOf(request), name)
-    if (metric === undefined) throw metricNotFoundError(name)
-    return sendJson(reply, 200, writeMetric(metric))
-  })
+  app.get<MetricNameRoute>(
+    '/metrics/:name',
+    { ...read, config: { openapi: GET_METRIC_OPERATION } },
+    async (request, reply) => {
+      const { name } = request.params
+      const metric = await gateway.metric(projectOf(request), name)
+      if (metric === undefined) throw metricNotFoundError(name)
+      return sendJson(reply, 200, writeMetric(metric))
+    },
+  )
 
   app.delete<MetricNameRoute>(
     '/metrics/:name',
-    { ...manage, config: { openapi: DELETE_METRIC } },
+    { ...manage, config: { openapi: DELETE_METRIC_OPERATION } },
     async (request, reply) => {
       const { name } = request.params
       if (!(await gateway.deleteMetric(projectOf(request), name))) throw metricNotFoundError(name)
@@ -100,7 +104,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
 
   app.get<MetricNameRoute>(
     '/metrics/:name/query',
-    { ...query, config: { openapi: QUERY_METRIC } },
+    { ...query, config: { openapi: QUERY_METRIC_OPERATION } },
     async (request, reply) => {
       const input = parseMetricQuery(request.params.name, request.url)
       const isCsv = wantsCsv(request, reply, parseFormat(request.url))
@@ -130,7 +134,7 @@ const METRIC_NAME_PARAMETER: Parameter = {
   schema: STRING_SCHEMA,
 }
 
-const TRACK_METRIC = singleOperation(
+const TRACK_METRIC_OPERATION = singleOperation(
   { id: 'trackMetric', tag: 'Metrics', summary: 'Stores one point', input: 'MetricInput', result: 'TrackedMetric' },
   [
     'missing_name',
@@ -144,7 +148,7 @@ const TRACK_METRIC = singleOperation(
   ],
 )
 
-const TRACK_METRICS = batchOperation({
+const TRACK_METRICS_OPERATION = batchOperation({
   id: 'trackMetrics',
   tag: 'Metrics',
   summary: 'Stores several points',
@@ -152,7 +156,7 @@ const TRACK_METRICS = batchOperation({
   result: 'BatchResult',
 })
 
-const LIST_METRICS: Operation = {
+const LIST_METRICS_OPERATION: Operation = {
   id: 'listMetrics',
   tag: 'Metrics',
   summary: 'Lists the metrics of the project by name',
@@ -171,7 +175,7 @@ const LIST_METRICS: Operation = {
   errors: [...API_KEY_ERROR_CODES, 'invalid_type', 'invalid_value', 'query_too_large'],
 }
 
-const GET_METRIC: Operation = {
+const GET_METRIC_OPERATION: Operation = {
   id: 'getMetric',
   tag: 'Metrics',
   summary: 'Returns one metric',
@@ -181,7 +185,7 @@ const GET_METRIC: Operation = {
   errors: [...API_KEY_ERROR_CODES, 'metric_not_found'],
 }
 
-const DELETE_METRIC: Operation = {
+const DELETE_METRIC_OPERATION: Operation = {
   id: 'deleteMetric',
   tag: 'Metrics',
   summary: 'Deletes a metric with its series and points',
@@ -192,7 +196,7 @@ const DELETE_METRIC: Operation = {
   errors: [...API_KEY_ERROR_CODES, 'metric_not_found'],
 }
 
-const QUERY_METRIC: Operation = {
+const QUERY_METRIC_OPERATION: Operation = {
   id: 'queryMetric',
   tag: 'Metrics',
   summary: 'Aggregates a metric over a time range, in buckets',

@@ -109,12 +109,12 @@ function idempotencyKeyOf(body: Uint8Array): string {
 }
 
 /** Maximum number of reasons in the message of a partial success. */
-const REASONS_MAX = 3
+const MESSAGE_REASONS_MAX = 3
 
 function partialSuccessOf(rejected: readonly ItemError[]): PartialSuccess {
   const reasons = new Set<string>()
   for (const { code, message } of rejected) {
-    if (reasons.size === REASONS_MAX) break
+    if (reasons.size === MESSAGE_REASONS_MAX) break
     reasons.add(`${code}: ${message}`)
   }
   return { rejected: rejected.length, message: [...reasons].join('; ') }

@@ -8,7 +8,14 @@ import { sendJson } from '../response/json-response.ts'
 import { addVary } from '../response/vary.ts'
 import { EXPLORER_CONTENT_SECURITY_POLICY, explorerPage } from './explorer-page.ts'
 import { ASSETS_PATH, type PageAssets } from './page-assets.ts'
-import { CACHE_FOREVER, createStaticFile, HTML_TYPE, loadOnce, REVALIDATE, sendStaticFile } from './static-file.ts'
+import {
+  createStaticFile,
+  HTML_TYPE,
+  IMMUTABLE_CACHE_CONTROL,
+  loadOnce,
+  REVALIDATED_CACHE_CONTROL,
+  sendStaticFile,
+} from './static-file.ts'
 
 const EXPLORER_PATH = '/explore'
 /** The relative path is the same from `src` and from `dist`. */
@@ -35,7 +42,7 @@ export function registerPages(app: FastifyInstance, readAssets: () => Promise<Pa
 
   app.get(EXPLORER_PATH, { config: { openapi: EXPLORER_PAGE_OPERATION } }, async (_request, reply) => {
     reply.header('content-security-policy', EXPLORER_CONTENT_SECURITY_POLICY)
-    return sendStaticFile(reply, await readPage(), REVALIDATE)
+    return sendStaticFile(reply, await readPage(), REVALIDATED_CACHE_CONTROL)
   })
 
   app.get<{ Params: { version: string; folder: string; name: string } }>(
@@ -45,7 +52,7 @@ export function registerPages(app: FastifyInstance, readAssets: () => Promise<Pa
       const assets = await readAssets()
       const file = version === assets.contentHash ? assets.files.get(`${folder}/${name}`) : undefined
       if (file === undefined) return sendError(reply, new GatewayError('not_found', 'the pages have no such file'))
-      return sendStaticFile(reply, file, CACHE_FOREVER)
+      return sendStaticFile(reply, file, IMMUTABLE_CACHE_CONTROL)
     },
   )
 }

@@ -28,9 +28,9 @@ export const HTML_TYPE = 'text/html; charset=utf-8'
 const YEAR_SECONDS = 31_536_000
 
 /** `Cache-Control` for files whose URL contains a hash of the content: browsers never request them again. */
-export const CACHE_FOREVER = `public, max-age=${YEAR_SECONDS}, immutable`
-/** `Cache-Control` for files that browsers cache but revalidate on each use. */
-export const REVALIDATE = 'no-cache'
+export const IMMUTABLE_CACHE_CONTROL = `public, max-age=${YEAR_SECONDS}, immutable`
+/** `Cache-Control` for files that browsers may cache but must revalidate on each use. */
+export const REVALIDATED_CACHE_CONTROL = 'no-cache'
 
 export function createStaticFile(contentType: string, content: string | Buffer): StaticFile {
   const bytes = Buffer.from(content)

@@ -169,7 +169,7 @@ function idempotencyKeyOf(body: Uint8Array): string {
 }
 
 /** Maximum number of reasons in the text of a response. */
-const REASONS_MAX = 3
+const MESSAGE_REASONS_MAX = 3
 
 function outcomeOf({ itemCount, histogramIndexes }: DeliveredItems, rejected: readonly ItemError[]): WriteOutcome {
   const histograms = rejected.filter(({ index }) => histogramIndexes.has(index)).length
@@ -180,7 +180,7 @@ function outcomeOf({ itemCount, histogramIndexes }: DeliveredItems, rejected: re
     message:
       rejected.length === 0
         ? ''
-        : `${rejected.length} of ${itemCount} samples were not stored: ${reasons.slice(0, REASONS_MAX).join('; ')}`,
+        : `${rejected.length} of ${itemCount} samples were not stored: ${reasons.slice(0, MESSAGE_REASONS_MAX).join('; ')}`,
   }
 }
 

@@ -30,6 +30,7 @@ export function integerOf(given: unknown): number {
   )
 }
 
+/** Returns a double that is given as a number, or as text such as `1.5` or `NaN`. An absent one throws, too. */
 export function doubleOf(given: unknown): number {
   if (typeof given === 'number' || typeof given === 'bigint') return Number(given)
   const special = NOT_FINITE.get(given)
@@ -39,8 +40,8 @@ export function doubleOf(given: unknown): number {
 }
 
 /**
- * Converts UNIX nanoseconds to milliseconds, rounded down, and the nanoseconds beyond them. Returns 0 for an absent
- * time.
+ * Converts UNIX nanoseconds to milliseconds, rounded down, and the nanoseconds beyond them. Both are 0 if the time is
+ * absent.
  */
 export function millisecondsOf(given: unknown): readonly [ms: number, restNs: number] {
   if (given === undefined || given === null || given === 0) return [0, 0]
@@ -53,7 +54,7 @@ export function flagsOf(given: unknown): number {
   return typeof given === 'number' ? given : 0
 }
 
-/** Returns an attribute as a tag. Undefined: the attribute has no value. */
+/** Converts an attribute to a tag. Undefined: the attribute has no value. */
 export function attributeOf({ key, value }: Readonly<Record<string, unknown>>): TagPair | undefined {
   const text = textOfValue(anyValueOf(value, 0))
   return text === undefined ? undefined : [typeof key === 'string' ? key : '', text]
