@@ -109,7 +109,7 @@ export interface BatchOutcome {
 export interface TrackOptions {
   /**
    * A retry with the same key within 24 h stores nothing again in a partition that has already stored the points of an
-   * earlier attempt. Use the key within `serveOnce`.
+   * earlier attempt. If a retry must get the first response, call `track` within `serveOnce`.
    */
   readonly idempotencyKey?: string
 }

@@ -72,7 +72,7 @@ const REQUEST_TIMEOUT_MS = 120_000
 /** Time for the headers to arrive. It is short, because the client is not authenticated yet. */
 const HEADERS_TIMEOUT_MS = 20_000
 /** How often Node checks both timeouts. */
-const SLOW_REQUESTS_CHECK_MS = 5_000
+const SLOW_REQUESTS_CHECK_INTERVAL_MS = 5_000
 
 /** Maximum length of a path parameter. Percent-encoded, a name of 255 characters takes up to 3,060 characters. */
 const PATH_PARAMETER_CHARS_MAX = 4_096
@@ -90,7 +90,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   const app = fastify({
     genReqId: newRequestId,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: SLOW_REQUESTS_CHECK_MS },
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: SLOW_REQUESTS_CHECK_INTERVAL_MS },
     // Routes parse the query string themselves.
     routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX, querystringParser: () => EMPTY_QUERY },
     return503OnClosing: false,
@@ -199,7 +199,10 @@ function wrapRequestHandler(app: FastifyInstance, wrap: (framework: RequestHandl
 
 type CountResponses = (path: string, method: string, status: number) => void
 
-/** Registers an `onRoute` hook that lists every route with its description and gives it a counter of responses. */
+/**
+ * Registers an `onRoute` hook that adds every route to `app.routes` and counts its responses. Returns a function that
+ * counts a response which Fastify does not send.
+ */
 function collectRoutes(app: FastifyInstance, telemetry: Telemetry): CountResponses {
   const routes: Route[] = []
   const counters = new Map<string, (method: string, status: number) => void>()

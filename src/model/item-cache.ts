@@ -10,7 +10,10 @@
 /** Maximum memory of the item cache of one project. After the cache was emptied, each item is decoded in full once. */
 export const ITEM_CACHE_BYTES_MAX = 67_108_864
 
-/** Where name, type and tags of an item are in a request body. A decoder uses one object for all items. */
+/**
+ * Where name, type and tags of an item are in a request body. Decoders of protobuf put other bytes that identify a
+ * series into these ranges. A decoder uses one object for all items.
+ */
 export interface ItemIdentity {
   readonly view: DataView
   nameStart: number
@@ -95,6 +98,7 @@ export class ItemCache<S> {
     return this.#bytes
   }
 
+  /** Returns the entry whose name, type and tags have the same bytes. */
   find(item: ItemIdentity): CachedItem<S> | undefined {
     const hash = hashOf(item)
     let entry = this.#buckets[hash & (this.#buckets.length - 1)]

@@ -34,8 +34,9 @@ export function writeJson(value: unknown): string {
   }
 }
 
-/** An array or object that is being written. `next`: index of the next member. `keys`: undefined for an array. */
+/** An array or object that is being written. `next`: index in `values` of the next one to write. */
 interface OpenContainer {
+  /** The keys of `values`, in the same order. Undefined for an array. */
   readonly keys: readonly string[] | undefined
   readonly values: readonly unknown[]
   next: number

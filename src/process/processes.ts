@@ -9,8 +9,8 @@ import { listenOnFreePort } from './listen.ts'
 
 /**
  * Runs several gateway processes on one machine behind one port. The primary process serves no requests: it starts the
- * workers, gives each new connection to one of them, replaces a worker that dies, and stops them all. Workers share
- * nothing but the store.
+ * workers, passes each new connection to one of them, replaces a worker that dies, and stops them all. Workers share
+ * only the store.
  */
 
 /** A gateway that listens, in one or several processes. */

@@ -2,8 +2,8 @@ import type { ItemError } from '../model/errors.ts'
 import type { QueryMeta } from '../query/compute/result.ts'
 
 /**
- * The interface by which the parts of the gateway report their work, for the metrics of its operator. No method is
- * called once per point, and no argument holds a name, a tag or a value of a project.
+ * The interface by which other components report their work, for the metrics of the gateway itself. No method is called
+ * once per point, and no argument contains a name, a tag or a value of a project.
  */
 export interface Telemetry {
   /**

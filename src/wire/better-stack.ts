@@ -56,17 +56,17 @@ interface TypedValue {
   readonly quantiles?: unknown
 }
 
-interface Bucket {
+interface HistogramBucket {
   readonly upper_limit?: unknown
   readonly count?: unknown
 }
 
-interface Quantile {
+interface SummaryQuantile {
   readonly quantile?: unknown
   readonly value?: unknown
 }
 
-interface Sample {
+interface DistributionSample {
   readonly value?: unknown
   readonly rate?: unknown
 }
@@ -256,7 +256,7 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
   let hasAllCounts = true
   for (const bucket of buckets) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
-    const { upper_limit, count: given } = isObject<Bucket>(bucket ?? EMPTY_ELEMENT)
+    const { upper_limit, count: given } = isObject<HistogramBucket>(bucket ?? EMPTY_ELEMENT)
       ? (bucket ?? EMPTY_ELEMENT)
       : INVALID_ELEMENT
     const limit = parseUpperLimit(upper_limit)
@@ -299,7 +299,7 @@ function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly Pen
   const measured: PendingPoint[] = []
   for (const given of quantiles) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
-    const { quantile: rank, value: observed } = isObject<Quantile>(given ?? EMPTY_ELEMENT)
+    const { quantile: rank, value: observed } = isObject<SummaryQuantile>(given ?? EMPTY_ELEMENT)
       ? (given ?? EMPTY_ELEMENT)
       : INVALID_ELEMENT
     const quantile = parseOptionalNumber(rank)
@@ -416,7 +416,7 @@ function* deliverSamples<S extends SeriesRef>(
   const budget = new StepBudget()
   for (const sample of samples) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
-    const { value: given, rate: givenRate = 1 } = isObject<Sample>(sample ?? EMPTY_ELEMENT)
+    const { value: given, rate: givenRate = 1 } = isObject<DistributionSample>(sample ?? EMPTY_ELEMENT)
       ? (sample ?? EMPTY_ELEMENT)
       : INVALID_ELEMENT
     const observed = parseOptionalNumber(given)
@@ -440,6 +440,10 @@ function* deliverSamples<S extends SeriesRef>(
 }
 
 /** Replaces a bucket, a quantile or a sample that is null: its numbers are absent. */
-const EMPTY_ELEMENT: Bucket & Quantile & Sample = Object.freeze({})
+const EMPTY_ELEMENT: HistogramBucket & SummaryQuantile & DistributionSample = Object.freeze({})
 /** Replaces a bucket, a quantile or a sample that is not an object: its fields are invalid, so the item is rejected. */
-const INVALID_ELEMENT: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', quantile: '', value: '' })
+const INVALID_ELEMENT: HistogramBucket & SummaryQuantile & DistributionSample = Object.freeze({
+  upper_limit: '',
+  quantile: '',
+  value: '',
+})

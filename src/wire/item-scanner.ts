@@ -26,7 +26,7 @@ const TYPE_FLAG = 2
 const VALUE_FLAG = 4
 const TIMESTAMP_FLAG = 8
 const TAGS_FLAG = 16
-/** Flags of a key that gives both the type and the value: in `"gauge":{"value":1}` the key is the type. */
+/** Flags of a key that is the type, and whose member has the value: `"gauge":{"value":1}`. */
 const TYPED_VALUE_FLAGS = TYPE_FLAG | VALUE_FLAG
 
 /** How items are separated: as elements of an array, or one on each line. */
@@ -35,16 +35,19 @@ export type ItemFraming = 'array' | 'lines'
 export class ItemScanner extends JsonCursor {
   /** Positions of name, type and tags of the item that was read last. Valid only if `isPlain`. */
   readonly identity: ItemIdentity
+  /** Whether `readItem` could read the last item. False after `readItemWithLayout`. */
   isPlain = false
+  /** The value of the item that was read last, if `member` is undefined. */
   value = 0
-  /** The member of a set. Undefined: the value is a number. */
+  /** The set member of the item that was read last. Undefined: the value is a number. */
   member: string | undefined = undefined
+  /** The time of the item that was read last; if it has none, the time of reception. */
   timeMs = 0
   readonly #grammar: ItemGrammar
   readonly #framing: ItemFraming
   #isWrapped = false
   #lineEnd = 0
-  /** Positions of the value and the time of the item that was read last. -1: the item has no time. */
+  /** Positions of the value and the time of the item that `readItem` read last. -1: the item has no time. */
   #valueStart = 0
   #valueEnd = 0
   #timeStart = -1

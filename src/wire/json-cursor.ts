@@ -30,6 +30,7 @@ export class JsonCursor {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
+  /** Moves past this byte. Returns false, and does not move, if another byte follows. */
   protected takeByte(byte: number): boolean {
     if (this.bytes[this.position] !== byte) return false
     this.position++

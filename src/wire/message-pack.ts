@@ -86,6 +86,7 @@ class MessagePackReader {
     return length
   }
 
+  /** Reads an item. If it is invalid, sets `rejectionReason`; the returned value is then meaningless. */
   readItem(): unknown {
     this.#valueCount = 0
     this.rejectionReason = undefined

@@ -15,6 +15,7 @@ declare module 'fastify' {
   }
 }
 
+/** Adds `request.principal` to all requests. It is undefined at first. */
 export function declarePrincipal(app: FastifyInstance): void {
   app.decorateRequest('principal', undefined)
 }

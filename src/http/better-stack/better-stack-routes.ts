@@ -78,8 +78,8 @@ export function registerBetterStackRoutes(app: FastifyInstance, options: BetterS
 }
 
 /**
- * Stores the items of a request. The body of the result holds the three counts of the response headers, since only
- * status and body are recorded for a retry.
+ * Stores the items of a request. The body of the result has the three counts of the response headers, because only
+ * status and body are saved for a retry.
  */
 async function storeItems(
   request: FastifyRequest,

@@ -4,7 +4,7 @@ import { refTo } from '../openapi/schemas.ts'
 
 /** OpenAPI descriptions of the routes that store the items of a JSON body. All of them accept an idempotency key. */
 
-interface IngestOperation extends Pick<Operation, 'id' | 'tag' | 'summary'> {
+interface IngestOperationFields extends Pick<Operation, 'id' | 'tag' | 'summary'> {
   /** Name of the schema of the request body. */
   readonly input: string
   /** Name of the schema of the response body. */
@@ -12,7 +12,7 @@ interface IngestOperation extends Pick<Operation, 'id' | 'tag' | 'summary'> {
 }
 
 /** Describes a route that stores one item. `errors` lists the error codes of an invalid item. */
-export function singleOperation(fields: IngestOperation, errors: readonly ErrorCode[]): Operation {
+export function singleOperation(fields: IngestOperationFields, errors: readonly ErrorCode[]): Operation {
   const { input, result, ...operation } = fields
   return {
     ...operation,
@@ -25,7 +25,7 @@ export function singleOperation(fields: IngestOperation, errors: readonly ErrorC
 }
 
 /** Describes a route that stores the valid items of a batch. */
-export function batchOperation(fields: IngestOperation): Operation {
+export function batchOperation(fields: IngestOperationFields): Operation {
   const { response, ...operation } = singleOperation(fields, ['batch_too_large'])
   return {
     ...operation,

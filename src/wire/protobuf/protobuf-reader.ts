@@ -120,6 +120,7 @@ export class ProtobufReader {
     return (this.#high >>> 0) * TWO_POW_32 + low
   }
 
+  /** Reads a signed 64-bit varint. Beyond ±2^53, returns the nearest double. */
   int64(): number {
     const low = this.#varint() >>> 0
     return this.#high * TWO_POW_32 + low
@@ -134,11 +135,13 @@ export class ProtobufReader {
     return (BigInt(this.#high) << 32n) | BigInt(low)
   }
 
+  /** Reads a signed 32-bit varint in zigzag encoding. */
   sint32(): number {
     const value = this.#varint()
     return (value >>> 1) ^ -(value & 1)
   }
 
+  /** Reads a signed 64-bit varint in zigzag encoding. Beyond ±2^53, returns a near double. */
   sint64(): number {
     const low = this.#varint() >>> 0
     const high = this.#high >>> 0
@@ -146,11 +149,13 @@ export class ProtobufReader {
     return (low & 1) === 0 ? half : -half - 1
   }
 
+  /** Reads 8 bytes as an unsigned integer. Beyond 2^53, returns the nearest double. */
   fixed64(): number {
     const at = this.#advance(8)
     return this.view.getUint32(at + 4, true) * TWO_POW_32 + this.view.getUint32(at, true)
   }
 
+  /** Reads 8 bytes as a signed integer. Beyond ±2^53, returns the nearest double. */
   sfixed64(): number {
     const at = this.#advance(8)
     return this.view.getInt32(at + 4, true) * TWO_POW_32 + this.view.getUint32(at, true)
