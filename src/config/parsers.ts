@@ -160,8 +160,8 @@ export function parseOrigins(text: string): readonly string[] | '*' | undefined 
 }
 
 /**
- * Parses API keys and what they permit. The keys themselves are not kept, only their hashes. A message names a row by
- * its number, because the row holds a key.
+ * Parses API keys. Returns what each key permits, by the hash of the key. An error message names a row by its number,
+ * because the row contains a key.
  */
 export function parseGrantsByKeyHash(text: string): ReadonlyMap<string, Grant> {
   const grants = new Map<string, Grant>()

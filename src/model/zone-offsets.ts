@@ -155,7 +155,7 @@ const CALENDAR_CYCLE_YEARS = 28
 const SAMPLE_INTERVAL_MS = 6 * DAY_MS
 /** Length of a period. All clock changes of a period are searched at once and cached. */
 const PERIOD_MS = 170 * SAMPLE_INTERVAL_MS
-/** Clock changes are searched on quarter hours first, where nearly all are; changes from local mean time are not. */
+/** Clock changes are searched on quarter hours, where nearly all are, and then on seconds (local mean time). */
 const QUARTER_HOUR_MS = 15 * MINUTE_MS
 
 /** The offsets of a zone in one period: `offsetsMs[i]` is valid from `startsMs[i]` to `startsMs[i + 1]`. */
