@@ -17,8 +17,6 @@ const CONNECTIONS = 2
 const METRICS = 20
 const SERIES = [1_000, 10_000, 100_000, 1_000_000]
 const POINTS_MIN = 1_000_000
-/** The default limits are 1,000,000 series in memory. */
-const MANY_SERIES_ENV = { SERIES_CACHED_MAX: '4000000' }
 
 const HOUR_MS = 3_600_000
 const MINUTE_MS = 60_000
@@ -38,7 +36,7 @@ export async function measureGrowth(
   const onGateway = async (name: string, measure: (gateway: ServerProcess) => Promise<void>): Promise<void> => {
     const folder = mkdtempSync(join(tmpdir(), 'bench-growth-'))
     const store = await openStore(kind, folder)
-    const env = { ...FOLD_ENV, ...MANY_SERIES_ENV }
+    const env = FOLD_ENV
     const gateway = await startGateway({
       entry: options.entry,
       store,

@@ -406,3 +406,19 @@ test('a running total is not carried over a stretch that is not answered', async
   ])
   expect(result.meta.isExact).toBe(true)
 })
+
+test('groups of running totals rank by the buckets that are answered', async () => {
+  await track(gateway, 'sent', 'counter', [{ at: at('09:00:05'), total: 1, tags: { host: 'a' } }])
+  await drain()
+  await advance(7 * HOUR_MS)
+  const points = (host: string, increase: number) => [
+    { at: at('16:20:05'), total: 100, tags: { host } },
+    { at: at('16:22:05'), total: 100 + increase, tags: { host } },
+  ]
+  await track(gateway, 'sent', 'counter', [...points('b', 10), ...points('c', 30), ...points('d', 20)])
+  await drain()
+  const asked = { metric: 'sent', from: at('09:00:00'), to: at('16:59:59'), interval: '10s', groupBy: ['host'] }
+  const result = await ask(gateway, { ...asked, aggregations: ['sum'], top: { n: 2 } })
+  expect(result.meta.bucketsUnavailable).toBeGreaterThan(0)
+  expect(result.groups.map(({ tags }) => tags)).toEqual([[['host', 'c']], [['host', 'd']]])
+})

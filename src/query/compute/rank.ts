@@ -28,13 +28,13 @@ export async function selectTopGroups(
   top: Top,
 ): Promise<Grouping> {
   const { groups, groupOfSeries } = grouping
-  // The rank is computed without the unavailable buckets.
-  const oneBucket = {
+  // One bucket. The rank is computed without the unavailable buckets.
+  const wholeRange: Plan = {
+    ...plan,
     edges: Float64Array.of(plan.fromMs, plan.toMs),
-    unavailable: new Uint8Array(1),
+    unavailableBuckets: new Uint8Array(1),
     unavailableCount: 0,
   }
-  const wholeRange: Plan = { ...plan, ...oneBucket }
   const accumulators = requiredAccumulatorsOf([top.by], periodSources.metric.type)
   const seconds = secondsOf({ plan: wholeRange, ...clock }, wholeRange.fromMs, wholeRange.toMs)
   const ranked: { readonly group: number; readonly value: number }[] = []
