@@ -10,7 +10,7 @@
  * Fixed intervals start at multiples since the epoch, in UTC. Exception: an interval between 1 h and 24 h that divides
  * a day (2h, 3h, 4h, 6h, 8h, 12h, 90m …) starts at local midnight, so that 6h means 00, 06, 12 and 18 o'clock.
  */
-import type { FixedOrCalendar } from './interval.ts'
+import type { FixedInterval, FixedOrCalendar } from './interval.ts'
 import { DAY_MS, daysSinceEpoch, floorTo, HOUR_MS } from './time.ts'
 import { firstInstantShowing, type TimeZone, UTC_ZONE } from './zone-offsets.ts'
 
@@ -70,10 +70,7 @@ export function bucketEdges(
 }
 
 /** Whether the buckets of an interval start at multiples of the interval since the epoch, in UTC. */
-export function isOnUtcGrid(
-  interval: FixedOrCalendar,
-  zone: TimeZone,
-): interval is FixedOrCalendar & { readonly kind: 'fixed' } {
+export function isOnUtcGrid(interval: FixedOrCalendar, zone: TimeZone): interval is FixedInterval {
   if (interval.kind !== 'fixed') return false
   return zone === UTC_ZONE || interval.ms <= HOUR_MS || interval.ms >= DAY_MS || DAY_MS % interval.ms !== 0
 }

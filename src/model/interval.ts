@@ -13,8 +13,11 @@ export type Interval =
   | { readonly kind: 'calendar'; readonly unit: CalendarUnit; readonly count: number; readonly shortestText: string }
   | { readonly kind: 'auto' }
 
+export type FixedInterval = Extract<Interval, { readonly kind: 'fixed' }>
+type CalendarInterval = Extract<Interval, { readonly kind: 'calendar' }>
+
 /** Any interval but `auto`. */
-export type FixedOrCalendar = Exclude<Interval, { readonly kind: 'auto' }>
+export type FixedOrCalendar = FixedInterval | CalendarInterval
 
 const CALENDAR_TEXT = /^([1-9]\d{0,5})(d|w|mo|M|q|y)$/
 const ISO_CALENDAR_TEXT = /^P([1-9]\d{0,5})([DWMY])$/
@@ -56,7 +59,7 @@ export function parseInterval(text: string): Interval | undefined {
 }
 
 /** Returns an interval of `ms` milliseconds. Undefined unless `ms` is a positive integer of at most 100 years. */
-export function fixedInterval(ms: number): FixedOrCalendar | undefined {
+export function fixedInterval(ms: number): FixedInterval | undefined {
   if (!Number.isInteger(ms) || ms <= 0 || ms > INTERVAL_DAYS_MAX * DAY_MS) return undefined
   return { kind: 'fixed', ms, shortestText: formatDurationUpToHours(ms) }
 }
@@ -65,7 +68,7 @@ export function fixedInterval(ms: number): FixedOrCalendar | undefined {
  * Returns an interval of calendar units. Undefined unless `count` is a positive integer and the interval is at most 100
  * years.
  */
-export function calendarInterval(unit: CalendarUnit, count: number): FixedOrCalendar | undefined {
+export function calendarInterval(unit: CalendarUnit, count: number): CalendarInterval | undefined {
   if (!Number.isInteger(count) || count <= 0 || count * UNIT_DAYS[unit] > INTERVAL_DAYS_MAX) return undefined
   if (unit === 'month' && count % 3 === 0) return calendarInterval('quarter', count / 3)
   if (unit === 'quarter' && count % 4 === 0) return calendarInterval('year', count / 4)

@@ -57,11 +57,11 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
   const streams = new OpenStreams(options.streams)
   const sendPage = registerPlayground(app, ENDPOINT, options.readAssets)
 
-  /** Authenticates and checks the headers before the body is read. */
-  const authenticateRequest = async (
-    request: FastifyRequest,
-    reply: FastifyReply,
-  ): Promise<FastifyReply | undefined> => {
+  /**
+   * Checks the headers, authenticates and takes a rate-limit permit before the body is read. A request for the
+   * playground page needs none of these.
+   */
+  const admitRequest = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
     if (acceptsHtml(request)) return
     if (!isAcceptable(request))
       return reply.code(406).header('accept', `${JSON_TYPE}, ${GRAPHQL_RESPONSE_TYPE}, text/event-stream`).send()
@@ -116,7 +116,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     scope.setErrorHandler((error, request, reply) =>
       sendResult(engine, reply, errorResult(error, request, log, 'graphql request failed')),
     )
-    const route = { url: ENDPOINT, onRequest: authenticateRequest, handler: handle }
+    const route = { url: ENDPOINT, onRequest: admitRequest, handler: handle }
     scope.route({ ...route, method: 'POST', config: { openapi: GRAPHQL_POST } })
     scope.route({ ...route, method: 'GET', config: { openapi: GRAPHQL_GET } })
   })

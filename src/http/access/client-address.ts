@@ -9,8 +9,8 @@ import { networkOf } from '../../model/network.ts'
 const ADDRESS_WITH_PORT = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
 /**
- * Returns the client address that trusted proxies report. A client may be able to choose this text, and it becomes part
- * of keys: if it is not an IP address, the address of the connection is returned instead.
+ * Returns the client address that trusted proxies report. A client may be able to choose it, and rate limits are
+ * counted under it: so if it is not an IP address, the address of the connection is returned instead.
  */
 export function clientAddressOf({ ip, raw }: FastifyRequest): string {
   if (isIP(ip) !== 0) return ip

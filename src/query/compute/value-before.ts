@@ -14,8 +14,8 @@ import { groupKey, type QueryResult } from './result.ts'
 /** Maximum time before the range in which a last value is searched. */
 export const VALUE_BEFORE_SEARCH_MS = 7 * DAY_MS
 /**
- * Maximum number of coarse buckets that are searched again with fine buckets. If there are more, the values of the
- * other coarse buckets are used as they are.
+ * Maximum number of coarse buckets that are searched again with fine buckets, newest first. For the others, the coarse
+ * value is used as it is, except for sums and counts, which then have no value before the range.
  */
 const REFINED_BUCKETS_MAX = 8
 /**

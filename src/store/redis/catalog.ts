@@ -132,7 +132,7 @@ export async function deleteMetric(
 }
 
 export async function readMetric(redis: RedisAccess, project: string, name: string): Promise<MetricRow | undefined> {
-  // A lone surrogate has no UTF-8 form: the client would encode it as another name.
+  // A lone surrogate has no UTF-8 form: the Redis client would encode it as another name.
   if (!name.isWellFormed()) return undefined
   const [row] = await readMetrics(redis, project, [name])
   return row

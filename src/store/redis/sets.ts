@@ -18,9 +18,10 @@ const SKETCHES_COUNTED_PER_CALL = 64
 /** Sketches per read. A sketch has at most 12 KiB. */
 const SKETCHES_PER_READ = 64
 /**
- * Maximum number of reads at the same time. This and the size of a read limit the memory of all sketches being read.
+ * Maximum number of reads at the same time in one call of `uniteSketches`. This and the size of a read limit the memory
+ * of the sketches that the call is reading.
  */
-const CONCURRENT_READS = 8
+const CONCURRENT_READS_MAX = 8
 /** Sketches per call of `clear-sets.lua`. A call takes about a millisecond. */
 const SKETCHES_CLEARED_PER_CALL = 500
 
@@ -136,7 +137,7 @@ async function countLargeUnions(redis: RedisAccess, unions: readonly CountedUnio
 
 async function uniteSketches(redis: RedisAccess, names: readonly string[]): Promise<HyperLogLog> {
   const united = new HyperLogLog()
-  for (const reads of chunksOf(chunksOf(names, SKETCHES_PER_READ), CONCURRENT_READS)) {
+  for (const reads of chunksOf(chunksOf(names, SKETCHES_PER_READ), CONCURRENT_READS_MAX)) {
     await Promise.all(
       reads.map(async (read) => {
         const reply = await redis.connections.common.callBuffer('mget', [...read])

@@ -36,7 +36,10 @@ interface CompiledOperation {
   readonly document: DocumentNode
 }
 
-/** Returns a function that coerces the variables of an execution. Invalid variables leave its arguments unchanged. */
+/**
+ * Returns a function that replaces the variables in execution arguments by coerced ones. If a variable is invalid, it
+ * returns the arguments unchanged, and graphql-js reports the error.
+ */
 export function createVariablesCoercion(schema: GraphQLSchema): (args: ExecutionArgs) => ExecutionArgs {
   const coercion = new InputCoercion(schema)
   const extendedSchema = withCoercedType(schema)
