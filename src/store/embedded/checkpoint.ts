@@ -8,9 +8,9 @@ import { decodeJson, encodeJson } from './rows.ts'
 import { keyTextOf, type LmdbTable, type Tables } from './table.ts'
 
 /**
- * Writes checkpoints to LMDB and replays the journal. A checkpoint writes a layer in bounded transactions. The last
- * transaction records that the journal file of this layer is no longer needed. If a checkpoint is interrupted, the next
- * start replays that file.
+ * Writes checkpoints to LMDB, and reads the changes of the journal at a start. A checkpoint writes a layer in bounded
+ * transactions. The last transaction records that the journal file of this layer is no longer needed. If a checkpoint
+ * is interrupted, the next start replays that file.
  */
 
 /** What the table `meta` has about the journal. */
@@ -76,10 +76,11 @@ function nextTurn(): Promise<void> {
 }
 
 /**
- * Reads the journal files that are not completely in LMDB. Returns their changes, and the number for the next file.
- * Throws an Error that names the folder or file if a file is missing, damaged, or from another store.
+ * Reads the journal files that are not completely in LMDB. Returns their changes as a new layer, and the number for
+ * the next file. Changes nothing in LMDB. Throws an Error that names the folder or file if a file is missing, damaged,
+ * or from another store.
  */
-export function replayJournal(
+export function readJournalChanges(
   folder: string,
   tables: Tables,
 ): { readonly layer: Layer; readonly nextFileNumber: number } {
@@ -93,7 +94,7 @@ export function replayJournal(
   let cutFileNumber: number | undefined
   let nextFileNumber = first
   for (const fileNumber of fileNumbers) {
-    const { frames, isCut } = readJournal(folder, fileNumber, (row) => replayRow(layer, row))
+    const { frames, isCut } = readJournal(folder, fileNumber, (row) => addChange(layer, row))
     if (frames > 0 && (isClosed || fileNumber !== nextFileNumber || cutFileNumber !== undefined)) {
       const reason =
         cutFileNumber === undefined
@@ -107,7 +108,7 @@ export function replayJournal(
   return { layer, nextFileNumber }
 }
 
-function replayRow(layer: Layer, { table, kind, key, value }: JournalRow): void {
+function addChange(layer: Layer, { table, kind, key, value }: JournalRow): void {
   const write =
     kind === 'add'
       ? { value: undefined, addedMembers: HyperLogLog.decode(value) }

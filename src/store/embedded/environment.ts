@@ -1,6 +1,6 @@
 import { FailureLog } from '../../model/failure-log.ts'
 import type { StoreLog } from '../store-log.ts'
-import { type JournalState, replayJournal, writeCheckpoint } from './checkpoint.ts'
+import { type JournalState, readJournalChanges, writeCheckpoint } from './checkpoint.ts'
 import { Journal, type OpenJournalFile, openJournalFile, removeJournalFilesBefore } from './journal.ts'
 import type { TableName } from './keys.ts'
 import { Layer } from './layer.ts'
@@ -8,17 +8,6 @@ import { asUnavailable, convertLmdbErrors, type Lmdb, unavailableError } from '.
 import { type Tables, tablesOver } from './table.ts'
 import { WriteSet } from './write-set.ts'
 
-/**
- * Runs all reads and writes of a store folder. Writes run one after another: each reads the results of earlier writes
- * and records its own changes in a `WriteSet`, which is dropped if the write throws. Writes that wait at the same time
- * share one frame of the journal. When the frame is synced to disk, its changes are added to a layer in memory and
- * become visible to readers, and the writes resolve. A checkpoint writes the layer to LMDB twice a minute; rows that
- * are added and removed between two checkpoints are never written to LMDB.
- *
- * Invariant: everything that readers see is in LMDB, or in both the journal and a layer. If writing or syncing the
- * journal fails, the state of its file is unknown. The store then refuses writes until all layers are in LMDB and there
- * is a new journal file.
- */
 export interface EnvironmentOptions {
   readonly checkpointIntervalMs?: number
   /**
@@ -51,6 +40,19 @@ interface WaitingWrite {
   readonly reject: (error: unknown) => void
 }
 
+/**
+ * LMDB with a journal in front of it: writes go to the journal, checkpoints move them to LMDB.
+ *
+ * Runs all reads and writes of a store folder. Writes run one after another: each reads the results of earlier writes
+ * and records its own changes in a `WriteSet`, which is dropped if the write throws. Writes that wait at the same time
+ * share one frame of the journal. When the frame is synced to disk, its changes are added to a layer in memory and
+ * become visible to readers, and the writes resolve. A checkpoint writes the layer to LMDB twice a minute; rows that
+ * are added and removed between two checkpoints are never written to LMDB.
+ *
+ * Invariant: everything that readers see is in LMDB, or in both the journal and a layer. If writing or syncing the
+ * journal fails, the state of its file is unknown. The store then refuses writes until all layers are in LMDB and there
+ * is a new journal file.
+ */
 export class Environment {
   /** The tables as readers see them: with all durable changes. */
   readonly tables: Tables
@@ -96,7 +98,7 @@ export class Environment {
    */
   static async open(folder: string, lmdb: Lmdb, options: EnvironmentOptions = {}): Promise<Environment> {
     const { openFile = openJournalFile } = options
-    const { layer, nextFileNumber } = replayJournal(
+    const { layer, nextFileNumber } = readJournalChanges(
       folder,
       tablesOver(lmdb.tables, () => []),
     )

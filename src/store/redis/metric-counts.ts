@@ -11,7 +11,7 @@ const CACHED_PROJECTS_MAX = 10_000
 /** How long `count` waits for the slowest node of a cluster. */
 const COUNT_TIMEOUT_MS = 250
 
-interface PartitionCount {
+interface MetricCountOfPartition {
   /** Last known number of metrics in the partition. */
   metrics: number
   /** Number of requests for the count of this partition that have no reply yet. */
@@ -21,7 +21,8 @@ interface PartitionCount {
 }
 
 export class MetricCounts {
-  readonly #counts = new Map<string, PartitionCount[]>()
+  /** For each project, the counts of its metrics: the index in the array is the partition. */
+  readonly #countsByProject = new Map<string, MetricCountOfPartition[]>()
 
   async count(redis: RedisAccess, project: string): Promise<number> {
     const counts = this.#countsOf(redis, project)
@@ -37,11 +38,11 @@ export class MetricCounts {
     return counts.reduce((sum, { metrics }) => sum + metrics, 0)
   }
 
-  #countsOf(redis: RedisAccess, project: string): PartitionCount[] {
-    let counts = this.#counts.get(project)
+  #countsOf(redis: RedisAccess, project: string): MetricCountOfPartition[] {
+    let counts = this.#countsByProject.get(project)
     if (counts === undefined) {
-      if (this.#counts.size >= CACHED_PROJECTS_MAX) this.#counts.clear()
-      this.#counts.set(
+      if (this.#countsByProject.size >= CACHED_PROJECTS_MAX) this.#countsByProject.clear()
+      this.#countsByProject.set(
         project,
         (counts = redis.allPartitions().map(() => ({ metrics: 0, pendingRequests: 0, isSilent: false }))),
       )
@@ -55,7 +56,7 @@ async function refreshCount(
   redis: RedisAccess,
   project: string,
   partition: number,
-  count: PartitionCount,
+  count: MetricCountOfPartition,
 ): Promise<void> {
   count.pendingRequests++
   try {
