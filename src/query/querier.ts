@@ -20,7 +20,7 @@ import {
   finestKeptResolutionMs,
   fittingInterval,
   type Plan,
-  planBuckets,
+  planGivenBuckets,
   planRange,
   retentionSettingOf,
   undefinedIfTooFine,
@@ -239,7 +239,7 @@ export class Querier {
       idRange,
       pause,
       makePlan: (timelines) =>
-        planBuckets({ ...request, ...comparison, interval, timelines, retentionSetting }, comparison.edges),
+        planGivenBuckets({ ...request, ...comparison, interval, timelines, retentionSetting }, comparison.edges),
     })
     return { current, comparison, earlier }
   }

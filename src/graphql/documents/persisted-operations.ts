@@ -28,13 +28,13 @@ export const GRAPHQL_SENT_DOCUMENT_CHARS_MAX = 4_194_304
  */
 export class PersistedOperations {
   readonly #settings: PersistedOperationSettings
-  /** Documents by hash, bounded by their total length. */
-  readonly #sentDocuments: LRUCache<string, string>
+  /** Documents that clients have sent, by hash; bounded by their total length. */
+  readonly #clientDocuments: LRUCache<string, string>
   readonly #registeredTexts: ReadonlySet<string>
 
   constructor(settings: PersistedOperationSettings) {
     this.#settings = settings
-    this.#sentDocuments = new LRUCache({
+    this.#clientDocuments = new LRUCache({
       maxSize: settings.sentDocumentCharsMax,
       sizeCalculation: ({ length }) => length || 1,
     })
@@ -59,7 +59,7 @@ export class PersistedOperations {
     }
     if (query === undefined) {
       if (mode === 'off') throw persistedQueryError('PersistedQueryNotSupported', 'PERSISTED_QUERY_NOT_SUPPORTED')
-      const known = found ?? this.#sentDocuments.get(id.toLowerCase())
+      const known = found ?? this.#clientDocuments.get(id.toLowerCase())
       if (known === undefined) throw persistedQueryError('PersistedQueryNotFound', 'PERSISTED_QUERY_NOT_FOUND')
       return known
     }
@@ -67,7 +67,7 @@ export class PersistedOperations {
       if (hashOf(query) !== id.toLowerCase()) {
         throw new GatewayError('invalid_body', 'the persisted query hash is not the SHA-256 of "query"')
       }
-      this.#sentDocuments.set(id.toLowerCase(), query)
+      this.#clientDocuments.set(id.toLowerCase(), query)
     }
     return query
   }

@@ -68,7 +68,7 @@ export class LiveQueries {
   /** Number of subscriptions, by the id of the API key. */
   readonly #subscriptionsByKey = new Map<string, number>()
   readonly #queue: LiveQuery[] = []
-  #activeRunCount = 0
+  #runningCount = 0
   #subscriptionCount = 0
   #stopListening: (() => void) | undefined
   #isClosed = false
@@ -192,13 +192,13 @@ export class LiveQueries {
   }
 
   #startRuns(): void {
-    while (this.#activeRunCount < this.#settings.concurrentRunsMax) {
+    while (this.#runningCount < this.#settings.concurrentRunsMax) {
       const liveQuery = this.#queue.shift()
       if (liveQuery === undefined) return
       if (liveQuery.subscriptions.size === 0) continue
-      this.#activeRunCount++
+      this.#runningCount++
       this.#runQuery(liveQuery).finally(() => {
-        this.#activeRunCount--
+        this.#runningCount--
         this.#startRuns()
       })
     }

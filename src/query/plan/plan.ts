@@ -94,7 +94,7 @@ export function planRange(given: PlanRequest): Plan {
  * Plans a range whose bucket edges are given; `toMs` is exclusive. Throws `invalid_interval` if all buckets are
  * unavailable.
  */
-export function planBuckets(
+export function planGivenBuckets(
   request: Pick<PlanRequest, 'zone' | 'timelines' | 'retentionSetting'> &
     Stretch & { readonly interval: FixedOrCalendar },
   edges: Float64Array,

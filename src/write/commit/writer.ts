@@ -162,7 +162,7 @@ export class Writer {
       const steps = decode(batch)
       const decoding = steps && this.#decodeQueue.run(steps, () => startReviewIfDue(batch, admit))
       if (decoding !== undefined) await decoding
-      if (admission !== undefined || batch.newSeries.length > 0) await admit().admitAllAndDefine()
+      if (admission !== undefined || batch.unregisteredSeries.length > 0) await admit().admitAllAndDefine()
       isAdmitted = true
       let rejected = batch.takeRejected()
       const starts = batch.takeCounterStarts()
@@ -183,7 +183,7 @@ export class Writer {
       if (ended !== undefined) await ended
       // The batch of an admitted request may already be back in the pool and in use by another request, so it is not
       // touched.
-      if (!isAdmitted) this.#registry.evictUndefined(batch.takeNew().metrics)
+      if (!isAdmitted) this.#registry.evictUndefined(batch.takeUnknown().metrics)
       this.#requestsInProgress--
     }
   }

@@ -48,7 +48,7 @@ export async function mergeWindow(
     timelines: [{ resolutionMs, stretch: { fromMs: windowMs, toMs: windowMs + windowWidthMs(resolutionMs) } }],
   })
   const runs = runsOf(timelines[0]!.entries.filter((entry) => entry.windowMs === windowMs))
-  const chosen = options.isSealing ? chooseAllRuns(runs) : chooseTierMerge(runs)
+  const chosen = options.isSealing ? chooseRunsToSeal(runs) : chooseTierMerge(runs)
   if (chosen === undefined) return undefined
   const entries = chosen.runs.flatMap((run) => run.entries)
   const order = chosen.runs[chosen.runs.length - 1]!.order
@@ -137,8 +137,11 @@ function chooseTierMerge(runs: readonly Run[]): { runs: readonly Run[]; tier: nu
   return undefined
 }
 
-/** Returns all runs and the tier of the run that they become; undefined if the window is sealed already. */
-function chooseAllRuns(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
+/**
+ * Returns all runs, which become one run of tier {@link SEALED_TIER}. Undefined if there are none, or if the window is
+ * sealed: its only run has that tier.
+ */
+function chooseRunsToSeal(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
   if (runs.length === 0 || (runs.length === 1 && runs[0]!.tier === SEALED_TIER)) return undefined
   return { runs, tier: SEALED_TIER }
 }

@@ -146,7 +146,7 @@ export class Replay {
   ): Promise<boolean> {
     const { commitNumbers, retainedCommits, events } = this.#context
     const partitionsWithLoss = new Set<number>()
-    const nextCommitNumbers = this.#prepareReplays(watermarks, partitionsWithLoss)
+    const nextCommitNumbers = this.#firstCommitsToReplay(watermarks, partitionsWithLoss)
     // Deletions are replayed first, so that a replayed commit cannot bring a deleted metric back.
     await this.#retainedDeletions.replay()
     let isOneCallPerCommit = false
@@ -206,10 +206,10 @@ export class Replay {
   }
 
   /**
-   * Returns, for each partition that has commits to replay, the number of the first commit to send. Reports the lost
-   * points that cannot be replayed.
+   * Returns, for each partition that has commits to replay, the number of the first commit to send. Where a watermark
+   * shows a loss, adds the partition to `partitionsWithLoss`, and reports the lost points that cannot be replayed.
    */
-  #prepareReplays(
+  #firstCommitsToReplay(
     watermarks: ReadonlyMap<number, number | undefined>,
     partitionsWithLoss: Set<number>,
   ): Map<number, number> {

@@ -81,8 +81,8 @@ export class Admission {
   }
 
   /** Whether the batch has so many unknown metric names that they must be reviewed before more points are decoded. */
-  static isReviewDue({ newMetrics }: PointBatch): boolean {
-    return newMetrics.length >= REVIEW_NAMES_MIN
+  static isReviewDue({ unknownMetrics }: PointBatch): boolean {
+    return unknownMetrics.length >= REVIEW_NAMES_MIN
   }
 
   /**
@@ -124,7 +124,7 @@ export class Admission {
       this.#admittedPoints = 0
       await this.#releaseAll()
     }
-    const { metrics, series } = batch.takeNew()
+    const { metrics, series } = batch.takeUnknown()
     this.#setMemoryBytes(
       (this.#claimOrder.length + this.#reservedSeries.length + metrics.length + series.length) * NEW_ENTRY_MEMORY_BYTES,
     )
@@ -256,8 +256,10 @@ export class Admission {
 
   /**
    * Reads the rows of some metrics again, because another gateway may have stored tag keys or series since they were
-   * read. These are metrics that would get a new tag key and were not looked up by this admission, and metrics without
-   * room for all new series. For the latter, first asks the store which of the new series it has.
+   * read. There are two cases:
+   *
+   * - Metrics that would exceed their series limit. For these, first asks the store which of the new series it has.
+   * - Metrics that would get a new tag key, unless this admission has looked them up itself.
    */
   async #refreshRows(candidates: readonly Series[]): Promise<void> {
     const newSeriesByMetric = new Map<Metric, { readonly series: Series[]; hasNewTagKey: boolean }>()

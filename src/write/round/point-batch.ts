@@ -67,12 +67,15 @@ export class PointBatch implements PointSink<Series> {
   readonly #messageBudget = new ErrorMessageBudget()
   /** Number of attempts to decode a body into this batch, over all requests that have used it. */
   decodingAttempts = 0
-  /** Number of series that were added to `newSeries` in this attempt. */
-  #newSeriesCount = 0
-  /** Metrics that points have used since the last `takeNew` and whose row in the store is not known. */
-  newMetrics: Metric[] = []
-  /** Series used since the last `takeNew` that no commit has registered under the current registry version. */
-  newSeries: Series[] = []
+  /** Number of series that were added to `unregisteredSeries` in this attempt. */
+  #unregisteredSeriesCount = 0
+  /** Metrics used since the last `takeUnknown` whose row in the store this process does not know. */
+  unknownMetrics: Metric[] = []
+  /**
+   * Series used since the last `takeUnknown` that no commit of this process has registered under the current registry
+   * version.
+   */
+  unregisteredSeries: Series[] = []
   /** For each series, the last start for which this attempt has added a running total of 0. */
   readonly #addedCounterStarts = new Map<Series, number>()
 
@@ -95,8 +98,8 @@ export class PointBatch implements PointSink<Series> {
     this.takeRejected()
     this.#messageBudget.restart()
     this.#addedCounterStarts.clear()
-    this.takeNew()
-    this.#newSeriesCount = 0
+    this.takeUnknown()
+    this.#unregisteredSeriesCount = 0
     this.decodingAttempts++
     this.#attemptNumber = ++lastAttemptNumber
   }
@@ -105,18 +108,18 @@ export class PointBatch implements PointSink<Series> {
     return (
       this.length > ORDINARY_POINTS_MAX ||
       this.members.length > ORDINARY_MEMBERS_MAX ||
-      this.#newSeriesCount > ORDINARY_NEW_SERIES_MAX
+      this.#unregisteredSeriesCount > ORDINARY_NEW_SERIES_MAX
     )
   }
 
   /**
-   * Returns the metrics and series that are new since the last call, and removes them from the batch. A metric or
-   * series may occur twice.
+   * Returns the unknown metrics and the unregistered series, and removes them from the batch. A metric or series may
+   * occur twice.
    */
-  takeNew(): { readonly metrics: readonly Metric[]; readonly series: readonly Series[] } {
-    const { newMetrics: metrics, newSeries: series } = this
-    if (metrics.length > 0) this.newMetrics = []
-    if (series.length > 0) this.newSeries = []
+  takeUnknown(): { readonly metrics: readonly Metric[]; readonly series: readonly Series[] } {
+    const { unknownMetrics: metrics, unregisteredSeries: series } = this
+    if (metrics.length > 0) this.unknownMetrics = []
+    if (series.length > 0) this.unregisteredSeries = []
     return { metrics, series }
   }
 
@@ -146,25 +149,25 @@ export class PointBatch implements PointSink<Series> {
     pairs: readonly (readonly [string, string])[],
     about?: MetricMetadata,
   ): Series | Rejection {
-    const series = this.#registry.resolve(this.#project, name, type, pairs, about, this.newMetrics.length)
+    const series = this.#registry.resolve(this.#project, name, type, pairs, about, this.unknownMetrics.length)
     if ('code' in series) return series
     if (series.registeredInVersion !== this.#registryVersion && series.newInAttempt !== this.#attemptNumber)
-      this.#addNewSeries(series)
+      this.#addUnregistered(series)
     return series
   }
 
   /**
-   * Adds a series to `newSeries`, and its metric to `newMetrics` if the row of the metric is unknown. A concurrent
-   * request may overwrite `newInAttempt`, so a series may be added twice.
+   * Adds a series to `unregisteredSeries`, and its metric to `unknownMetrics` if the row of the metric is unknown. A
+   * concurrent request may overwrite `newInAttempt`, so a series may be added twice.
    */
-  #addNewSeries(series: Series): void {
+  #addUnregistered(series: Series): void {
     series.newInAttempt = this.#attemptNumber
-    this.newSeries.push(series)
-    this.#newSeriesCount++
+    this.unregisteredSeries.push(series)
+    this.#unregisteredSeriesCount++
     const { metric } = series
     if (metric.row !== undefined || metric.newInAttempt === this.#attemptNumber) return
     metric.newInAttempt = this.#attemptNumber
-    this.newMetrics.push(metric)
+    this.unknownMetrics.push(metric)
   }
 
   add(item: number, series: Series, timeMs: number, value: number): void {
