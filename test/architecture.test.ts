@@ -22,9 +22,15 @@ interface Part {
 const AGGREGATIONS = ['AGGREGATIONS', 'aggregationsOf', 'parseAggregation', 'quantileAggregation']
 
 /** The contract of a store: the page of its verbs, and the files of data types and times beside it. */
-const CONTRACT = ['store.ts', 'catalog.ts', 'lifetimes.ts', 'events.ts', 'idempotency-keys.ts', 'api-keys.ts'].map(
-  (file) => `store/${file}`,
-)
+const CONTRACT = [
+  'store.ts',
+  'windows.ts',
+  'catalog.ts',
+  'lifetimes.ts',
+  'events.ts',
+  'idempotency-keys.ts',
+  'api-keys.ts',
+].map((file) => `store/${file}`)
 /** What both stores are built with and nobody else imports. */
 const STORE_PARTS = [
   'commit-listeners.ts',
@@ -52,12 +58,15 @@ const PARTS: readonly Part[] = [
     path: 'write/commit/',
     imports: ['model/', 'store/store.ts', 'store/catalog.ts', 'write/round/', 'write/recover/'],
   },
-  { path: 'write/fold/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts', 'store/catalog.ts'] },
+  {
+    path: 'write/fold/',
+    imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts', 'store/windows.ts', 'store/catalog.ts'],
+  },
   { path: 'write/', imports: ['model/', ...CONTRACT, 'write/recover/'] },
-  { path: 'query/plan/', imports: ['model/', 'store/store.ts', 'store/catalog.ts'], node: false },
+  { path: 'query/plan/', imports: ['model/', 'store/store.ts', 'store/windows.ts', 'store/catalog.ts'], node: false },
   {
     path: 'query/read/',
-    imports: ['model/', 'rollup/', 'store/store.ts', 'store/catalog.ts', 'query/plan/'],
+    imports: ['model/', 'rollup/', 'store/store.ts', 'store/windows.ts', 'store/catalog.ts', 'query/plan/'],
     node: false,
   },
   {

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { type Grant, hashKey, isProjectName, isScope } from '../access/api-keys.ts'
 import { formatDuration, parseDuration } from '../model/time.ts'
 import { SCOPES } from '../store/api-keys.ts'
-import { BUCKETS_PER_WINDOW } from '../store/store.ts'
+import { BUCKETS_PER_WINDOW } from '../store/windows.ts'
 import type { Resolution } from '../write/fold/fold.ts'
 
 /**

@@ -7,24 +7,16 @@ import { loadOffsetChanges } from '../model/zone-offsets.ts'
 import type { MetricRow } from '../store/catalog.ts'
 import type { Store } from '../store/store.ts'
 import { accumulate, type PeriodSources } from './compute/accumulate.ts'
-import { Cells } from './compute/cells.ts'
 import { type Comparison, planComparison } from './compute/compare.ts'
 import { type Evaluation, evaluate } from './compute/evaluate.ts'
 import { selectTopGroups } from './compute/rank.ts'
 import { groupKey, type QueryResult, type ResultGroup } from './compute/result.ts'
-import { countUnavailableBuckets, type EvaluatedPeriod, isGrouped, resultGroups } from './compute/result-groups.ts'
+import { createResultCells } from './compute/result-cells.ts'
+import { countUnavailableBuckets, type EvaluatedPeriod, resultGroups } from './compute/result-groups.ts'
 import { findValuesBefore } from './compute/value-before.ts'
-import { type RequiredAccumulators, requiredAccumulatorsOf } from './plan/aggregation.ts'
+import { requiredAccumulatorsOf } from './plan/aggregation.ts'
 import { countRollups, edgeDivisorOf, fittingResolution, type PlannedPeriod, planPeriod } from './plan/period.ts'
-import {
-  finestKeptResolutionMs,
-  fittingInterval,
-  type Plan,
-  planGivenBuckets,
-  planRange,
-  retentionSettingOf,
-  undefinedIfTooFine,
-} from './plan/plan.ts'
+import { type Plan, planGivenBuckets, planRange, retentionSettingOf, undefinedIfTooFine } from './plan/plan.ts'
 import { prepareQuery } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
 import { type Grouping, SeriesCache, type SeriesIdRange, type SeriesList } from './plan/series-cache.ts'
@@ -257,7 +249,14 @@ export class Querier {
     const evaluated: EvaluatedPeriod[] = []
     let isExact = true
     for (const [i, period] of periods.entries()) {
-      const cells = this.#createCells(request, period, grouping, accumulators, aggregationsMax)
+      const cells = createResultCells(
+        request,
+        period,
+        grouping,
+        accumulators,
+        aggregationsMax,
+        this.#settings.valuesMax,
+      )
       const mergeInput = { plan: period.plan, groupOfSeries: grouping.groupOfSeries, accumulators }
       const distinctCounts = await accumulate(this.#store, periodSources[i]!, mergeInput, cells, withTotals)
       if (cells.isInexact) isExact = false
@@ -401,38 +400,6 @@ export class Querier {
       if (attempts > 0) found = await this.#selectSeries(metric, request)
     }
     throw new Error(`a block of metric ${metric.name} has a series that is missing in the catalog`)
-  }
-
-  /** Creates the cells of a period. They throw `query_too_large` when there are more cells than `valuesMax` allows. */
-  #createCells(
-    request: QueryRequest,
-    period: PlannedPeriod,
-    { groups }: Grouping,
-    accumulators: RequiredAccumulators,
-    aggregationsMax: number,
-  ): Cells {
-    const { valuesMax } = this.#settings
-    const { plan: planned, timelines } = period
-    const buckets = planned.edges.length - 1
-    const aggregations = aggregationsMax * (request.compare === undefined ? 1 : 2)
-    const cellsMax = Math.floor(valuesMax / aggregations)
-    const cells = new Cells(groups.length, buckets, accumulators, (count) => {
-      if (count <= cellsMax) return
-      const bucketsMax = Math.floor(cellsMax / groups.length)
-      // However long the interval, the range may overlap two buckets. So if fewer than two buckets are allowed, no
-      // interval is sure to fit.
-      const fits =
-        bucketsMax < 2 ? undefined : fittingInterval(planned, bucketsMax, finestKeptResolutionMs(planned, timelines))
-      const advice = fits === undefined ? '' : `; an interval of ${fits} would fit`
-      throw new GatewayError(
-        'query_too_large',
-        `${groups.length} groups of ${buckets} buckets exceed ${valuesMax} result values${advice}`,
-        { details: { valuesMax, groups: groups.length, buckets, ...(fits !== undefined && { fits }) } },
-      )
-    })
-    // A query without grouping returns one group even if there is no data.
-    if (!isGrouped(request) && groups.length > 0) cells.ensureCellsOf(0)
-    return cells
   }
 }
 

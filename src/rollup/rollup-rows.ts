@@ -46,3 +46,15 @@ export interface RollupRows {
 export function hasOnlyEndMarker({ min }: Pick<RollupRows, 'min'>, row: number): boolean {
   return Number.isNaN(min[row])
 }
+
+/** Returns the index of the series to which a row belongs. */
+export function seriesIndexOfRow(rows: RollupRows, row: number): number {
+  let low = 0
+  let high = rows.seriesCount
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1
+    if (rows.rowStart[middle]! <= row) low = middle
+    else high = middle
+  }
+  return low
+}

@@ -313,18 +313,6 @@ export interface WindowRetention extends WindowKey {
   readonly expiresMs: number
 }
 
-/** Buckets in a window. A window of 10 s buckets is an hour long, one of 1 m six hours, one of 1 h fifteen days. */
-export const BUCKETS_PER_WINDOW = 360
-
-export function windowWidthMs(resolutionMs: number): number {
-  return resolutionMs * BUCKETS_PER_WINDOW
-}
-
-export function windowStart(resolutionMs: number, timeMs: number): number {
-  const width = windowWidthMs(resolutionMs)
-  return Math.floor(timeMs / width) * width
-}
-
 /**
  * Says that a window of a timeline has data in a block. The entries of a window with the same order and tier are called
  * a run: they were written by one fold or merge. No rollup is in two blocks of a run.

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { compareIds, type Id64 } from '../../src/model/id.ts'
 import { type MetricType, metricIdOf, partitionOf } from '../../src/model/metric.ts'
 import { type CanonicalTags, seriesIdOf } from '../../src/model/series.ts'
-import { type Commit, type IndexEntry, type Store, windowWidthMs } from '../../src/store/store.ts'
+import type { Commit, IndexEntry, Store } from '../../src/store/store.ts'
+import { windowWidthMs } from '../../src/store/windows.ts'
 
 /**
  * Random sequences of verbs of a store. A world is one store and what its verbs have returned: a step builds on that (the

@@ -5,7 +5,8 @@ import { fixedInterval, type Interval } from '../../model/interval.ts'
 import { DAY_MS, floorTo, formatDuration } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { MetricRow } from '../../store/catalog.ts'
-import { type InboxEntry, type IndexEntry, type Store, type Stretch, windowWidthMs } from '../../store/store.ts'
+import type { InboxEntry, IndexEntry, Store, Stretch } from '../../store/store.ts'
+import { windowWidthMs } from '../../store/windows.ts'
 import {
   AUTO_BUCKETS_MAX,
   type Plan,

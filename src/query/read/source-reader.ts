@@ -3,13 +3,8 @@ import type { RollupKind } from '../../model/metric.ts'
 import type { Block, MetricSection } from '../../rollup/block/block.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { MetricRow } from '../../store/catalog.ts'
-import {
-  type IndexRemovals,
-  type IndexRequest,
-  type IndexSnapshot,
-  type Store,
-  windowWidthMs,
-} from '../../store/store.ts'
+import type { IndexRemovals, IndexRequest, IndexSnapshot, Store } from '../../store/store.ts'
+import { windowWidthMs } from '../../store/windows.ts'
 import type { PlannedPeriod } from '../plan/period.ts'
 import type { SeriesList } from '../plan/series-cache.ts'
 import { BlockCache } from './block-cache.ts'

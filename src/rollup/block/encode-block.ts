@@ -3,7 +3,7 @@ import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { encodeSketchOfOneBin } from '../../sketch/bins.ts'
 import { binKeyOf } from '../../sketch/quantile-precision.ts'
 import { ByteWriter } from '../../sketch/varint.ts'
-import type { RollupRows } from '../rollup-rows.ts'
+import { type RollupRows, seriesIndexOfRow } from '../rollup-rows.ts'
 import { hasBins, hasBrokenBins } from '../row-bins.ts'
 import {
   BLOCK_BYTES_MAX,
@@ -155,18 +155,6 @@ export function encodeBlocks(
 function blockStartNear(rows: RollupRows, start: number, row: number): number {
   const begin = rows.rowStart[seriesIndexOfRow(rows, row)]!
   return begin > start && row - begin < (row - start) / 4 ? begin : row
-}
-
-/** Returns the index of the series to which a row belongs. */
-function seriesIndexOfRow(rows: RollupRows, row: number): number {
-  let low = 0
-  let high = rows.seriesCount
-  while (high - low > 1) {
-    const middle = (low + high) >>> 1
-    if (rows.rowStart[middle]! <= row) low = middle
-    else high = middle
-  }
-  return low
 }
 
 /**

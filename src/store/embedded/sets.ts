@@ -1,6 +1,7 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import { HyperLogLog, registerEntryOf } from '../../sketch/hyperloglog.ts'
-import { type SetKey, type SetMembers, type WindowKey, windowWidthMs } from '../store.ts'
+import type { SetKey, SetMembers, WindowKey } from '../store.ts'
+import { windowWidthMs } from '../windows.ts'
 import { setKey, windowKey } from './keys.ts'
 import { hasExpiredStretch, isTimeExpired } from './stretches.ts'
 import { keyTextOf, type Tables } from './table.ts'

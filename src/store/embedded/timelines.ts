@@ -1,20 +1,19 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import { compareIndexEntries } from '../index-order.ts'
-import {
-  type FoldCommit,
-  type InboxEntry,
-  type IndexEntry,
-  type NamedBlock,
-  type Stretch,
-  type TimelineIndex,
-  type TimelineKey,
-  type WindowExpiry,
-  type WindowKey,
-  type WindowRetention,
-  windowStart,
-  windowWidthMs,
+import type {
+  FoldCommit,
+  InboxEntry,
+  IndexEntry,
+  NamedBlock,
+  Stretch,
+  TimelineIndex,
+  TimelineKey,
+  WindowExpiry,
+  WindowKey,
+  WindowRetention,
 } from '../store.ts'
+import { windowStart, windowWidthMs } from '../windows.ts'
 import { blockExists, decrementListings, expireBlockIfUnlisted, incrementListings, putBlock } from './blocks.ts'
 import type { HeldBlocks } from './held-blocks.ts'
 import {

@@ -2,14 +2,8 @@ import { assert } from '../../model/errors.ts'
 import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
 import { floorTo } from '../../model/time.ts'
 import { IDEMPOTENCY_MARKER_KEPT_MS } from '../lifetimes.ts'
-import {
-  type AppendOutcome,
-  type Commit,
-  type CommitPart,
-  type NamedBlock,
-  type WindowKey,
-  windowStart,
-} from '../store.ts'
+import type { AppendOutcome, Commit, CommitPart, NamedBlock, WindowKey } from '../store.ts'
+import { windowStart } from '../windows.ts'
 import { digestOf, type PartitionKeys, sketchName } from './keys.ts'
 import { groupsOf, type RedisAccess, textLists } from './redis-access.ts'
 import { run, ScriptCall } from './scripts.ts'

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { formatId, type Id64 } from '../../model/id.ts'
 import { partitionOf } from '../../model/metric.ts'
-import { type SetKey, type TimelineKey, type WindowKey, windowStart } from '../store.ts'
+import type { SetKey, TimelineKey, WindowKey } from '../store.ts'
+import { windowStart } from '../windows.ts'
 
 /**
  * The names of all keys in Redis: `<prefix>:{p<partition>}:<name>`. Redis Cluster hashes only the text in braces, so

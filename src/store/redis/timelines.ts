@@ -1,21 +1,20 @@
 import { GatewayError } from '../../model/errors.ts'
 import { compareIndexEntries } from '../index-order.ts'
 import { UNCOMMITTED_BLOCK_KEPT_MS, UNLISTED_BLOCK_KEPT_MS } from '../lifetimes.ts'
-import {
-  type BlockStringName,
-  type FoldCommit,
-  type InboxEntry,
-  type IndexRequest,
-  type IndexSnapshot,
-  type LeaseRequest,
-  type NamedBlock,
-  type TimelineIndex,
-  type TimelineKey,
-  type WindowExpiry,
-  type WindowKey,
-  windowStart,
-  windowWidthMs,
+import type {
+  BlockStringName,
+  FoldCommit,
+  InboxEntry,
+  IndexRequest,
+  IndexSnapshot,
+  LeaseRequest,
+  NamedBlock,
+  TimelineIndex,
+  TimelineKey,
+  WindowExpiry,
+  WindowKey,
 } from '../store.ts'
+import { windowStart, windowWidthMs } from '../windows.ts'
 import { addBlock } from './append.ts'
 import { windowName } from './keys.ts'
 import { chunksOf, type RedisAccess, SERVER_TTL_MS, textList, textLists } from './redis-access.ts'

@@ -9,6 +9,7 @@ import type { ReplayEvents } from '../recover/replay.ts'
 import type { EncodedPart, EncodingFault } from '../round/encode-round.ts'
 import type { PointBatch } from '../round/point-batch.ts'
 import { type PartitionEvent, Round, type RoundContext } from '../round/round.ts'
+import { conflictError, nothingStoredError, unknownOutcomeError } from './commit-errors.ts'
 import { type CommitContext, CommitSender, type ConflictReason, type StepOutcome } from './commit-sender.ts'
 import { commitSteps, type PartsByPartition } from './commit-steps.ts'
 
@@ -396,10 +397,6 @@ export class GroupCommit {
   }
 }
 
-function nothingStoredError(): GatewayError {
-  return new GatewayError('store_unavailable', 'the store does not respond; nothing was stored')
-}
-
 /**
  * Resolves the requests of rounds whose commits are all final, and rejects those with points in a conflicting commit.
  */
@@ -430,25 +427,6 @@ function rejectFaulty(
   const { cause } = fault
   reject(new GatewayError('internal', 'some of the points could not be encoded', { cause }))
   return true
-}
-
-/** Returns the error for a request of which it is unknown whether its points were stored. */
-export function unknownOutcomeError(message: string, cause?: unknown): GatewayError {
-  return new GatewayError('store_unavailable', message, { details: { outcome: 'unknown' }, cause })
-}
-
-const CONFLICT_MESSAGES: Readonly<Record<ConflictReason, string>> = {
-  metric_deleted: 'a metric in the same commit was deleted meanwhile',
-  store_changed: 'the store has changed under the gateway',
-}
-
-function conflictError(conflictReason: ConflictReason, isPartlyStored: boolean): GatewayError {
-  return isPartlyStored
-    ? unknownOutcomeError(`${CONFLICT_MESSAGES[conflictReason]}; part of the points was stored`)
-    : new GatewayError(
-        'store_unavailable',
-        `${CONFLICT_MESSAGES[conflictReason]}; nothing was stored, send the request again`,
-      )
 }
 
 function rejectAll(waiting: readonly WaitingRequest[], error: GatewayError): void {

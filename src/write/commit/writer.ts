@@ -18,14 +18,9 @@ import { Registry, type RegistryLimits } from '../round/registry.ts'
 import type { PartitionEvent, RoundSettings } from '../round/round.ts'
 import { sortByIndex } from '../round/sort-rejections.ts'
 import { TablePool } from '../round/table-pool.ts'
+import { unknownOutcomeError } from './commit-errors.ts'
 import type { CommitSettings } from './commit-sender.ts'
-import {
-  GroupCommit,
-  type GroupEvents,
-  type LargeRound,
-  type RequestShare,
-  unknownOutcomeError,
-} from './group-commit.ts'
+import { GroupCommit, type GroupEvents, type LargeRound, type RequestShare } from './group-commit.ts'
 import { ProjectPendingBytes } from './project-pending-bytes.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {

@@ -6,7 +6,8 @@ import type { Arena } from '../../rollup/arena.ts'
 import { type Block, BlockError, type MetricSection } from '../../rollup/block/block.ts'
 import { divideRows, mergeRows } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
-import { type InboxEntry, type Store, windowStart, windowWidthMs } from '../../store/store.ts'
+import type { InboxEntry, Store } from '../../store/store.ts'
+import { windowStart, windowWidthMs } from '../../store/windows.ts'
 import { openReadableBlocks } from './timeline-blocks.ts'
 
 /** Chooses what one fold step folds: a part of the inbox that can be folded in bounded time and memory. */

@@ -4,15 +4,8 @@ import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { mergeRows, splitByWindow } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
-import {
-  type Store,
-  type Stretch,
-  type TimelineIndex,
-  type WindowKey,
-  type WindowRetention,
-  windowStart,
-  windowWidthMs,
-} from '../../store/store.ts'
+import type { Store, Stretch, TimelineIndex, WindowKey, WindowRetention } from '../../store/store.ts'
+import { windowStart, windowWidthMs } from '../../store/windows.ts'
 import { chooseWork, type OmittedData, type StepMetric } from './fold-step.ts'
 import { bytesOfBlock, bytesOfBlocks, encodeRun, encodeUnfoldedRows, type TimelineBlock } from './timeline-blocks.ts'
 

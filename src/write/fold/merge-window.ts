@@ -4,7 +4,8 @@ import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
-import { type IndexEntry, type Store, type WindowKey, windowWidthMs } from '../../store/store.ts'
+import type { IndexEntry, Store, WindowKey } from '../../store/store.ts'
+import { windowWidthMs } from '../../store/windows.ts'
 import { bytesOfBlocks, encodeRun, openAllBlocks, type RunProperties, type TimelineBlock } from './timeline-blocks.ts'
 
 /**

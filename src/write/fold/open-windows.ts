@@ -1,5 +1,6 @@
 import { formatId } from '../../model/id.ts'
-import { type WindowKey, windowWidthMs } from '../../store/store.ts'
+import type { WindowKey } from '../../store/store.ts'
+import { windowWidthMs } from '../../store/windows.ts'
 import { RUNS_PER_MERGE } from './merge-window.ts'
 
 /**

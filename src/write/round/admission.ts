@@ -5,6 +5,7 @@ import { withTimeout } from '../../model/with-timeout.ts'
 import type { MetricDefinition, MetricRow } from '../../store/catalog.ts'
 import type { Store } from '../../store/store.ts'
 import type { Metric, Series } from './cached-metric.ts'
+import { chunksByProject } from './chunks-by-project.ts'
 import type { PointBatch } from './point-batch.ts'
 import { type Registry, rejectTypeConflict } from './registry.ts'
 
@@ -298,7 +299,7 @@ export class Admission {
   }
 
   async #readRows(metrics: readonly Metric[], onRow: (metric: Metric, row: MetricRow) => void): Promise<void> {
-    for (const chunk of chunksByProject(metrics)) {
+    for (const chunk of chunksByProject(metrics, METRICS_PER_CALL)) {
       const names = chunk.map(({ name }) => name)
       const rows = await this.#callStore((store) => store.readMetrics(chunk[0]!.project, names))
       for (const [i, metric] of chunk.entries()) {
@@ -367,7 +368,7 @@ export class Admission {
     const defined = [...this.#claimOrder]
     this.#isDefining = true
     try {
-      for (const chunk of chunksByProject(defined)) {
+      for (const chunk of chunksByProject(defined, METRICS_PER_CALL)) {
         for (const metric of chunk) metric.isDefinitionSent = true
         const rows = await this.#callStore((store) => store.defineMetrics(chunk.map(definitionOf)))
         for (const [i, metric] of chunk.entries()) {
@@ -446,20 +447,4 @@ function definitionOf({ project, name, type, metadata }: Metric): MetricDefiniti
 
 function rejectTooMany({ name }: Metric, reason: string): Rejection {
   return reject('metric_limit_exceeded', `${reason}; ${quote(name)} would be new`)
-}
-
-/**
- * Yields the metrics in chunks. All metrics of a chunk belong to one project, and a chunk fits into one call to the
- * store.
- */
-function* chunksByProject(metrics: readonly Metric[]): Iterable<readonly Metric[]> {
-  const byProject = new Map<string, Metric[]>()
-  for (const metric of metrics) {
-    const sameProject = byProject.get(metric.project)
-    if (sameProject === undefined) byProject.set(metric.project, [metric])
-    else sameProject.push(metric)
-  }
-  for (const sameProject of byProject.values())
-    for (let from = 0; from < sameProject.length; from += METRICS_PER_CALL)
-      yield sameProject.slice(from, from + METRICS_PER_CALL)
 }

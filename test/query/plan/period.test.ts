@@ -7,7 +7,7 @@ import { type TimeZone, timeZone } from '../../../src/model/zone-offsets.ts'
 import { edgeDivisorOf, planPeriod } from '../../../src/query/plan/period.ts'
 import { planRange } from '../../../src/query/plan/plan.ts'
 import type { IndexRequest, Store, Stretch } from '../../../src/store/store.ts'
-import { windowWidthMs } from '../../../src/store/store.ts'
+import { windowWidthMs } from '../../../src/store/windows.ts'
 import { metricRow } from '../../support/fake-graphql-gateway.ts'
 
 const STEPS_MS = [10_000, MINUTE_MS, 15 * MINUTE_MS, HOUR_MS, DAY_MS]

@@ -1,7 +1,8 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { metricIdOf } from '../../../src/model/metric.ts'
 import { seriesIdOf } from '../../../src/model/series.ts'
-import { type Store, windowWidthMs } from '../../../src/store/store.ts'
+import type { Store } from '../../../src/store/store.ts'
+import { windowWidthMs } from '../../../src/store/windows.ts'
 import { listAll } from '../../support/list-metrics.ts'
 import {
   block,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { UNLISTED_BLOCK_KEPT_MS } from '../../../src/store/lifetimes.ts'
-import { type IndexEntry, type IndexRemovals, windowWidthMs } from '../../../src/store/store.ts'
+import type { IndexEntry, IndexRemovals } from '../../../src/store/store.ts'
+import { windowWidthMs } from '../../../src/store/windows.ts'
 import {
   ALWAYS,
   block,

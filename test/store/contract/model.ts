@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { compareIds, formatId, type Id64 } from '../../../src/model/id.ts'
-import { type IndexEntry, type Store, windowWidthMs } from '../../../src/store/store.ts'
+import type { IndexEntry, Store } from '../../../src/store/store.ts'
+import { windowWidthMs } from '../../../src/store/windows.ts'
 import {
   block,
   entryOf,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Id64 } from '../../../src/model/id.ts'
 import { seriesIdOf } from '../../../src/model/series.ts'
-import { windowWidthMs } from '../../../src/store/store.ts'
+import { windowWidthMs } from '../../../src/store/windows.ts'
 import { commit, HOUR, MINUTE, metricOf, NOW, type Openers, part, touch } from './fixtures.ts'
 
 export function describeSets(name: string, { openStore }: Openers): void {

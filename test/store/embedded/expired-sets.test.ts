@@ -6,7 +6,7 @@ import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { countDistinct, SetChanges, SKETCHES_PER_REMOVAL_MAX } from '../../../src/store/embedded/sets.ts'
 import { readExpiredStretches } from '../../../src/store/embedded/stretches.ts'
 import { expireWindow, removeExpiredSets } from '../../../src/store/embedded/timelines.ts'
-import { windowWidthMs } from '../../../src/store/store.ts'
+import { windowWidthMs } from '../../../src/store/windows.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const MINUTE = 60_000

@@ -1,6 +1,7 @@
 import { HOUR_MS } from '../../../src/model/time.ts'
 import type { MetricRow } from '../../../src/store/catalog.ts'
-import { type IndexEntry, type Store, windowStart, windowWidthMs } from '../../../src/store/store.ts'
+import type { IndexEntry, Store } from '../../../src/store/store.ts'
+import { windowStart, windowWidthMs } from '../../../src/store/windows.ts'
 import { PROJECT, T0_MS, type TestPoint } from '../../support/engine.ts'
 
 /** The time of folds. Points lie an hour before it. */

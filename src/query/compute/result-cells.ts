@@ -1,0 +1,40 @@
+import { GatewayError } from '../../model/errors.ts'
+import type { RequiredAccumulators } from '../plan/aggregation.ts'
+import type { PlannedPeriod } from '../plan/period.ts'
+import { finestKeptResolutionMs, fittingInterval } from '../plan/plan.ts'
+import type { QueryRequest } from '../plan/request.ts'
+import type { Grouping } from '../plan/series-cache.ts'
+import { Cells } from './cells.ts'
+import { isGrouped } from './result-groups.ts'
+
+/** Creates the cells of a period. They throw `query_too_large` when there are more cells than `valuesMax` allows. */
+export function createResultCells(
+  request: QueryRequest,
+  period: PlannedPeriod,
+  { groups }: Grouping,
+  accumulators: RequiredAccumulators,
+  aggregationsMax: number,
+  valuesMax: number,
+): Cells {
+  const { plan: planned, timelines } = period
+  const buckets = planned.edges.length - 1
+  const aggregations = aggregationsMax * (request.compare === undefined ? 1 : 2)
+  const cellsMax = Math.floor(valuesMax / aggregations)
+  const cells = new Cells(groups.length, buckets, accumulators, (count) => {
+    if (count <= cellsMax) return
+    const bucketsMax = Math.floor(cellsMax / groups.length)
+    // However long the interval, the range may overlap two buckets. So if fewer than two buckets are allowed, no
+    // interval is sure to fit.
+    const fits =
+      bucketsMax < 2 ? undefined : fittingInterval(planned, bucketsMax, finestKeptResolutionMs(planned, timelines))
+    const advice = fits === undefined ? '' : `; an interval of ${fits} would fit`
+    throw new GatewayError(
+      'query_too_large',
+      `${groups.length} groups of ${buckets} buckets exceed ${valuesMax} result values${advice}`,
+      { details: { valuesMax, groups: groups.length, buckets, ...(fits !== undefined && { fits }) } },
+    )
+  })
+  // A query without grouping returns one group even if there is no data.
+  if (!isGrouped(request) && groups.length > 0) cells.ensureCellsOf(0)
+  return cells
+}

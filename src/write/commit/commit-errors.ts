@@ -1,0 +1,27 @@
+import { GatewayError } from '../../model/errors.ts'
+import type { ConflictReason } from './commit-sender.ts'
+
+/** The errors of requests whose points were not stored, or of which this is unknown. */
+
+export function nothingStoredError(): GatewayError {
+  return new GatewayError('store_unavailable', 'the store does not respond; nothing was stored')
+}
+
+/** Returns the error for a request of which it is unknown whether its points were stored. */
+export function unknownOutcomeError(message: string, cause?: unknown): GatewayError {
+  return new GatewayError('store_unavailable', message, { details: { outcome: 'unknown' }, cause })
+}
+
+const CONFLICT_MESSAGES: Readonly<Record<ConflictReason, string>> = {
+  metric_deleted: 'a metric in the same commit was deleted meanwhile',
+  store_changed: 'the store has changed under the gateway',
+}
+
+export function conflictError(conflictReason: ConflictReason, isPartlyStored: boolean): GatewayError {
+  return isPartlyStored
+    ? unknownOutcomeError(`${CONFLICT_MESSAGES[conflictReason]}; part of the points was stored`)
+    : new GatewayError(
+        'store_unavailable',
+        `${CONFLICT_MESSAGES[conflictReason]}; nothing was stored, send the request again`,
+      )
+}
