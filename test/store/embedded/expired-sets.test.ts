@@ -49,7 +49,7 @@ describe('a window with more set sketches than one verb removes', () => {
     const environment = await open()
     const expiry = { partition: PARTITION, window, nowMs: 1 }
     const outcome = await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
-    expect(outcome).toEqual({ isDone: true, hasMore: true })
+    expect(outcome).toEqual({ isExpired: true, hasSketchesLeft: true })
     expect(await expired(environment, HOUR)).toHaveLength(1)
     for (let sketches = SERIES - SKETCHES_PER_REMOVAL_MAX; sketches > 0; sketches -= SKETCHES_PER_REMOVAL_MAX) {
       expect(await left(environment)).toBe(sketches)
