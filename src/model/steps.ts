@@ -10,6 +10,15 @@ export interface Pace {
   pause(): Promise<void>
 }
 
+/** No steps. */
+const NONE: readonly undefined[] = []
+
+/** Short work as `Steps`: it is less than a step, so it has no pause. */
+export function* withoutPause<T>(work: () => T): Steps<T> {
+  yield* NONE
+  return work()
+}
+
 /** Runs all steps without a pause. Use it only for work that is known to be short. */
 export function runAtOnce<T>(steps: Steps<T>): T {
   for (;;) {

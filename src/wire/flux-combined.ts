@@ -1,6 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
 import type { PointSink, SeriesRef } from '../model/point.ts'
-import type { Steps } from '../model/steps.ts'
+import { type Steps, withoutPause } from '../model/steps.ts'
 import { decodeFluxItems } from './flux.ts'
 import { decodeFluxBatch } from './flux-batch.ts'
 import { type DecodedEvents, decodeFluxEvents, type EventLimits } from './flux-events.ts'
@@ -50,10 +50,8 @@ function* decodeWhole(bytes: Uint8Array, nowMs: number, limits: EventLimits, ite
   if (!Array.isArray(items)) throw new GatewayError('invalid_body', 'metrics must be an array')
   return {
     events: decodeFluxEvents(events ?? [], nowMs, limits, itemsMax),
-    // biome-ignore lint/correctness/useYield: so few items are less than a step
-    *decodeMetrics(sink) {
-      return decodeFluxItems(items, sink, nowMs, limits.points, itemsMax)
-    },
+    // At most `itemsMax` items are decoded.
+    decodeMetrics: (sink) => withoutPause(() => decodeFluxItems(items, sink, nowMs, limits.points, itemsMax)),
   }
 }
 

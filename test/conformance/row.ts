@@ -29,7 +29,7 @@ export interface Step {
   readonly responseHeaders?: Readonly<Record<string, string | RegExp>>
 }
 
-/** Placeholders in a response: any value of the kind matches. */
+/** Placeholders in a response. Each matches every value of its kind. */
 export const INSTANT = '$instant'
 export const ID = '$id'
 export const MESSAGE = '$message'

@@ -14,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => gateway.close())
 
-/** Undefined: any key, or none. */
+/** Undefined: no scope is needed. */
 function neededBy({ route, body = '', url, isOpen }: ExampleRequest): Scope | undefined {
   if (isOpen === true) return undefined
   if (!route.endsWith(' /graphql')) {

@@ -72,8 +72,8 @@ export const TABLES = [
   /** time, kind u8, key in the kind's table → nothing: the rows that `sweep` checks from that time on. */
   'expiry',
   /**
-   * Expired windows whose set sketches are not removed yet: key in `windows` → `WindowExpiry.dropExpiredAtResolutions`
-   * as JSON, or null.
+   * Expired windows whose set sketches are not removed yet: key in `windows` → JSON of
+   * `WindowExpiry.dropExpiredAtResolutions`, or null.
    */
   'condemned',
 ] as const

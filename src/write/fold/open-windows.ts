@@ -4,10 +4,10 @@ import { windowWidthMs } from '../../store/windows.ts'
 import { RUNS_PER_MERGE } from './merge-window.ts'
 
 /**
- * Windows to which folds have written and which are not sealed yet, in the order in which they were last touched
- * (written to). The folds of each window are counted, so that only windows that may have runs to merge are examined. If
- * there are more than `OPEN_WINDOWS_MAX`, those that were not touched for the longest time are evicted. An evicted window
- * stays readable, but its runs are not merged until it is touched again.
+ * Windows to which folds have written and which are not sealed yet, in the order of the last write. The folds of each
+ * window are counted, so only windows that may have runs to merge are examined. If there are more than
+ * `OPEN_WINDOWS_MAX`, those with the oldest last write are evicted. An evicted window stays readable, but its runs are
+ * not merged until a fold writes to it again.
  */
 
 const OPEN_WINDOWS_MAX = 100_000

@@ -41,13 +41,13 @@ describe('compileGlob', () => {
       .map((parts) => parts.join(''))
     const pieces = fc.array(piece, { maxLength: 100 })
     fc.assert(
-      fc.property(pieces, text, fc.boolean(), (parts, any, derived) => {
+      fc.property(pieces, text, fc.boolean(), (parts, randomText, derived) => {
         const source = parts.map((part) =>
           part === '*' ? '[^]*' : part === '?' ? '[^]' : part.startsWith('\\') ? `\\${part[1]}` : part,
         )
         // Few random texts fit, so some are made from the pattern.
-        const own = parts.map((part) => (part === '*' ? any.slice(0, 3) : part.replace(/^\\/, ''))).join('')
-        const subject = derived ? own : any
+        const own = parts.map((part) => (part === '*' ? randomText.slice(0, 3) : part.replace(/^\\/, ''))).join('')
+        const subject = derived ? own : randomText
         expect(compileGlob(parts.join(''))(subject)).toBe(new RegExp(`^(?:${source.join('')})$`, 'u').test(subject))
       }),
       { numRuns: 300 },
