@@ -1,4 +1,5 @@
 import { HYPERLOGLOG_BYTES_MAX, HyperLogLog } from '../../sketch/hyperloglog.ts'
+import type { StoreLog } from '../store-log.ts'
 import { type JournalRow, journalFileNumbers, readJournal } from './journal.ts'
 import { JOURNAL_KEY } from './keys.ts'
 import { Layer } from './layer.ts'
@@ -29,8 +30,13 @@ const NO_JOURNAL: JournalState = { first: 1, isClosed: true }
 const TRANSACTION_ROWS_MAX = 1_000
 const TRANSACTION_BYTES_MAX = 1_048_576
 
-/** Writes a layer to LMDB in several transactions, and then `state` in the last transaction. */
-export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalState): Promise<void> {
+/**
+ * Writes a layer to LMDB in several transactions, and then `state` in the last transaction. If the stored sketch of a
+ * set cannot be read, the members that are added to it replace it, and this is logged: one damaged row never holds up
+ * the others.
+ */
+export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalState, log?: StoreLog): Promise<void> {
+  let replacedCount = 0
   for (const [name, table] of layer.tables()) {
     while (table.sortKeys(TRANSACTION_ROWS_MAX)) await nextTurn()
     const stored = lmdb.tables[name]
@@ -39,7 +45,7 @@ export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalSt
         for (const text of batch) {
           const key = Buffer.from(text, 'latin1')
           const { value, addedMembers } = table.get(text)!
-          if (addedMembers !== undefined) putSketch(stored, key, addedMembers)
+          if (addedMembers !== undefined) replacedCount += putSketch(stored, key, addedMembers) ? 0 : 1
           else if (value === undefined) stored.remove(key)
           else stored.put(key, value)
         }
@@ -47,13 +53,25 @@ export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalSt
     }
   }
   await lmdb.write(() => lmdb.tables.meta.put(JOURNAL_KEY, encodeJson(state)))
+  if (replacedCount > 0)
+    log?.warn({ sketches: replacedCount }, 'stored sets were damaged and have only new members now')
 }
 
-/** Writes a set sketch with added members, unless the stored one has all of them already. */
-function putSketch(stored: LmdbTable, key: Buffer, addedMembers: HyperLogLog): void {
+/**
+ * Writes a set sketch with added members, unless the stored one has all of them already. Returns false if the stored
+ * one could not be read and was replaced.
+ */
+function putSketch(stored: LmdbTable, key: Buffer, addedMembers: HyperLogLog): boolean {
   const before = stored.getBinary(key)
-  const value = valueWithMembers(before, addedMembers)
-  if (before === undefined || Buffer.compare(before, value) !== 0) stored.put(key, value)
+  try {
+    const value = valueWithMembers(before, addedMembers)
+    if (before === undefined || Buffer.compare(before, value) !== 0) stored.put(key, value)
+    return true
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    stored.put(key, addedMembers.encode())
+    return false
+  }
 }
 
 function* batchesOf(table: MemoryTable): Generator<readonly string[]> {

@@ -104,7 +104,7 @@ export class Environment {
     )
     const journal = await Journal.create(folder, nextFileNumber, openFile)
     try {
-      await writeCheckpoint(lmdb, layer, { first: nextFileNumber, isClosed: false })
+      await writeCheckpoint(lmdb, layer, { first: nextFileNumber, isClosed: false }, options.log)
     } catch (error) {
       await journal.close()
       throw error
@@ -157,7 +157,7 @@ export class Environment {
     try {
       await this.#finishCheckpoint()
       const first = this.#journal.fileNumber + 1
-      await writeCheckpoint(this.#lmdb, this.#activeLayer, { first, isClosed: true })
+      await writeCheckpoint(this.#lmdb, this.#activeLayer, { first, isClosed: true }, this.#options.log)
       removeJournalFilesBefore(this.#folder, first)
     } catch (err) {
       this.#options.log?.warn({ err }, 'the last checkpoint failed; the next start replays the journal')
@@ -298,7 +298,7 @@ export class Environment {
   }
 
   async #writeFrozenLayer(state: JournalState): Promise<void> {
-    await writeCheckpoint(this.#lmdb, this.#frozenLayer!, state)
+    await writeCheckpoint(this.#lmdb, this.#frozenLayer!, state, this.#options.log)
     this.#frozenLayer = undefined
     removeJournalFilesBefore(this.#folder, state.first)
     this.#checkpointFailures.succeeded()

@@ -96,4 +96,21 @@ describe('the members that are added to a set sketch', () => {
       { numRuns: 40 },
     )
   }, 60_000)
+
+  test('replace a stored sketch that is damaged, and all other rows are written', async () => {
+    const folder = await temporaryFolder()
+    const lmdb = new Lmdb(folder)
+    const logged: object[] = []
+    const log = { warn: (details: object) => void logged.push(details) }
+    let environment = await Environment.open(folder, lmdb, { ...SMALL_LAYER, log })
+    await lmdb.write(() => lmdb.tables.sets.put(Buffer.from('b'), Buffer.from('not a sketch')))
+    await environment.write((set) => {
+      for (const key of KEYS) set.addMembers(Buffer.from(key), sketchOf([1, 2]))
+    })
+    await environment.close()
+    expect(logged).toEqual([{ sketches: 1 }])
+    environment = await Environment.open(folder, new Lmdb(folder), SMALL_LAYER)
+    await expectContents(environment, new Map(KEYS.map((key) => [key, new Set([1, 2])])))
+    await environment.close()
+  })
 })
