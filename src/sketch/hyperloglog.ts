@@ -162,7 +162,10 @@ export class HyperLogLog {
     return decoded
   }
 
-  /** Adds the members of a set that `encode` or Redis has encoded. Throws a RangeError for invalid bytes. */
+  /**
+   * Adds the members of a set that `encode` or Redis has encoded. Throws a RangeError for invalid bytes; some of their
+   * members may have been added before.
+   */
   unionEncoded(bytes: Uint8Array): void {
     if (bytes[0] === (REDIS_MAGIC & 0xff)) this.#unionRedis(bytes)
     else this.#unionOwnEncoding(bytes)
@@ -343,14 +346,6 @@ export class HyperLogLog {
     }
     return histogram
   }
-}
-
-/**
- * Adds the members of an encoded set to `into`. The set is encoded by `encode` or by Redis; it is not decoded to an
- * object first. Throws a RangeError for invalid bytes; some of them may have been added before.
- */
-export function unionEncoded(into: HyperLogLog, bytes: Uint8Array): void {
-  into.unionEncoded(bytes)
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Database } from 'lmdb'
 import { HyperLogLog } from '../../sketch/hyperloglog.ts'
 import { TABLES, type TableName } from './keys.ts'
 import type { Layer } from './layer.ts'
-import { type MemoryTable, type RowWrite, valueWithMembers } from './memory-table.ts'
+import type { MemoryTable, RowWrite } from './memory-table.ts'
 
 /**
  * A table as readers see it: the rows in LMDB, and in front of them the rows of layers (changes that are not in LMDB
@@ -53,45 +53,43 @@ export class Table {
 
   /** Returns the value of a row. `text`: the key as text, if the caller has it already. */
   get(key: Uint8Array, text: string = keyTextOf(key)): Uint8Array | undefined {
-    let added: HyperLogLog | undefined
     for (const layer of this.#layers()) {
       const write = layer.get(this.name, text)
       if (write === undefined) continue
-      if (write.addedMembers === undefined)
-        return added === undefined ? write.value : valueWithMembers(write.value, added)
-      added ??= new HyperLogLog()
-      added.union(write.addedMembers)
+      if (write.addedMembers === undefined) return write.value
+      const united = new HyperLogLog()
+      this.addMembersTo(united, key)
+      return united.encode()
     }
-    const stored = this.#lmdb.getBinary(key)
-    return added === undefined ? stored : valueWithMembers(stored, added)
+    return this.#lmdb.getBinary(key)
   }
 
   /** Adds the members of a set sketch to `united`. */
   addMembersTo(united: HyperLogLog, key: Uint8Array): void {
-    const text = keyTextOf(key)
-    for (const layer of this.#layers()) {
-      const write = layer.get(this.name, text)
-      if (write === undefined) continue
-      if (write.addedMembers === undefined) {
-        if (write.value !== undefined) united.unionEncoded(write.value)
-        return
-      }
-      united.union(write.addedMembers)
-    }
-    const stored = this.#lmdb.getBinary(key)
-    if (stored !== undefined) united.unionEncoded(stored)
+    const { added, write } = this.#readSketch(keyTextOf(key))
+    for (const members of added) united.union(members)
+    const value = write === undefined ? this.#lmdb.getBinary(key) : write.value
+    if (value !== undefined) united.unionEncoded(value)
   }
 
   /** Returns the members that the layers have added to a set sketch, by layer. */
   addedMembers(text: string): readonly HyperLogLog[] {
+    return this.#readSketch(text).added
+  }
+
+  /**
+   * Returns the members that layers have added to a set sketch, and the write of an older layer to which they are added.
+   * Without such a write, they are added to the sketch in LMDB.
+   */
+  #readSketch(text: string): { readonly added: readonly HyperLogLog[]; readonly write: RowWrite | undefined } {
     const added: HyperLogLog[] = []
     for (const layer of this.#layers()) {
       const write = layer.get(this.name, text)
       if (write === undefined) continue
-      if (write.addedMembers === undefined) break
+      if (write.addedMembers === undefined) return { added, write }
       added.push(write.addedMembers)
     }
-    return added
+    return { added, write: undefined }
   }
 
   has(key: Uint8Array, text: string = keyTextOf(key)): boolean {

@@ -1,5 +1,5 @@
 import { formatId, type Id64, parseId } from '../../model/id.ts'
-import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
+import { HyperLogLog } from '../../sketch/hyperloglog.ts'
 import type { SetKey, WindowKey } from '../store.ts'
 import { type PartitionKeys, windowName } from './keys.ts'
 import { chunksOf, groupsOf, type RedisAccess, textList } from './redis-access.ts'
@@ -141,7 +141,7 @@ async function uniteSketches(redis: RedisAccess, names: readonly string[]): Prom
     await Promise.all(
       reads.map(async (read) => {
         const reply = await redis.connections.common.callBuffer('mget', [...read])
-        for (const bytes of reply as readonly (Buffer | null)[]) if (bytes !== null) unionEncoded(united, bytes)
+        for (const bytes of reply as readonly (Buffer | null)[]) if (bytes !== null) united.unionEncoded(bytes)
       }),
     )
   }
