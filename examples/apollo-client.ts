@@ -1,6 +1,6 @@
 /**
- * GaugeQL with Apollo Client: track, draw, page, and watch. Subscriptions need no link of their own: HttpLink speaks the
- * multipart protocol.
+ * GaugeQL with Apollo Client: track, draw, page, and watch. Subscriptions need no link of their own: HttpLink speaks
+ * the multipart protocol.
  *
  *   node examples/apollo-client.ts http://127.0.0.1:4000/graphql YOUR_API_KEY     (Node.js 22.18 or newer)
  */

@@ -1,7 +1,7 @@
 /**
- * What a client makes of a live query: chart lines by their id, values by the start of their bucket in UNIX milliseconds. A
- * SNAPSHOT replaces everything; a PATCH puts its buckets in the place of those with the same start, and what lies before
- * `dropBefore` has left the chart.
+ * What a client makes of a live query: chart lines by their id, values by the start of their bucket in UNIX
+ * milliseconds. A SNAPSHOT replaces everything; a PATCH puts its buckets in the place of those with the same start, and
+ * what lies before `dropBefore` has left the chart.
  */
 
 export interface ChartLine {

@@ -3,7 +3,10 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 
-/** Which part may import which: model ← sketch ← rollup ← store.ts ← { write, query } ← gateway ← { http, graphql } ← main. */
+/**
+ * Which part may import which: model ← sketch ← rollup ← store.ts ← { write, query } ← gateway ← { http, graphql } ←
+ * main.
+ */
 
 const SRC = fileURLToPath(new URL('../src', import.meta.url))
 
@@ -382,7 +385,10 @@ function cycleOf(files: readonly Source[]): string | undefined {
   return undefined
 }
 
-/** Each folder as if it were one file. Files beside folders, such as `query/querier.ts`, put their folders together: left out. */
+/**
+ * Each folder as if it were one file. Files beside folders, such as `query/querier.ts`, put their folders together:
+ * left out.
+ */
 function foldersOf(files: readonly Source[]): Source[] {
   const hasFolders = (folder: string): boolean => files.some(({ path }) => dirname(dirname(path)) === folder)
   const byFolder = new Map<string, Import[]>()

@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 
 /**
- * `f(...list)` puts every element on the stack: some hundred thousand of them end the call with a RangeError. So each spread into
- * a call is listed here with what bounds its list; a list that clients decide about is walked instead.
+ * `f(...list)` puts every element on the stack: some hundred thousand of them end the call with a RangeError. So each
+ * spread into a call is listed here with what bounds its list; a list that clients decide about is walked instead.
  */
 const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   // Keys of an installation, which people make one by one.

@@ -13,7 +13,10 @@ import { openRedisStore } from '../../src/store/redis/redis-store.ts'
 import { startRedis } from '../support/redis-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
-/** The compose file, without an engine: it follows the schema of the specification, and what it says of Redis and the gateway works. */
+/**
+ * The compose file, without an engine: it follows the schema of the specification, and what it says of Redis and the
+ * gateway works.
+ */
 
 const FILE = fileURLToPath(new URL('../../docker-compose.yml', import.meta.url))
 

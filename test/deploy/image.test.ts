@@ -7,7 +7,10 @@ import { ALL_SETTINGS } from '../../src/config/settings.ts'
 import { built, startProgram } from '../support/child-gateway.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
-/** The Dockerfile, as far as it can be held true without an engine: its last stage is laid out in a folder and started there. */
+/**
+ * The Dockerfile, as far as it can be held true without an engine: its last stage is laid out in a folder and started
+ * there.
+ */
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 

@@ -7,8 +7,8 @@ import { COUNTER, snappyLiterals, writeRequestV1, writeRequestV2 } from '../supp
 import { rows } from './harness.ts'
 
 /**
- * Counters of processes that restart and pause, sent by OTLP and by remote write. Requests arrive in any order, and some of them
- * twice. The increases are those of a reference that knows the order.
+ * Counters of processes that restart and pause, sent by OTLP and by remote write. Requests arrive in any order, and
+ * some of them twice. The increases are those of a reference that knows the order.
  */
 
 const T0_MS = Date.parse('2026-05-05T12:00:00Z')

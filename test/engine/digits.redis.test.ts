@@ -4,7 +4,9 @@ import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 import { ask, rowsOf } from './harness.ts'
 
-/** Numbers that stand for names (ids of users, requests, posts) keep their digits through every door and both stores. */
+/**
+ * Numbers that stand for names (ids of users, requests, posts) keep their digits through every door and both stores.
+ */
 
 let server: RedisServer
 beforeAll(async () => {

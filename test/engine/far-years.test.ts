@@ -86,7 +86,10 @@ test('every instant of an answer is read as itself, and asked about again gives 
   )
 })
 
-/** Undefined where the range is refused, or the days of a zone lie inside stored buckets: local mean time has odd seconds. */
+/**
+ * Undefined where the range is refused, or the days of a zone lie inside stored buckets: local mean time has odd
+ * seconds.
+ */
 async function resultOf(input: QueryInput): Promise<QueryResult | undefined> {
   try {
     return await ask(gateway, input)

@@ -6,7 +6,10 @@ import type { TestGateway } from '../support/gateway.ts'
 
 export const PROJECT = 'test'
 
-/** A point: `value` of a gauge, a distribution (so often as `weight` says) or a delta; a running `total`, which was 0 at `since`; a `member`. */
+/**
+ * A point: `value` of a gauge, a distribution (so often as `weight` says) or a delta; a running `total`, which was 0 at
+ * `since`; a `member`.
+ */
 export interface Sample {
   readonly at: string | number
   readonly value?: number

@@ -6,8 +6,8 @@ import { startGateway } from '../support/gateway.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 
 /**
- * One project sends points that are as far apart, as heavy, as large and as small as they may be, through every door, and some that may
- * not be, while another project sends ordinary ones.
+ * One project sends points that are as far apart, as heavy, as large and as small as they may be, through every door,
+ * and some that may not be, while another project sends ordinary ones.
  */
 
 const RUNS = 12

@@ -5,7 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { track } from './harness.ts'
 
-/** Requests that go wrong, over HTTP against the whole gateway: the code they get, and that they leave nothing behind. */
+/**
+ * Requests that go wrong, over HTTP against the whole gateway: the code they get, and that they leave nothing behind.
+ */
 
 interface HttpResponse {
   readonly status: number

@@ -13,8 +13,8 @@ import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { COUNTER } from '../support/remote-write.ts'
 
 /**
- * One project must not be able to tell whether another exists: through every route it gets the same answers, byte for byte, from a
- * gateway that holds another project with the same names and from one that does not.
+ * One project must not be able to tell whether another exists: through every route it gets the same answers, byte for
+ * byte, from a gateway that holds another project with the same names and from one that does not.
  */
 
 const NOW_MS = Date.UTC(2024, 0, 15, 12)

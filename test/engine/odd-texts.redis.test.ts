@@ -2,7 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 
-/** Texts of clients that would become a part of a stored key, at every door: refused or not found, and alike on each store. */
+/**
+ * Texts of clients that would become a part of a stored key, at every door: refused or not found, and alike on each
+ * store.
+ */
 
 let redis: RedisServer
 let embedded: TestGateway

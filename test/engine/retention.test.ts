@@ -20,7 +20,10 @@ beforeEach(async () => {
 })
 afterEach(() => gateway.close())
 
-/** Lets time go by; folds and lets expire what is due then. Each step of expiry is bounded, so it is taken until nothing is left. */
+/**
+ * Lets time go by; folds and lets expire what is due then. Each step of expiry is bounded, so it is taken until nothing
+ * is left.
+ */
 async function advance(ms: number): Promise<void> {
   nowMs += ms
   await drain()

@@ -8,9 +8,9 @@ import { RollupTable } from '../../src/rollup/rollup-table.ts'
 import { increaseBetween, RunningTotals, TOTALS_LENGTH_MAX } from '../../src/rollup/running-totals.ts'
 
 /**
- * Running totals of one series on their way through the engine: they arrive in any order, in commits of several gateways, are
- * folded into every resolution now and then, and are asked for at each of them while the rest lies in the inbox. Held to
- * the naive reading of all points in order of time.
+ * Running totals of one series on their way through the engine: they arrive in any order, in commits of several
+ * gateways, are folded into every resolution now and then, and are asked for at each of them while the rest lies in the
+ * inbox. Held to the naive reading of all points in order of time.
  */
 
 type Point = readonly [timeMs: number, value: number]

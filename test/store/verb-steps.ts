@@ -6,8 +6,8 @@ import type { Commit, IndexEntry, Store } from '../../src/store/store.ts'
 import { windowWidthMs } from '../../src/store/windows.ts'
 
 /**
- * Random sequences of verbs of a store. A world is one store and what its verbs have returned: a step builds on that (the
- * inbox that it folds, the entries that it replaces).
+ * Random sequences of verbs of a store. A world is one store and what its verbs have returned: a step builds on that
+ * (the inbox that it folds, the entries that it replaces).
  */
 
 export const PARTITIONS = 2

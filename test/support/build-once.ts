@@ -9,8 +9,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const COMPILED = join(ROOT, 'dist', 'playground')
 
 /**
- * Before all tests: compiles the gateway that tests start as a process, and the pages that a gateway serves from `dist` when
- * it runs from its sources. No test then waits for a compiler. Both are kept until a source changes.
+ * Before all tests: compiles the gateway that tests start as a process, and the pages that a gateway serves from `dist`
+ * when it runs from its sources. No test then waits for a compiler. Both are kept until a source changes.
  */
 export async function setup(): Promise<void> {
   await built()

@@ -154,8 +154,8 @@ const METRIC_FIELDS = `id name type unit description tagKeys firstSeen lastSeen 
 const PAGE = 'pageInfo { hasNextPage hasPreviousPage }'
 
 /**
- * Requests through every route and every root field, in an order that makes sense: `mark` is in everything that is written, while
- * `shared` names are the same whoever writes. `seen` is tried wherever a name, an id or a cursor fits.
+ * Requests through every route and every root field, in an order that makes sense: `mark` is in everything that is
+ * written, while `shared` names are the same whoever writes. `seen` is tried wherever a name, an id or a cursor fits.
  */
 export function exampleRequests(mark: string, seen: Seen): readonly ExampleRequest[] {
   const item = (name: string, type: string, value: number | string) => ({

@@ -6,8 +6,8 @@ import { FaultyStore, type FaultyStoreOptions } from './faulty-store.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 /**
- * A real store that really forgets: the folder of an embedded store is copied while nobody writes, and the copy put in its
- * place later.
+ * A real store that really forgets: the folder of an embedded store is copied while nobody writes, and the copy put in
+ * its place later.
  */
 export class ForgetfulStore {
   readonly faulty: FaultyStore

@@ -12,8 +12,8 @@ export interface Program {
 }
 
 /**
- * The path of the first that is there. Tests never skip for want of it: it is installed where that is allowed (to root, or with
- * sudo that asks for no password), else this throws and says what to install.
+ * The path of the first that is there. Tests never skip for want of it: it is installed where that is allowed (to root,
+ * or with sudo that asks for no password), else this throws and says what to install.
  */
 export async function installedProgram(program: Program): Promise<string> {
   const found = onPath(program)

@@ -3,13 +3,14 @@ import { encodeOtlp, requestOf } from './otlp-request.ts'
 import { COUNTER, snappyLiterals, writeRequestV2 } from './remote-write.ts'
 
 /**
- * Load of which is known afterwards what became of every request. Each request is a batch under a tag of its own and says the same
- * of several metrics of every kind and has events; what was answered is written down, and what the gateway counts is held against it: an
- * acknowledged batch is there once and whole, one that was refused is not, and of one whose outcome nobody knows each metric is there
- * once or not at all. With an idempotency key a batch is sent until it is acknowledged, and then there once.
+ * Load of which is known afterwards what became of every request. Each request is a batch under a tag of its own and
+ * says the same of several metrics of every kind and has events; what was answered is written down, and what the
+ * gateway counts is held against it: an acknowledged batch is there once and whole, one that was refused is not, and of
+ * one whose outcome nobody knows each metric is there once or not at all. With an idempotency key a batch is sent until
+ * it is acknowledged, and then there once.
  *
- * Counters can also be sent as deltas by OTLP and as running totals by remote write. Such a batch needs no key: it is sent again as it
- * is, and is there once.
+ * Counters can also be sent as deltas by OTLP and as running totals by remote write. Such a batch needs no key: it is
+ * sent again as it is, and is there once.
  */
 
 export const LEDGER_KEY = 'ledger-key-0123456789'
@@ -100,7 +101,8 @@ export class Ledger {
   }
 
   /**
-   * Sends a batch until it is acknowledged, to any of the gateways in turn. Through the door of Flux it needs an idempotency key.
+   * Sends a batch until it is acknowledged, to any of the gateways in turn. Through the door of Flux it needs an
+   * idempotency key.
    */
   async insist(urls: () => readonly string[], key: string | undefined, options: SendOptions = {}): Promise<void> {
     const batch = options.batch ?? this.newBatch()

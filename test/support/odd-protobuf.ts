@@ -5,7 +5,10 @@ import { attributes, encodeOtlp, type OtlpMetricJson, requestOf } from './otlp-r
 import { Message } from './protobuf.ts'
 import { type Series, STALE, snappyLiterals, writeRequestV1, writeRequestV2 } from './remote-write.ts'
 
-/** Requests of OTLP, in both encodings, and remote write that are nearly right: valid ones, of which some bytes are changed. */
+/**
+ * Requests of OTLP, in both encodings, and remote write that are nearly right: valid ones, of which some bytes are
+ * changed.
+ */
 
 const name = fc.constantFrom('fuzz.a', 'fuzz.b', 'fuzz_total', 'fuzz_bucket')
 const number = fc.oneof(fc.constantFrom(0, 1, -1, 2 ** 53, Number.NaN, 1e308), fc.double())

@@ -15,7 +15,9 @@ export interface RawRequest {
   end(): Promise<void>
 }
 
-/** A request of which the test sends as much as it likes, on a connection of its own. Without a length it is chunked. */
+/**
+ * A request of which the test sends as much as it likes, on a connection of its own. Without a length it is chunked.
+ */
 export function openRequest(url: string, headers: OutgoingHttpHeaders, method = 'POST'): RawRequest {
   const sent = request(url, { method, headers, agent: false })
   const response = new Promise<RawResponse>((resolve, reject) => {

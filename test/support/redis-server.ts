@@ -8,8 +8,8 @@ import { Redis } from 'ioredis'
 import { installedProgram } from './installed-program.ts'
 
 /**
- * Real servers for tests: each on a free port of the loopback, with a folder of its own that goes when it stops. Tests never skip
- * for want of a server: it is installed where that is allowed, else the test fails and says what to install.
+ * Real servers for tests: each on a free port of the loopback, with a folder of its own that goes when it stops. Tests
+ * never skip for want of a server: it is installed where that is allowed, else the test fails and says what to install.
  */
 export interface RedisServer {
   readonly port: number
@@ -23,8 +23,8 @@ export interface RedisServer {
   /** Bytes of the file to which it appends every change since it was first started. */
   appended(): Promise<number>
   /**
-   * Kills it and starts it again with only so much of that file, and of that only whole transactions: it has forgotten what came
-   * later.
+   * Kills it and starts it again with only so much of that file, and of that only whole transactions: it has forgotten
+   * what came later.
    */
   cutBack(bytes: number): Promise<void>
   /** Sends a signal, such as SIGSTOP, SIGCONT or SIGKILL. */
@@ -222,8 +222,8 @@ class OwnServer implements RedisServer {
 }
 
 /**
- * How many of the first bytes of a file of appended commands are whole transactions. Redis 7 does not run the half of one at the
- * end of the file, but leaves it there, and runs it with what it appends next when it is started once more.
+ * How many of the first bytes of a file of appended commands are whole transactions. Redis 7 does not run the half of
+ * one at the end of the file, but leaves it there, and runs it with what it appends next when it is started once more.
  */
 function wholeTransactions(file: Buffer, bytesMax: number): number {
   let at = 0

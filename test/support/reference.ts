@@ -1,6 +1,6 @@
 /**
- * The meaning of every number, the slow way: keeps all points in the order they arrived and answers each bucket by looking at
- * all of them. Knows nothing of rollups, sketches, blocks or resolutions but the width of the base.
+ * The meaning of every number, the slow way: keeps all points in the order they arrived and answers each bucket by
+ * looking at all of them. Knows nothing of rollups, sketches, blocks or resolutions but the width of the base.
  */
 
 export type Tags = Readonly<Record<string, string>>

@@ -1,7 +1,10 @@
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
-/** A line between a gateway and its Redis that can be cut, can lose what the server answers, and can be led to another server. */
+/**
+ * A line between a gateway and its Redis that can be cut, can lose what the server answers, and can be led to another
+ * server.
+ */
 export class TcpProxy {
   readonly #server: Server
   readonly #lines = new Set<{ readonly client: Socket; readonly upstream: Socket }>()

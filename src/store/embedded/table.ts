@@ -78,8 +78,8 @@ export class Table {
   }
 
   /**
-   * Returns the members that layers have added to a set sketch, and the write of an older layer to which they are added.
-   * Without such a write, they are added to the sketch in LMDB.
+   * Returns the members that layers have added to a set sketch, and the write of an older layer to which they are
+   * added. Without such a write, they are added to the sketch in LMDB.
    */
   #readSketch(text: string): { readonly added: readonly HyperLogLog[]; readonly write: RowWrite | undefined } {
     const added: HyperLogLog[] = []

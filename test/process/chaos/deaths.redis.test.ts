@@ -8,9 +8,9 @@ import { type RedisServer, startRedis, until } from '../../support/redis-server.
 import { TcpProxy } from '../../support/tcp-proxy.ts'
 
 /**
- * Two gateways under load on one Redis while one of the three dies, or the line between them. What was acknowledged is counted once, what
- * was refused is not, what nobody knows of at most once, and what was sent until it was acknowledged, with an idempotency key or by OTLP
- * or remote write, once.
+ * Two gateways under load on one Redis while one of the three dies, or the line between them. What was acknowledged is
+ * counted once, what was refused is not, what nobody knows of at most once, and what was sent until it was
+ * acknowledged, with an idempotency key or by OTLP or remote write, once.
  */
 
 /** Longer than a gateway waits for the reply to a command. */
@@ -52,7 +52,10 @@ afterAll(async () => {
 let ledgers = 0
 let keys = 0
 
-/** Load on both gateways, a part of it with keys, while something happens. Resolves with what was sent, when every request has a response. */
+/**
+ * Load on both gateways, a part of it with keys, while something happens. Resolves with what was sent, when every
+ * request has a response.
+ */
 async function underLoad(happens: (ledger: Ledger, more: (number: number) => Promise<void>) => Promise<void>) {
   const ledger = new Ledger(['a', 'b'].map((name) => `${name}${++ledgers}`))
   let isOver = false

@@ -7,9 +7,10 @@ import { type RedisServer, startRedis, until } from '../../support/redis-server.
 import { TcpProxy } from '../../support/tcp-proxy.ts'
 
 /**
- * A Redis that loses what it acknowledged last: it is killed, and what it appended to its file in the last second is cut off; or a
- * replica takes its place whose link was cut a second before. Two gateways keep what was acknowledged and offer it again.
- * Beside them, on the same server, two keep nothing: what those have lost afterwards shows that there was something to lose.
+ * A Redis that loses what it acknowledged last: it is killed, and what it appended to its file in the last second is
+ * cut off; or a replica takes its place whose link was cut a second before. Two gateways keep what was acknowledged and
+ * offer it again. Beside them, on the same server, two keep nothing: what those have lost afterwards shows that there
+ * was something to lose.
  */
 
 const PARTITIONS = 4
@@ -102,7 +103,10 @@ async function load({ gatewayA, gatewayB }: Pair, ledger: Ledger, isOver: () => 
   await Promise.all([gatewayA.url, gatewayA.url, gatewayB.url, gatewayB.url].map(sender))
 }
 
-/** Everything is right with those who keep, asked of either; with those who do not something is lost, and nothing else is wrong. */
+/**
+ * Everything is right with those who keep, asked of either; with those who do not something is lost, and nothing else
+ * is wrong.
+ */
 async function expectKeptAndLost({ kept, lost }: Ledgers): Promise<void> {
   for (const { url } of [keeping.gatewayA, keeping.gatewayB])
     await expect.poll(() => kept.faults(url), { timeout: 15_000, interval: 200 }).toEqual([])

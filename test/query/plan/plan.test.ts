@@ -46,7 +46,8 @@ describe('plan', () => {
   })
 
   it('treats a stretch that expired in a coarser resolution as expired in finer ones that held no data', () => {
-    // There were points from 12:00 to 13:00 only: ten-second buckets of the empty hours after it have no window to expire.
+    // There were points from 12:00 to 13:00 only: ten-second buckets of the empty hours after it have no window to
+    // expire.
     const sparse = timelines({
       10000: [{ fromMs: NOON_MS, toMs: NOON_MS + HOUR_MS }],
       [MINUTE_MS]: [{ fromMs: NOON_MS, toMs: NOON_MS + 6 * HOUR_MS }],

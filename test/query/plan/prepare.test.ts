@@ -38,7 +38,8 @@ describe('prepareQuery', () => {
     [{ from: 'now', to: 'now' }, [NOW_MS, NOW_MS]],
     [{ from: null, to: null }, [NOW_MS - DAY_MS, NOW_MS]],
     [{ to: '0001-01-01T01:00:00Z' }, [Date.parse('0001-01-01'), Date.parse('0001-01-01T01:00:00Z')]],
-    // Without an offset by the clock of the zone, of a reading that occurs twice the first, of a skipped one what it would have been.
+    // Without an offset by the clock of the zone, of a reading that occurs twice the first, of a skipped one what it
+    // would have been.
     [
       { from: '2024-06-01', to: '2024-06-02', timezone: 'America/New_York' },
       utc('2024-06-01T04:00Z', '2024-06-02T04:00Z'),

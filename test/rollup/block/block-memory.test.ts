@@ -71,7 +71,8 @@ describe('a cache of decoded blocks takes no more than 1.3 times what it counts'
     const { held, bytes } = measureHeld(() => fill(FILLED_BYTES))
     const ratio = bytes / held.bytes
     expect(ratio).toBeLessThan(1.3)
-    // Some 240 bytes of each buffer are counted and not measured: the engine does not report what malloc and its own records take.
+    // Some 240 bytes of each buffer are counted and not measured: the engine does not report what malloc and its own
+    // records take.
     expect(ratio).toBeGreaterThan(1 / 1.6)
   })
 })

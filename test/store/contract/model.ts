@@ -18,7 +18,10 @@ import {
   WRITER,
 } from './fixtures.ts'
 
-/** A model of one partition: appends of two metrics by two writers, folds of all or part of the inbox, expiry, reopening. */
+/**
+ * A model of one partition: appends of two metrics by two writers, folds of all or part of the inbox, expiry,
+ * reopening.
+ */
 
 const MODEL_METRICS = ['m0', 'm1'].map((base) => {
   for (let i = 0; ; i++) {

@@ -6,7 +6,9 @@ import { Environment } from '../../../src/store/embedded/environment.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
-/** Set sketches to which members are added in frames, layers and checkpoints: whatever is in between, they are complete. */
+/**
+ * Set sketches to which members are added in frames, layers and checkpoints: whatever is in between, they are complete.
+ */
 
 const KEYS = ['a', 'b', 'c']
 const SMALL_LAYER = { checkpointIntervalMs: 1e9, layerBytesMax: 4_096 }

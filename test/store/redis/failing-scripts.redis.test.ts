@@ -32,9 +32,9 @@ import type { CommitPart, IndexEntry, NamedBlock } from '../../../src/store/stor
 import { type RedisServer, startRedis } from '../../support/redis-server.ts'
 
 /**
- * Redis does not undo a script that fails half-way. Here the store goes through its verbs, and before each call of a script
- * the same call is made to fail in every way we know: each key in turn holds another type, each argument is garbage, one too
- * few or too many. Whenever the script raises an error, every key must be as it was.
+ * Redis does not undo a script that fails half-way. Here the store goes through its verbs, and before each call of a
+ * script the same call is made to fail in every way we know: each key in turn holds another type, each argument is
+ * garbage, one too few or too many. Whenever the script raises an error, every key must be as it was.
  */
 
 let server: RedisServer

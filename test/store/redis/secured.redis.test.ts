@@ -7,7 +7,10 @@ import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { runChild, startChild } from '../../support/child-gateway.ts'
 import { freePorts, type RedisServer, startRedis } from '../../support/redis-server.ts'
 
-/** REDIS_URL with all it can hold: TLS, a user of its own, its password, a database. In processes: Node reads whom to trust at its start. */
+/**
+ * REDIS_URL with all it can hold: TLS, a user of its own, its password, a database. In processes: Node reads whom to
+ * trust at its start.
+ */
 
 const KEY = 'secured-key-0123456789'
 const PASSWORD = 'p@ss/wörd'

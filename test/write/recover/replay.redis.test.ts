@@ -3,7 +3,10 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startGateway, type TestGateway } from '../../support/gateway.ts'
 import { type RedisServer, startRedis } from '../../support/redis-server.ts'
 
-/** A Redis that really forgets: it is made to load what it saved earlier, under two gateways that go on as if nothing were. */
+/**
+ * A Redis that really forgets: it is made to load what it saved earlier, under two gateways that go on as if nothing
+ * were.
+ */
 
 let server: RedisServer
 let redis: Redis
