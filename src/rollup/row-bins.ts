@@ -10,7 +10,7 @@ import type { RollupRows } from './rollup-rows.ts'
  * computed from `min` and `count`.
  */
 
-/** Scratch columns of `addBinsToAccumulator`. */
+/** Scratch columns of `addBinsToSketch`. */
 const scratchBins = new BinColumns()
 
 export function hasBins({ binStart }: RollupRows, row: number): boolean {
@@ -37,7 +37,8 @@ const BROKEN_WEIGHT = 2 ** -30
 
 export function addBinsToSketch(rows: RollupRows, row: number, sketch: QuantileSketch): void {
   if (hasBins(rows, row)) {
-    sketch.mergeEncoded(rows.binBytes, rows.binStart[row]!)
+    decodeBins(rows.binBytes, rows.binStart[row]!, scratchBins)
+    sketch.addBins(scratchBins)
   } else if (rows.count[row]! > 0) {
     sketch.add(rows.min[row]!, rows.count[row]!)
   }
@@ -45,9 +46,8 @@ export function addBinsToSketch(rows: RollupRows, row: number, sketch: QuantileS
 
 export function addBinsToAccumulator(rows: RollupRows, row: number, accumulator: BinAccumulator): void {
   if (hasBins(rows, row)) {
-    decodeBins(rows.binBytes, rows.binStart[row]!, scratchBins)
-    if (scratchBins.length === 0) accumulator.add(-BIN_KEY_MAX, BROKEN_WEIGHT)
-    accumulator.addColumns(scratchBins)
+    const binCount = accumulator.addEncoded(rows.binBytes, rows.binStart[row]!)
+    if (binCount === 0) accumulator.add(-BIN_KEY_MAX, BROKEN_WEIGHT)
   } else {
     accumulator.add(binKeyOf(rows.min[row]!), rows.count[row]!)
   }

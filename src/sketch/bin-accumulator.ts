@@ -1,16 +1,17 @@
-import { addCounts } from '../model/count.ts'
-import type { BinColumns } from './bins.ts'
-import { BIN_KEY_MAX, BIN_KEY_OF_ONE } from './quantile-precision.ts'
+import { COUNT_MAX } from '../model/count.ts'
+import { BinColumns, binCursor, encodeBins, readFirstBin, readNextBin } from './bins.ts'
+import { BIN_KEY_MAX } from './quantile-precision.ts'
 import type { ByteWriter } from './varint.ts'
 
 /**
- * Adds up the bins of one quantile sketch and encodes them. It has an array with a weight for every possible key, and
- * bitmaps of the keys in use, so that bins are found in order without sorting. Code that makes many sketches one after
- * the other uses one accumulator for all of them instead of an object for each. Invariant: after `encode`, all weights
+ * Adds up the bins of one quantile sketch. It has an array with a weight for every possible key, and bitmaps of the
+ * keys in use, so that bins are found in order without sorting. Code that makes many sketches one after the other uses
+ * one accumulator for all of them instead of an object for each. Invariant: after `moveTo` and `encode`, all weights
  * and all bits are 0 again.
  *
- * Adding a bin takes a few nanoseconds. To find the bins of a sketch, encoding it takes at most 0.2 µs, whatever the
- * values are.
+ * Adding a bin takes a few nanoseconds. To find the bins in use takes at most 0.2 µs, whatever the values are.
+ *
+ * Weights are limited to `COUNT_MAX` only when they are moved out: a sum that has passed it never falls below it again.
  */
 export class BinAccumulator {
   /** The weight of key k is at index k + BIN_KEY_MAX. */
@@ -33,16 +34,37 @@ export class BinAccumulator {
     const index = key + BIN_KEY_MAX
     const before = this.#weights[index]!
     if (before === 0) this.#markUsed(index)
-    this.#weights[index] = addCounts(before, weight)
+    this.#weights[index] = before + weight
   }
 
-  addColumns({ keys, weights, length }: BinColumns): void {
-    for (let i = 0; i < length; i++) {
-      const index = keys[i]! + BIN_KEY_MAX
-      const before = this.#weights[index]!
+  /**
+   * Adds the bins of an encoded sketch (`bins.ts`), which `decodeBins` must have accepted before. Returns their number.
+   * It has its own loop, because folds and queries add millions of bins, and decoding them into columns first takes
+   * more than twice the time.
+   */
+  addEncoded(bytes: Uint8Array, start: number): number {
+    const weights = this.#weights
+    const count = readFirstBin(bytes, start)
+    let { weight, offset } = binCursor
+    let index = binCursor.key + BIN_KEY_MAX
+    for (let i = 0; i < count; ) {
+      const before = weights[index]!
       if (before === 0) this.#markUsed(index)
-      this.#weights[index] = addCounts(before, weights[i]!)
+      weights[index] = before + weight
+      if (++i === count) break
+      const delta = bytes[offset]!
+      weight = bytes[offset + 1]!
+      if ((delta | weight) < 0x80) {
+        index += delta
+        offset += 2
+      } else {
+        readNextBin(bytes, offset)
+        index += binCursor.key
+        weight = binCursor.weight
+        offset = binCursor.offset
+      }
     }
+    return count
   }
 
   /**
@@ -50,12 +72,8 @@ export class BinAccumulator {
    * if a weight is not an integer.
    */
   encode(writer: ByteWriter): void {
-    try {
-      this.#encode(writer)
-    } catch (cause) {
-      this.clear()
-      throw cause
-    }
+    this.moveTo(encodedBins)
+    encodeBins(encodedBins, writer)
   }
 
   clear(): void {
@@ -65,32 +83,31 @@ export class BinAccumulator {
     this.#binCount = 0
   }
 
-  #encode(writer: ByteWriter): void {
-    const weights = this.#weights
-    const used = this.#usedKeys
-    const usedWords = this.#usedWords
-    writer.varint(this.#binCount)
-    let left = this.#binCount
+  /** Replaces the contents of the columns by the bins, in ascending order of keys, and empties the accumulator. */
+  moveTo(columns: BinColumns): void {
+    const count = this.#binCount
     this.#binCount = 0
-    let previous = -1
-    for (let i = this.#usedWordsStart; left > 0; i++) {
+    columns.reserve(count)
+    columns.length = count
+    const { keys, weights } = columns
+    const usedWords = this.#usedWords
+    let n = 0
+    for (let i = this.#usedWordsStart; n < count; i++) {
       let words = usedWords[i]!
       if (words === 0) continue
       usedWords[i] = 0
       while (words !== 0) {
         const word = (i << 5) + 31 - Math.clz32(words & -words)
         words &= words - 1
-        let bits = used[word]!
-        used[word] = 0
+        let bits = this.#usedKeys[word]!
+        this.#usedKeys[word] = 0
         while (bits !== 0) {
           const index = (word << 5) + 31 - Math.clz32(bits & -bits)
           bits &= bits - 1
-          if (previous < 0) writer.zigzag(index - BIN_KEY_MAX - BIN_KEY_OF_ONE)
-          else writer.varint(index - previous)
-          writer.varint(weights[index]!)
-          weights[index] = 0
-          previous = index
-          left--
+          const weight = this.#weights[index]!
+          this.#weights[index] = 0
+          keys[n] = index - BIN_KEY_MAX
+          weights[n++] = weight < COUNT_MAX ? weight : COUNT_MAX
         }
       }
     }
@@ -106,8 +123,11 @@ export class BinAccumulator {
   }
 }
 
+/** Scratch columns of `encode`. */
+const encodedBins = new BinColumns()
+
 /**
- * The only accumulator of this thread, because it takes more than a megabyte. The bins of a sketch must be encoded
- * before those of the next sketch are added.
+ * The only accumulator of this thread, because it takes more than a megabyte. The bins of a sketch must be moved
+ * out before those of the next sketch are added.
  */
 export const binAccumulator = new BinAccumulator()

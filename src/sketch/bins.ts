@@ -34,6 +34,16 @@ export function encodeSketchOfOneBin(key: number, weight: number, writer: ByteWr
   writer.varint(weight)
 }
 
+/** Appends the encoding of bins. Throws a RangeError if a weight is not an integer; then a part was appended. */
+export function encodeBins({ keys, weights, length }: BinColumns, writer: ByteWriter): void {
+  writer.varint(length)
+  for (let i = 0; i < length; i++) {
+    if (i === 0) writer.zigzag(keys[0]! - BIN_KEY_OF_ONE)
+    else writer.varint(keys[i]! - keys[i - 1]!)
+    writer.varint(weights[i]!)
+  }
+}
+
 /**
  * Decodes the bins of the sketch at `start` into the columns `into`. Returns the offset after its last byte. Throws a
  * RangeError if the bytes end too early, keys do not ascend or are out of range, or a weight is 0.

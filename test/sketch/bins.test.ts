@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { COUNT_MAX } from '../../src/model/count.ts'
 import { BinAccumulator } from '../../src/sketch/bin-accumulator.ts'
 import { BinColumns, decodeBins, encodeSketchOfOneBin } from '../../src/sketch/bins.ts'
 import { BIN_KEY_MAX, BIN_KEY_OF_ONE, binKeyOf } from '../../src/sketch/quantile-precision.ts'
@@ -58,18 +59,28 @@ test('sketches written one after the other are read one after the other', () => 
   )
 })
 
-test('a window takes columns as it takes bins one by one', () => {
+test('a window takes encoded bins as it takes bins one by one, from any offset', () => {
   fc.assert(
     fc.property(observations, observations, (a, b) => {
-      const columns = new BinColumns()
-      decodeBins(encoded(b), 0, columns)
+      const before = encoded(a.slice(0, 3))
+      const bytes = new Uint8Array([...before, ...encoded(b)])
       for (const [binKey, binWeight] of a) window.add(binKey, binWeight)
-      window.addColumns(columns)
+      expect(window.addEncoded(bytes, before.length)).toBe(summed(b).length)
       const writer = new ByteWriter()
       window.encode(writer)
       expect(decoded(writer.copyWritten())).toEqual(summed([...a, ...b]))
     }),
   )
+})
+
+test('a weight in a window never passes the maximum of a count', () => {
+  const full = encoded([[7, COUNT_MAX]])
+  for (let i = 0; i < 3; i++) window.addEncoded(full, 0)
+  window.add(7, COUNT_MAX - 1)
+  const columns = new BinColumns()
+  window.moveTo(columns)
+  expect([...columns.weights.subarray(0, columns.length)]).toEqual([COUNT_MAX])
+  expect(window.binCount).toBe(0)
 })
 
 test('a window is empty after a weight that cannot be encoded', () => {

@@ -2,9 +2,9 @@ import { DDSketch } from '@datadog/sketches-js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { binAccumulator } from '../../src/sketch/bin-accumulator.ts'
+import { BinColumns } from '../../src/sketch/bins.ts'
 import { binKeyOf, RELATIVE_ERROR, valueOfBin } from '../../src/sketch/quantile-precision.ts'
 import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'
-import { ByteWriter } from '../../src/sketch/varint.ts'
 import { measureHeld } from '../support/held-memory.ts'
 
 /** A generator with a seed, so that a failure repeats. */
@@ -54,11 +54,11 @@ function binsOf(sketch: QuantileSketch): [number, number][] {
   return bins
 }
 
-function encoded(sketch: QuantileSketch): Uint8Array {
-  const writer = new ByteWriter()
+function columnsOf(sketch: QuantileSketch): BinColumns {
+  const columns = new BinColumns()
   sketch.forEachBin((key, weight) => binAccumulator.add(key, weight))
-  binAccumulator.encode(writer)
-  return writer.copyWritten()
+  binAccumulator.moveTo(columns)
+  return columns
 }
 
 /** Between two ranks the answer is a mean of two values, each of them off by at most the relative error. */
@@ -236,30 +236,23 @@ describe('merge', () => {
     }
   })
 
-  test('of encoded bins, of bins one by one and of sketches is the same', () => {
+  test('of bins as columns, of bins one by one and of sketches is the same', () => {
     const weighted = fc.array(fc.tuple(values, fc.constantFrom(1, 127, 128, 70_000, 2 ** 40)), { maxLength: 3 })
     fc.assert(
       fc.property(values, weighted, (x, groups) => {
         const other = new QuantileSketch()
         for (const [group, weight] of groups) for (const value of group) other.add(value, weight)
-        const byBytes = sketchOf(x)
-        byBytes.mergeEncoded(encoded(other), 0)
+        const byColumns = sketchOf(x)
+        byColumns.addBins(columnsOf(other))
         const byBin = sketchOf(x)
         other.forEachBin((key, weight) => byBin.addBin(key, weight))
         const byMerge = merged(sketchOf(x), other)
-        expect(binsOf(byBytes)).toEqual(binsOf(byMerge))
+        expect(binsOf(byColumns)).toEqual(binsOf(byMerge))
         expect(binsOf(byBin)).toEqual(binsOf(byMerge))
-        expect(byBytes.totalWeight).toBe(byMerge.totalWeight)
-        expect(byBytes.binCount).toBe(binsOf(byMerge).length)
+        expect(byColumns.totalWeight).toBe(byMerge.totalWeight)
+        expect(byColumns.binCount).toBe(binsOf(byMerge).length)
       }),
     )
-  })
-
-  test('of encoded bins reads those that begin at the offset', () => {
-    const bytes = new Uint8Array([...encoded(sketchOf([5, 7])), ...encoded(sketchOf([9, 9, 300]))])
-    const sketch = new QuantileSketch()
-    sketch.mergeEncoded(bytes, encoded(sketchOf([5, 7])).length)
-    expect(binsOf(sketch)).toEqual(binsOf(sketchOf([9, 9, 300])))
   })
 })
 

@@ -1,7 +1,6 @@
 import { addCounts, COUNT_MAX } from '../../model/count.ts'
 import { floorTo } from '../../model/time.ts'
 import { hasOnlyEndMarker } from '../../rollup/rollup-rows.ts'
-import { addBinsToSketch } from '../../rollup/row-bins.ts'
 import { increaseBetween, RunningTotals } from '../../rollup/running-totals.ts'
 import type { RequiredAccumulators } from '../plan/aggregation.ts'
 import { BucketFinder, PlannedReadFinder } from '../plan/find-by-time.ts'
@@ -10,6 +9,7 @@ import type { Plan, PlannedRead } from '../plan/plan.ts'
 import type { MergeSource } from '../read/source-reader.ts'
 import type { Cells } from './cells.ts'
 import type { BucketLimits } from './limit-counts.ts'
+import { RowsByCell } from './rows-by-cell.ts'
 
 /**
  * Merges block columns into cells, without an object per rollup. Count, sum, min, max and sketch bins do not depend on
@@ -59,6 +59,7 @@ export function mergeUnordered(
 ): void {
   const reads = new PlannedReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
+  const rowsByCell = new RowsByCell()
   let totalCount = 0
   for (const source of sources) {
     const { section, ordinals } = source
@@ -91,9 +92,10 @@ export function mergeUnordered(
           if (min[row]! < cells.min[cell]!) cells.min[cell] = min[row]!
           if (max[row]! > cells.max[cell]!) cells.max[cell] = max[row]!
         }
-        if (accumulators.sketches) addBinsToSketch(section, row, cells.sketchOf(cell))
+        if (accumulators.sketches) rowsByCell.add(cell, row)
       }
     }
+    if (accumulators.sketches) rowsByCell.mergeInto(cells, section)
   }
   if (totalCount === COUNT_MAX) cells.isInexact = true
 }
