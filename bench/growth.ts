@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { CpuMeter } from './cpu.ts'
 import { createFleet } from './fleet.ts'
 import { drive, get, postBytes } from './load.ts'
 import type { Options } from './options.ts'
@@ -9,8 +10,8 @@ import { API_KEY, measureIdleShare, pause, type ServerProcess, startGateway, unt
 import { onStore, openStore, type StoreKind } from './store.ts'
 
 /**
- * How costs grow: of a point with the number of series, and of a query over a fixed range with the length of the
- * history.
+ * How costs grow: of a point with the number of series, of a query over a fixed range with the length of the history,
+ * and of a point with the number of gateways that share a Redis.
  */
 const BATCH = 500
 const CONNECTIONS = 2
@@ -20,6 +21,11 @@ const POINTS_MIN = 1_000_000
 
 const HOUR_MS = 3_600_000
 const MINUTE_MS = 60_000
+const GATEWAYS = [1, 2]
+const GATEWAY_ROUNDS = 3
+/** Two gateways must take this many times the points of one. */
+const SCALE_GOAL = 1.8
+
 const HISTORY_SERIES = 100
 const HISTORY_HOURS = [1, 24, 720]
 const QUERIES = 200
@@ -58,6 +64,65 @@ export async function measureGrowth(
   for (const hours of options.quick ? HISTORY_HOURS.slice(0, 2) : HISTORY_HOURS) {
     if (!`${hours} h of history`.includes(options.filter)) continue
     await onGateway(`${hours}-h`, (gateway) => measureHistory(report, kind, gateway, hours))
+  }
+  if (kind === 'redis' && 'gateways'.includes(options.filter)) await measureGateways(report, options)
+}
+
+/**
+ * CPU µs a point of gateways that share a Redis, each with as much load as the first has alone. The machine may have
+ * fewer cores than that needs, so throughput cannot be measured directly. If a gateway of two needs as much CPU a point
+ * as one alone, then two take twice the points on a machine with cores for both, as long as Redis has CPU left.
+ */
+async function measureGateways(report: Report, options: Options): Promise<void> {
+  const section = 'growth, on Redis: CPU µs a point of all gateways by their number, 1,000 series, 20 metrics'
+  const folder = mkdtempSync(join(tmpdir(), 'bench-gateways-'))
+  const store = await openStore('redis', folder)
+  // The store's server is measured apart from the gateways.
+  const env = { ...FOLD_ENV, ...store.env }
+  const withoutServer = { ...store, pids: [] }
+  const redis = new CpuMeter(store.pids)
+  const gateways: ServerProcess[] = []
+  const requests = (options.quick ? 50_000 : POINTS_MIN) / BATCH
+  const costs: number[] = []
+  try {
+    for (const count of GATEWAYS) {
+      while (gateways.length < count)
+        gateways.push(await startGateway({ entry: options.entry, store: withoutServer, env }))
+      const load = async (): Promise<void> => {
+        const fleets = gateways.map(() => createFleet({ series: 1_000, metrics: METRICS, batch: BATCH, clock: 'now' }))
+        await Promise.all(
+          gateways.map(({ port }, i) =>
+            drive(port, CONNECTIONS, requests, fleets[i]!.next, ({ status }) => status === 201),
+          ),
+        )
+        await pause(FOLD_WAIT_MS)
+        for (const gateway of gateways) await untilIdle(gateway, await measureIdleShare(gateway))
+      }
+      await load()
+      const own: number[] = []
+      const inRedis: number[] = []
+      for (let round = 0; round < GATEWAY_ROUNDS; round++) {
+        const before = [...gateways.map(({ cpu }) => cpu.readMs()), redis.readMs()]
+        await load()
+        const usedMs = [...gateways.map(({ cpu }) => cpu.readMs()), redis.readMs()].map((ms, i) => ms - before[i]!)
+        const points = requests * BATCH * count
+        inRedis.push((usedMs.pop()! * 1_000) / points)
+        own.push((usedMs.reduce((sum, ms) => sum + ms, 0) * 1_000) / points)
+      }
+      costs.push(median(own))
+      report.add({
+        section,
+        name: `${count} gateway${count === 1 ? '' : 's'}`,
+        measured: median(own),
+        unit: 'µs',
+        ...(count === 1 ? {} : { floor: costs[0]!, budget: count / SCALE_GOAL }),
+        note: `${median(inRedis).toFixed(2)} µs in Redis; ${((count * costs[0]!) / median(own)).toFixed(2)} × the points of one`,
+      })
+    }
+  } finally {
+    for (const gateway of gateways) await gateway.stop()
+    await store.stop()
+    rmSync(folder, { recursive: true, force: true })
   }
 }
 

@@ -1,28 +1,47 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createFleet, type Fleet } from './fleet.ts'
 import { Connection, get, getBytes } from './load.ts'
 import type { Options } from './options.ts'
-import type { Report } from './report.ts'
+import { percentile, type Report } from './report.ts'
 import { API_KEY, pause, type ServerProcess, startGateway } from './server-process.ts'
 import { onStore, openStore, type StoreKind } from './store.ts'
 
 /**
  * Memory of a gateway with default settings under a steady load: a fleet sends points at a fixed rate while dashboards
- * query the last hour. Measures the resident memory of the process, which is what an operator pays for.
+ * query the last hour. Measures the resident memory of the process, which is what an operator pays for, and how long
+ * batches wait for their response.
  */
+interface Scenario {
+  readonly name: string
+  readonly seriesPerMetric: number
+  /** `half the peak`: half the rate at which the gateway takes points when they are sent as fast as it responds. */
+  readonly pointsPerSecond: number | 'half the peak'
+  readonly minutes: number
+}
+
+const SCENARIOS: readonly Scenario[] = [
+  { name: 'many series', seriesPerMetric: 2_000, pointsPerSecond: 9_000, minutes: 6 },
+  { name: 'half the peak rate', seriesPerMetric: 100, pointsPerSecond: 'half the peak', minutes: 30 },
+]
+
 const METRICS = 20
-const SERIES_PER_METRIC = 2_000
 const BATCH = 500
-const POINTS_PER_SECOND = 9_000
 const CONNECTIONS = 2
 const QUERIES_PER_SECOND = 5
-const LOAD_MS = 360_000
 const LOAD_MS_QUICK = 30_000
 const SAMPLE_MS = 30_000
 const SAMPLE_MS_QUICK = 10_000
+/** Memory and latencies are compared with the goals after this time, when caches are full and code is compiled. */
+const WARM_UP_MS = 300_000
+const PEAK_MS = 20_000
+const PEAK_MS_QUICK = 3_000
 const RSS_MB_BUDGET = 400
+/** The greatest resident memory after the warm-up, relative to that at its end. */
+const GROWTH_BUDGET = 1.1
+const P99_MS_BUDGET = 25
+const STALL_MS_BUDGET = 100
 const MB = 1e6
 
 export async function measureMemory(
@@ -31,37 +50,85 @@ export async function measureMemory(
   kind: StoreKind,
   profileDir: string | undefined,
 ): Promise<void> {
+  for (const scenario of SCENARIOS)
+    if (scenario.name.includes(options.filter)) await measureScenario(report, options, kind, profileDir, scenario)
+}
+
+async function measureScenario(
+  report: Report,
+  options: Options,
+  kind: StoreKind,
+  profileDir: string | undefined,
+  { name, seriesPerMetric, pointsPerSecond, minutes }: Scenario,
+): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-memory-'))
   const store = await openStore(kind, folder)
-  const section = `memory${onStore(kind)}: ${POINTS_PER_SECOND.toLocaleString('en-US')} points/s on ${METRICS} metrics × ${SERIES_PER_METRIC.toLocaleString('en-US')} series, ${QUERIES_PER_SECOND} queries/s`
-  const gateway = await startGateway({ entry: options.entry, store, profileDir })
+  const gateway = await startGateway({ entry: options.entry, store, profileDir: profileDir && join(profileDir, name) })
   try {
-    const fleet = createFleet({ series: METRICS * SERIES_PER_METRIC, metrics: METRICS, batch: BATCH, clock: 'now' })
-    const loadMs = options.quick ? LOAD_MS_QUICK : LOAD_MS
-    const untilMs = performance.now() + loadMs
-    const load = new Load(gateway, fleet, untilMs)
-    const running = load.run()
+    const fleet = createFleet({ series: METRICS * seriesPerMetric, metrics: METRICS, batch: BATCH, clock: 'now' })
+    const rate =
+      pointsPerSecond === 'half the peak'
+        ? (await peakRate(gateway, fleet, options.quick ? PEAK_MS_QUICK : PEAK_MS)) / 2
+        : pointsPerSecond
+    const section = `memory${onStore(kind)}, ${name}: ${Math.round(rate).toLocaleString('en-US')} points/s on ${METRICS} metrics × ${seriesPerMetric.toLocaleString('en-US')} series, ${QUERIES_PER_SECOND} queries/s`
+    const loadMs = options.quick ? LOAD_MS_QUICK : minutes * 60_000
     const sampleMs = options.quick ? SAMPLE_MS_QUICK : SAMPLE_MS
-    let maximum = 0
+    const warmUpMs = options.quick ? sampleMs : WARM_UP_MS
+    const untilMs = performance.now() + loadMs
+    const load = new Load(gateway, fleet, rate, untilMs)
+    const running = load.run()
+    let warmMb = 0
+    let maximumMb = 0
     for (let atMs = sampleMs; atMs <= loadMs; atMs += sampleMs) {
       await Promise.race([running, pause(Math.max(0, untilMs - loadMs + atMs - performance.now()))])
       const memory = await readMemory(gateway)
-      maximum = Math.max(maximum, memory.rssMb)
+      const journalMb = kind === 'embedded' ? journalBytesOf(folder) / MB : 0
       report.add({
         section,
         name: `after ${atMs / 1_000} s`,
         measured: memory.rssMb,
         unit: 'MB RSS',
-        note: `${describe(memory)}; ${load.describe()}`,
+        note: `${describe(memory)}, journal ${journalMb.toFixed(0)} MB; ${load.describe()}`,
       })
+      if (atMs <= warmUpMs) warmMb = memory.rssMb
+      if (atMs === warmUpMs) load.forgetLatencies()
+      maximumMb = Math.max(maximumMb, memory.rssMb)
     }
     await running
-    report.add({ section, name: 'maximum', measured: maximum, unit: 'MB RSS', budget: RSS_MB_BUDGET })
+    report.add({ section, name: 'maximum', measured: maximumMb, unit: 'MB RSS', budget: RSS_MB_BUDGET })
+    report.add({
+      section,
+      name: 'maximum, relative to the end of the warm-up',
+      measured: maximumMb,
+      unit: 'MB RSS',
+      floor: warmMb,
+      budget: GROWTH_BUDGET,
+    })
+    const latenciesMs = load.batchLatenciesMs()
+    const p99Ms = percentile(latenciesMs, 0.99)
+    report.add({ section, name: 'batches, p99', measured: p99Ms, unit: 'ms', budget: P99_MS_BUDGET })
+    const longestMs = percentile(latenciesMs, 1)
+    report.add({ section, name: 'batches, longest', measured: longestMs, unit: 'ms', budget: STALL_MS_BUDGET })
   } finally {
     await gateway.stop()
     await store.stop()
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** Points per second when they are sent as fast as the gateway responds. */
+async function peakRate(gateway: ServerProcess, fleet: Fleet, loadMs: number): Promise<number> {
+  const startMs = performance.now()
+  const load = new Load(gateway, fleet, Number.POSITIVE_INFINITY, startMs + loadMs)
+  await load.run()
+  return load.pointCount / ((performance.now() - startMs) / 1_000)
+}
+
+/** The size of the journal of the embedded store. */
+function journalBytesOf(folder: string): number {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.includes('journal'))
+    .reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).size, 0)
 }
 
 interface Memory {
@@ -96,25 +163,29 @@ function describe({ filesMb, heapMb, externalMb, cacheMb }: Memory): string {
 class Load {
   readonly #gateway: ServerProcess
   readonly #fleet: Fleet
+  readonly #pointsPerSecond: number
   readonly #startMs = performance.now()
   readonly #untilMs: number
-  #points = 0
+  pointCount = 0
   #queries = 0
   #queryMs = 0
+  #batchLatenciesMs: number[] = []
 
-  constructor(gateway: ServerProcess, fleet: Fleet, untilMs: number) {
+  constructor(gateway: ServerProcess, fleet: Fleet, pointsPerSecond: number, untilMs: number) {
     this.#gateway = gateway
     this.#fleet = fleet
+    this.#pointsPerSecond = pointsPerSecond
     this.#untilMs = untilMs
   }
 
   async run(): Promise<void> {
     const writers = Array.from({ length: CONNECTIONS }, () =>
       this.#repeat(
-        POINTS_PER_SECOND / BATCH / CONNECTIONS,
+        this.#pointsPerSecond / BATCH / CONNECTIONS,
         () => this.#fleet.next(),
-        () => {
-          this.#points += BATCH
+        (tookMs) => {
+          this.pointCount += BATCH
+          this.#batchLatenciesMs.push(tookMs)
         },
       ),
     )
@@ -130,7 +201,18 @@ class Load {
 
   describe(): string {
     const seconds = (performance.now() - this.#startMs) / 1_000
-    return `${Math.round(this.#points / seconds).toLocaleString('en-US')} points/s, ${this.#queries} queries of ${(this.#queryMs / this.#queries).toFixed(0)} ms`
+    const latenciesMs = this.batchLatenciesMs()
+    const batches = `batches p99 ${percentile(latenciesMs, 0.99).toFixed(1)} ms, longest ${percentile(latenciesMs, 1).toFixed(0)} ms`
+    return `${Math.round(this.pointCount / seconds).toLocaleString('en-US')} points/s, ${batches}, ${this.#queries} queries of ${(this.#queryMs / this.#queries).toFixed(0)} ms`
+  }
+
+  /** In ascending order. */
+  batchLatenciesMs(): Float64Array {
+    return Float64Array.from(this.#batchLatenciesMs).sort()
+  }
+
+  forgetLatencies(): void {
+    this.#batchLatenciesMs = []
   }
 
   async #repeat(perSecond: number, next: () => Uint8Array, onResponse: (tookMs: number) => void): Promise<void> {
