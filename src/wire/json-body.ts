@@ -87,7 +87,7 @@ function* parseText(
   try {
     if (text.length <= atOnceCharsMax) {
       const value = parseJson(text)
-      if (!isNestedTooDeeply(text)) return value
+      if (!isNestedTooDeeply(value)) return value
     }
     return yield* parseJsonInSteps(text, visitElement && { visitElement })
   } catch (error) {
