@@ -11,18 +11,20 @@ export const FLAG_HAS_BINS = 8
 
 /**
  * The shape of a row of a gauge or distribution says which of its values are equal. Equal values are stored once. In a
- * row of this shape, count is 1, and sum, min, max, first and last are one value.
+ * row of this shape, count is 1, and sum, min and max are the same double. In a gauge, so are first and last, and the
+ * times of first and last are equal.
  */
 export const SHAPE_SINGLE = 0
-/** Shape of a row with several equal points: min, max, first and last are one value. */
+/** Shape of another row whose min, max and (in a gauge) first and last are the same double: mostly of equal points. */
 export const SHAPE_FLAT = 1
-/** Shape of a row with different values: each column has its own value. */
+/** Shape of all other rows: each column stores a value for the row. */
 export const SHAPE_FULL = 2
 /** Marks a section whose rows have different shapes. The shape of each row follows. */
 export const SHAPE_MIXED = 3
 
 /**
- * Thrown if bytes are not a block that this version can read. A query then fails: without the block it would be wrong.
+ * Thrown if a block is damaged, missing or of an unknown version. A query that needs the block then fails, because its
+ * result would be wrong without the data of the block.
  */
 export class BlockError extends Error {
   readonly block: string
@@ -37,7 +39,10 @@ export class BlockError extends Error {
 /** Thrown if a block has an unknown version. A newer gateway may be able to read it. */
 export class BlockVersionError extends BlockError {}
 
-/** Returns the result of `read`. If it throws, throws a BlockError with the name of the block and `what` was read. */
+/**
+ * Returns the result of `read`. If `read` throws, throws a BlockError that names the block and `what` was read. A
+ * BlockError from `read` is thrown unchanged.
+ */
 export function withBlockErrors<T>(name: string, what: string, read: () => T): T {
   try {
     return read()
@@ -48,13 +53,13 @@ export function withBlockErrors<T>(name: string, what: string, read: () => T): T
 }
 
 /**
- * Default maximum size of the blocks that `encodeBlocks` returns. A block of this size can be sent in one piece, and a
- * day of a metric takes only a few blocks.
+ * Default maximum size of each of the two strings of a block that `encodeBlocks` returns, before compression. A string
+ * of this size can be sent in one piece.
  */
 export const BLOCK_BYTES_MAX = 1 << 20
-/** Maximum number of rows of a block. It limits the memory for decoding a block, even if its bytes are damaged. */
+/** Maximum number of rows of a block. It limits the memory that damaged bytes can make the decoder allocate. */
 export const BLOCK_ROWS_MAX = 1 << 20
-/** Maximum size of a decompressed block. If a block says that it is larger, it is damaged. */
+/** Maximum size of a string of a block before compression. A compressed string that announces more is damaged. */
 export const INFLATED_BYTES_MAX = 1 << 26
 
 /** Version of the block format. Version 1 is refused: it had two encodings of running totals that look the same. */

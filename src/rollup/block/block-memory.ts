@@ -12,14 +12,14 @@ export const BUFFER_OBJECT_BYTES = 320
 
 /** A column of this size or larger gets its own buffer. */
 const OWN_BUFFER_BYTES_MIN = 2_048
-/** Size of a buffer that small columns share. */
+/** Bounds of the size of a buffer that small columns share. */
 const SHARED_BUFFER_BYTES_MIN = 256
 const SHARED_BUFFER_BYTES_MAX = 4_096
-/** Bytes per row of the columns that a query usually reads: series, buckets, counts and sums. */
+/** Bytes per row of the columns that a query usually reads (series, buckets, counts, sums), with one row per series. */
 const BYTES_PER_ROW = 40
 
 export class BlockMemory {
-  /** Called with the number of bytes whenever memory was added. */
+  /** Called with the number of added bytes after each increase of `bytes`. */
   onGrowth: ((bytes: number) => void) | undefined
   readonly #arena: Arena | undefined
   #bytes = 0
@@ -27,12 +27,15 @@ export class BlockMemory {
   #sharedBuffer: ArrayBuffer | undefined
   #usedBytes = 0
 
-  /** If an arena is given, columns are allocated in it, and their memory is not counted. */
+  /**
+   * If an arena is given, columns are allocated in the arena, and their memory is not counted. Only a column that is
+   * larger than a slab of the arena gets its own buffer.
+   */
   constructor(arena?: Arena) {
     this.#arena = arena
   }
 
-  /** All memory counted so far. */
+  /** The memory counted so far. */
   get bytes(): number {
     return this.#bytes
   }
@@ -45,7 +48,7 @@ export class BlockMemory {
 
   /**
    * Adds the memory of the sketch string and of its views to the count: one view of the whole string, and one for each
-   * of the `sections` sections with bins.
+   * section with bins.
    */
   addSketchBytes(bytes: number, sections: number): void {
     this.addBytes(bytes + BUFFER_OBJECT_BYTES + (sections + 1) * VIEW_OBJECT_BYTES)

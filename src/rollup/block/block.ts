@@ -33,19 +33,23 @@ export interface Block {
   /** The sections in ascending order of metric ids. */
   readonly sections: readonly MetricSection[]
   section(metricId: Id64): MetricSection | undefined
-  /** Memory of the block's buffers and objects. It grows when a column is decoded. */
+  /** Memory of the block's buffers and objects. It grows as columns are decoded, unless they are in an arena. */
   readonly memory: Pick<BlockMemory, 'bytes' | 'onGrowth'>
   /** Whether some rows have bins, which are in the sketch string. */
   readonly needsSketches: boolean
-  /** Whether the block needs its sketch string and `attachSketches` has decoded it. */
+  /** Whether the block needs its sketch string and `attachSketches` has accepted it. */
   readonly areSketchesAttached: boolean
+  /**
+   * Verifies the sketch string of the block and gives the bins in it to the sections. Throws a BlockError if the string
+   * is damaged or belongs to another block. Does nothing if the sketches are already attached.
+   */
   attachSketches(bytes: Uint8Array): void
 }
 
 /**
  * Opens a block. Throws a BlockError if the bytes are damaged or have an unknown version. The caller must not change
- * the bytes afterwards: columns are decoded from them later. If an arena is given, columns are allocated in it and
- * become invalid when the arena is released.
+ * the bytes afterwards: columns are decoded from them later. If an arena is given, columns are allocated in it and must
+ * not be read after the arena is released.
  */
 export function openBlock(name: string, scalars: Uint8Array, arena?: Arena): Block {
   return new DecodedBlock(name, scalars, arena)
@@ -147,7 +151,7 @@ class DecodedBlock implements Block {
       while (reader.remaining > 0) {
         const section = this.sections[reader.varint()]
         if (section?.needsSketches !== true || found.has(section))
-          throw new RangeError('bins of a section that has none')
+          throw new RangeError('bins of a section that has none, or twice')
         found.set(section, reader.subarray(reader.varint()))
       }
       for (const section of this.sections) {

@@ -1,8 +1,8 @@
 import type { ByteWriter } from '../../sketch/varint.ts'
 
 /**
- * Encodes columns of doubles without loss. A column is divided into chunks of 128 values. Each chunk has one of four
- * forms, which are all decoded in loops without branches:
+ * Encodes columns of doubles without loss. A column is divided into chunks of 128 values; the last may be shorter. Each
+ * chunk has one of four forms, which are all decoded in loops without branches:
  *
  * - decimals: each value v equals m / 10^e with an integer m. The chunk stores e, the smallest m, and for each value
  *   its m minus the smallest m, in 0 to 7 bytes. This is short if values have few digits and are similar.
@@ -11,7 +11,8 @@ import type { ByteWriter } from '../../sketch/varint.ts'
  * - constant: one double for all values.
  * - raw: eight bytes each.
  *
- * Doubles are copied in little-endian order, the order of all machines that Node supports except s390x.
+ * Doubles are copied in the byte order of the machine. The format is little-endian, so this code does not work on
+ * big-endian machines (s390x, AIX).
  */
 
 export const VALUES_PER_CHUNK = 128
@@ -21,12 +22,16 @@ const FORM_CONSTANT = 1
 const FORM_DECIMALS = 2
 const FORM_SUMS = 3
 
-/** Maximum of e: up to 15 digits, a decimal is represented by its own double. */
+/** Maximum of e. Two different decimals of up to 15 digits are never represented by the same double. */
 const EXPONENT_MAX = 15
 /** Maximum of |m|. Up to it, m and all differences are exact, and m in zigzag encoding fits into seven bytes. */
 const INTEGER_MAX = 2 ** 52
-/** Maximum of |m| in the sums form. With a greater m, the form would not be shorter than raw doubles. */
+/** Maximum of |m| in the sums form. With a greater m, the form would rarely be much shorter than raw doubles. */
 const SUM_INTEGER_MAX = 2 ** 44
+/**
+ * Maximum of e in the sums form. If the decimals form needs a greater e, the sums form is tried first: such values are
+ * often sums of decimals with few digits.
+ */
 const SUM_EXPONENT_MAX = 9
 /** Maximum difference in the sums form, in units in the last place: a difference is stored in four bits. */
 const ULPS_MAX = 7
@@ -76,7 +81,7 @@ function encodeChunk(values: Float64Array, from: number, to: number): void {
 
 /**
  * Returns the smallest e for which each value is an integer divided by 10^e, and writes these integers to `integers`.
- * Returns -1 if there is no such e.
+ * Returns -1 if it finds none up to `EXPONENT_MAX`, or if an integer would be beyond `INTEGER_MAX`.
  */
 function exponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
@@ -96,7 +101,7 @@ function exponentOf(values: Float64Array, from: number, to: number): number {
     }
   }
   if (exponent === 0) return 0
-  // The integers of the first values were computed with a smaller exponent, so all are computed again.
+  // The integers of the first values may have been computed with a smaller exponent, so all are computed again.
   for (i = from; i < to; i++) {
     const integer = Math.round(values[i]! * power)
     if (integer / power !== values[i] || Math.abs(integer) > INTEGER_MAX) return -1
@@ -111,8 +116,8 @@ function isConstant(values: Float64Array, from: number, to: number): boolean {
 }
 
 /**
- * Like `exponentOf`, but values may differ from integer / 10^e by a few units in the last place. Writes the differences
- * to `ulps`.
+ * Like `exponentOf`, but values may differ from integer / 10^e by up to `ULPS_MAX` units in the last place. Writes the
+ * differences to `ulps`.
  */
 function sumExponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
@@ -124,8 +129,8 @@ function sumExponentOf(values: Float64Array, from: number, to: number): number {
 }
 
 /**
- * Whether `value` differs by at most `ULPS_MAX` from an integer divided by `power`. Writes the integer to `integers`
- * and the difference to `ulps`, both at `index`.
+ * Whether `value` differs by at most `ULPS_MAX` ulps from an integer divided by `power`, and the integer is in range.
+ * If so, writes the integer to `integers` and the difference to `ulps`, both at `index`.
  */
 function isNearDecimal(value: number, power: number, index: number): boolean {
   // `+ 0` makes 0 from -0. So a value of -0 is compared with 0, from which its bits differ by far, and is refused.
@@ -133,8 +138,8 @@ function isNearDecimal(value: number, power: number, index: number): boolean {
   if (!(Math.abs(integer) <= SUM_INTEGER_MAX)) return false
   doublePair[0] = value
   doublePair[1] = integer / power
-  // Read as integers, the bits of two neighbouring doubles differ by 1. So this difference is the distance of the two
-  // doubles in ulps.
+  // Read as integers, the bits of two neighbouring doubles with the same sign differ by 1. So this difference is the
+  // distance of the two doubles in ulps.
   const distance = (doublePairWords[1]! - doublePairWords[3]!) * TWO_32 + (doublePairWords[0]! - doublePairWords[2]!)
   integers[index] = integer
   ulps[index] = distance
@@ -143,7 +148,7 @@ function isNearDecimal(value: number, power: number, index: number): boolean {
 
 /**
  * Appends a chunk in the form `decimals` or `sums`, from `integers` and `ulps`. Returns false, and appends nothing, if
- * the integers take more than seven bytes.
+ * the smallest integer or a difference from it takes more than seven bytes.
  */
 function encodeDecimals(form: number, exponent: number, from: number, to: number): boolean {
   const length = to - from
@@ -172,7 +177,7 @@ function encodeDecimals(form: number, exponent: number, from: number, to: number
   return true
 }
 
-/** Returns the number of bytes that an integer from 0 takes; 0 takes none. */
+/** Returns the number of bytes that an integer from 0 takes: 0 for 0, and 8, which no form can store, from 2^53 on. */
 function byteWidth(integer: number): number {
   if (integer < TWO_32) {
     if (integer < 0x100) return integer === 0 ? 0 : 1
@@ -201,8 +206,8 @@ function putDouble(value: number): void {
 }
 
 /**
- * Decodes the column in bytes [start, end). Throws a RangeError if they are not a column of `length`
- * values. `allocate` must return an array of the requested length or longer.
+ * Decodes the column in bytes [start, end). Throws a RangeError if they are not a column of `length` values. `allocate`
+ * must return an array of the requested length or longer; this array is returned.
  */
 export function decodeColumn(
   bytes: Uint8Array,

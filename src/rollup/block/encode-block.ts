@@ -26,13 +26,13 @@ import { distributionShape, gaugeShape } from './row-shapes.ts'
 
 /**
  * Encodes rollups as blocks. `block.ts` explains what a block is and decodes it; `docs/storage-format.md` describes
- * every byte. All calls share the buffers and scratch columns of this module, so a call must end before the next
- * begins.
+ * every byte. All calls share the buffers and scratch columns of this module, so the callback of a call must not encode
+ * another block.
  */
 
 export interface EncodedBlock {
   readonly scalars: Uint8Array
-  /** Undefined if no row has bins. A row of a distribution has none if all its values are equal. */
+  /** Undefined if no row has bins. A row of a distribution has none if all its values are the same double. */
   readonly sketches: Uint8Array | undefined
   readonly rollupCount: number
   /** The smallest series id; zero for a block without rollups. */
@@ -51,12 +51,14 @@ interface RowRange {
 
 /** A string of the block with head and checksum. */
 const finishedString = new ByteWriter(1 << 12)
-/** The directory of the sections; the body of the scalars string begins with it. */
+/** The directory of the sections, and after it the sections: the body of the scalars string. */
 const directory = new ByteWriter(1 << 12)
+/** The sections so far, without the directory. */
 const scalarBody = new ByteWriter(1 << 16)
 const sketchBody = new ByteWriter(1 << 16)
-/** The bins, and all else, of the section that is being encoded. */
+/** The bins of the section that is being encoded. */
 const sectionBins = new ByteWriter(1 << 14)
+/** The columns of the section that is being encoded. */
 const sectionScalars = new ByteWriter(1 << 16)
 
 let scratchColumn = new Float64Array(1024)
@@ -64,8 +66,9 @@ let scratchColumn = new Float64Array(1024)
 let rowShapes = new Uint8Array(1024)
 
 /**
- * Encodes sections of different metrics, in any order, as one block. Throws a RangeError if a weight is not an integer
- * or a bucket is not a multiple of the resolution.
+ * Encodes sections of different metrics, in any order, as one block. Throws a RangeError if a metric occurs twice, if
+ * the block would be too large, or if a row cannot be encoded: for example, a weight is not an integer, or a bucket is
+ * not a multiple of the resolution.
  */
 export function encodeBlock(
   resolutionMs: number,
@@ -92,15 +95,16 @@ export interface EncodeBlocksOptions {
   readonly from?: number
   readonly to?: number
   /**
-   * Called for each row that cannot be encoded; the row is then omitted. Without this callback, such a row throws a
-   * RangeError.
+   * Called for each row that cannot be encoded; the row is then omitted. Without this callback, `encodeBlocks` throws
+   * the cause.
    */
   readonly onOmittedRow?: (row: number, cause: unknown) => void
 }
 
 /**
- * Encodes the rows of a metric as one or more blocks. Before compression, the two strings of a block have at most
- * `bytesMax` bytes each. A block has at most `rowsMax` rows. A single row of more than `bytesMax` gets its own block.
+ * Encodes the rows of a metric as blocks; returns none if there are no rows, or if all are omitted. Before compression,
+ * the two strings of a block have at most `bytesMax` bytes each. A block has at most `rowsMax` rows. A single row of
+ * more than `bytesMax` gets its own block.
  */
 export function encodeBlocks(
   resolutionMs: number,
@@ -149,8 +153,8 @@ export function encodeBlocks(
 
 /**
  * Returns the row at which the next block should begin: the first row of the series to which `row` belongs, so that the
- * whole series is in one block. If this first row is too far before `row`, returns `row`, and the series is divided
- * between two blocks.
+ * whole series is in one block. If this first row is too far before `row`, or not after `start` (the first row of the
+ * current block), returns `row`, and the series is divided between two blocks.
  */
 function blockStartNear(rows: RollupRows, start: number, row: number): number {
   const begin = rows.rowStart[seriesIndexOfRow(rows, row)]!
@@ -242,8 +246,8 @@ function finishBlock(bodies: BlockBodies, deflate: boolean): EncodedBlock {
 }
 
 /**
- * Compresses a string of a block if that makes it smaller, and adds the head and the checksum. A sketch string also
- * gets the checksum of the block's scalars, which shows that the two strings belong together.
+ * Compresses a string of a block if `deflate` is true and the result is smaller. Adds the head and the checksum. A
+ * sketch string also gets the checksum of the block's scalars, which shows that the two strings belong together.
  */
 function addHeadAndChecksum(
   magic: readonly number[],
@@ -326,8 +330,8 @@ function encodeSeriesAndBuckets(
 }
 
 /**
- * Encodes the values of gauges and distributions. First the shape of each row is encoded. Then a column has no value
- * for a row whose shape implies it.
+ * Encodes the values of gauges and distributions: first the shapes of the rows, then the columns. A column has no value
+ * for a row whose shape implies that value.
  */
 function encodeValues(rows: RollupRows, from: number, to: number, writer: ByteWriter): void {
   const length = to - from
@@ -340,6 +344,7 @@ function encodeValues(rows: RollupRows, from: number, to: number, writer: ByteWr
     seen |= 1 << shape
   }
   if (seen === 1 || seen === 2 || seen === 4) {
+    // All rows have one shape. `seen` is 1 << shape, so for the shapes 0 to 2 the shift gives the shape itself.
     writer.u8(seen >> 1)
   } else {
     writer.u8(SHAPE_MIXED)

@@ -42,7 +42,7 @@ export interface SectionHead {
 }
 
 interface TotalsColumns {
-  /** The points of row i have the indexes pointStart[i] to pointStart[i + 1] - 1. */
+  /** The points of row i have the indexes pointStart[i] to pointStart[i + 1] - 1 in `timeMs` and `value`. */
   readonly pointStart: Uint32Array
   /** For each row: 1 + its index in `droppedIncreases` if its totals are inexact, otherwise 0. */
   readonly droppedIncreaseAt: Uint32Array
@@ -58,7 +58,7 @@ export const SECTION_OBJECT_BYTES = 430
 
 /** A list of series. The position (ordinal) of a series in the list never changes. */
 export interface SeriesOrdinals {
-  /** Unique number of the list. */
+  /** Positive number of the list, unique in this process. */
   readonly listId: number
   /** Returns the ordinal of a series; -1 if the series is not in the list. */
   ordinal(hi: number, lo: number): number
@@ -74,7 +74,7 @@ export class MetricSection implements RollupRows {
   readonly length: number
   readonly seriesCount: number
   readonly hasTotals: boolean
-  /** Whether some rows have bins. They are stored outside of the section, in the sketch string of the block. */
+  /** Whether some rows have bins, which are stored outside of the section, in the sketch string of the block. */
   readonly needsSketches: boolean
   readonly #blockName: string
   readonly #resolutionMs: number
@@ -88,7 +88,7 @@ export class MetricSection implements RollupRows {
   #seriesLo: Uint32Array | undefined
   #rowStart: Uint32Array | undefined
   #ordinals: Int32Array | undefined
-  /** Number of the list to which `#ordinals` belong; -1 if they are incomplete. */
+  /** Number of the list to which `#ordinals` belong; -1 if there are none, or if they are incomplete. */
   #ordinalsListId = -1
   #bucketMs: Float64Array | undefined
   #count: Float64Array | undefined
@@ -291,7 +291,7 @@ export class MetricSection implements RollupRows {
     this.#shapes ??= this.#decode('columns', () => {
       const shapes = readShapes(this, this.#bytes, this.#start, this.#end, this.#memory)
       if (this.kind === 'distribution' && this.needsSketches !== shapes.fullCount > 0) {
-        throw new RangeError('bins where none belong')
+        throw new RangeError('the flag for bins contradicts the shapes of the rows')
       }
       return shapes
     })
@@ -384,6 +384,7 @@ export class MetricSection implements RollupRows {
 
   #decodeTotals(): TotalsColumns {
     const memory = this.#memory
+    // A length is 4 × the number of points, plus 2 if the list is thinned, plus 1 if it is inexact.
     const lengths = this.#decodeScratchColumn('totalsLengths', this.length, 0)
     const pointStart = memory.allocateIds(this.length + 1)
     const droppedIncreaseAt = memory.allocateIds(this.length)
@@ -410,7 +411,7 @@ export class MetricSection implements RollupRows {
     return { pointStart, droppedIncreaseAt, thinned, timeMs, value, droppedIncreases }
   }
 
-  /** Returns for each row where its bins begin. Decodes all bins once, so that later readers need not check them. */
+  /** Returns where the bins of each row begin and end. Decodes all bins, so that later readers need not check them. */
   #locateBins(): Uint32Array {
     const bytes = this.binBytes
     const shapes = this.#rowShapes()

@@ -2,8 +2,8 @@ import type { RollupRows } from '../rollup-rows.ts'
 import { SHAPE_FLAT, SHAPE_FULL, SHAPE_SINGLE } from './block-format.ts'
 
 /**
- * The shape of a row says which of its columns are stored: only the value of a single point, one value for all points,
- * or all columns.
+ * Returns the shape of a row, which says which of its columns are stored (see `SHAPE_SINGLE` in `block-format.ts`).
+ * Values count as equal if they are the same double: 0 and -0 are different, NaN and NaN are the same.
  */
 
 export function distributionShape(rows: RollupRows, row: number): number {

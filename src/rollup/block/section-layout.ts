@@ -4,8 +4,9 @@ import { SHAPE_FLAT, SHAPE_FULL, SHAPE_MIXED } from './block-format.ts'
 import type { BlockMemory } from './block-memory.ts'
 
 /**
- * Finds the columns in the bytes of a section, which has the rollups of one metric in a block. Each column is preceded
- * by its length in bytes. To find a column, the columns before it are skipped: there are few, so no offsets are stored.
+ * Finds the columns in the bytes of a section, which has the rollups of one metric in a block. A section begins with
+ * its series ids, 8 bytes each; columns follow, each preceded by its length in bytes. To find a column, the columns
+ * before it are skipped: there are few, so no offsets are stored.
  */
 
 export type ColumnName =
@@ -26,14 +27,14 @@ export type ColumnName =
   | 'totalsDroppedIncreases'
 
 const SERIES_AND_BUCKET_COLUMNS: readonly ColumnName[] = ['rowCounts', 'firstBuckets', 'bucketSteps']
-/** The columns after those of series and buckets and the shapes of the rows. */
+/** The columns that follow the columns of series and buckets and the shapes of the rows. */
 const VALUE_COLUMNS: Readonly<Record<RollupKind, readonly ColumnName[]>> = {
   gauge: ['count', 'sum', 'min', 'max', 'first', 'last', 'firstOffset', 'span'],
   counter: ['count', 'sum'],
   distribution: ['count', 'sum', 'min', 'max'],
   set: ['count'],
 }
-/** The columns of running totals, which are last. */
+/** The columns of running totals, which follow the value columns if the section has running totals. */
 const TOTALS_COLUMNS: readonly ColumnName[] = ['totalsLengths', 'totalsTimes', 'totalsValues', 'totalsDroppedIncreases']
 
 const NO_SHAPES = new Uint8Array(0)
@@ -41,6 +42,7 @@ const NO_SHAPES = new Uint8Array(0)
 /** The properties of a section that determine its layout. */
 export interface LayoutProperties {
   readonly kind: RollupKind
+  /** Number of rows. */
   readonly length: number
   readonly seriesCount: number
   readonly hasTotals: boolean
@@ -57,7 +59,7 @@ export interface RowShapes {
   readonly fullCount: number
 }
 
-/** Whether rollups of this kind have several values per row, some of which may be equal (see `SHAPE_SINGLE`). */
+/** Whether a section of this kind stores the shapes of its rows (see `SHAPE_SINGLE`). */
 export function hasShapes(kind: RollupKind): boolean {
   return kind === 'gauge' || kind === 'distribution'
 }
@@ -66,7 +68,10 @@ export function shapeAt({ shape, shapeOfRow }: RowShapes, row: number): number {
   return shape === SHAPE_MIXED ? shapeOfRow[row]! : shape
 }
 
-/** Reads the shapes of the rows. Throws a RangeError unless the columns end exactly at `end`. */
+/**
+ * Reads the shapes of the rows of the section at [start, end) of `bytes`. Rows of a kind without shapes get SHAPE_FULL.
+ * Throws a RangeError if a shape is unknown, or if the columns do not end exactly at `end`.
+ */
 export function readShapes(
   { kind, length, seriesCount, hasTotals }: LayoutProperties,
   bytes: Uint8Array,
@@ -111,7 +116,7 @@ function unpackShapes(bytes: Uint8Array, packedAt: number, shapeOfRow: Uint8Arra
   return { shape: SHAPE_MIXED, shapeOfRow, flatOrFullCount, fullCount }
 }
 
-/** Returns where a column starts and ends in `bytes`. */
+/** Returns where a column starts and ends in `bytes`, in which the section begins at `start`. */
 export function locateColumn(
   { kind, length, seriesCount }: LayoutProperties,
   bytes: Uint8Array,
@@ -136,7 +141,10 @@ function skipColumns(reader: ByteReader, columns: number): void {
   for (let i = 0; i < columns; i++) reader.skip(reader.varint())
 }
 
-/** They grow to `SCRATCH_VALUES_MAX` values each; a longer column, which is rare, gets a new array. */
+/**
+ * Scratch columns for decoding; there are two, because two columns may be needed at once. Each grows to at most
+ * `SCRATCH_VALUES_MAX` values. A longer column, which is rare, gets a new array.
+ */
 const scratchColumns: [Float64Array, Float64Array] = [new Float64Array(1_024), new Float64Array(1_024)]
 const SCRATCH_VALUES_MAX = 1 << 16
 
