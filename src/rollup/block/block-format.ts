@@ -27,12 +27,13 @@ export const SHAPE_MIXED = 3
  * result would be wrong without the data of the block.
  */
 export class BlockError extends Error {
+  /** Name of the block. */
   readonly block: string
 
-  constructor(block: string, reason: string, cause?: unknown) {
-    super(`block ${block}: ${reason}`, cause === undefined ? undefined : { cause })
+  constructor(blockName: string, reason: string, cause?: unknown) {
+    super(`block ${blockName}: ${reason}`, cause === undefined ? undefined : { cause })
     this.name = 'BlockError'
-    this.block = block
+    this.block = blockName
   }
 }
 
@@ -43,12 +44,12 @@ export class BlockVersionError extends BlockError {}
  * Returns the result of `read`. If `read` throws, throws a BlockError that names the block and `what` was read. A
  * BlockError from `read` is thrown unchanged.
  */
-export function withBlockErrors<T>(name: string, what: string, read: () => T): T {
+export function withBlockErrors<T>(blockName: string, what: string, read: () => T): T {
   try {
     return read()
   } catch (error) {
     if (error instanceof BlockError) throw error
-    throw new BlockError(name, `${what}: ${error instanceof Error ? error.message : String(error)}`, error)
+    throw new BlockError(blockName, `${what}: ${error instanceof Error ? error.message : String(error)}`, error)
   }
 }
 

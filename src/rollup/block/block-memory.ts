@@ -16,7 +16,7 @@ const OWN_BUFFER_BYTES_MIN = 2_048
 const SHARED_BUFFER_BYTES_MIN = 256
 const SHARED_BUFFER_BYTES_MAX = 4_096
 /** Bytes per row of the columns that a query usually reads (series, buckets, counts, sums), with one row per series. */
-const BYTES_PER_ROW = 40
+const QUERIED_BYTES_PER_ROW = 40
 
 export class BlockMemory {
   /** Called with the number of added bytes after each increase of `bytes`. */
@@ -25,7 +25,7 @@ export class BlockMemory {
   #bytes = 0
   #sharedBufferBytes = SHARED_BUFFER_BYTES_MIN
   #sharedBuffer: ArrayBuffer | undefined
-  #usedBytes = 0
+  #sharedBufferUsedBytes = 0
 
   /**
    * If an arena is given, columns are allocated in the arena, and their memory is not counted. Only a column that is
@@ -50,55 +50,58 @@ export class BlockMemory {
    * Adds the memory of the sketch string and of its views to the count: one view of the whole string, and one for each
    * section with bins.
    */
-  addSketchBytes(bytes: number, sections: number): void {
-    this.addBytes(bytes + BUFFER_OBJECT_BYTES + (sections + 1) * VIEW_OBJECT_BYTES)
+  addSketchBytes(stringBytes: number, sectionCount: number): void {
+    this.addBytes(stringBytes + BUFFER_OBJECT_BYTES + (sectionCount + 1) * VIEW_OBJECT_BYTES)
   }
 
   /** Sets the size of later shared buffers. A block with few rows gets small ones, so that little memory is unused. */
-  sizeSharedBuffersFor(rows: number): void {
-    this.#sharedBufferBytes = Math.min(SHARED_BUFFER_BYTES_MAX, Math.max(SHARED_BUFFER_BYTES_MIN, rows * BYTES_PER_ROW))
+  sizeSharedBuffersFor(rowCount: number): void {
+    this.#sharedBufferBytes = Math.min(
+      SHARED_BUFFER_BYTES_MAX,
+      Math.max(SHARED_BUFFER_BYTES_MIN, rowCount * QUERIED_BYTES_PER_ROW),
+    )
   }
 
   allocateNumbers(length: number): Float64Array<ArrayBuffer> {
-    const at = this.#reserve(length * 8)
-    return at < 0 ? new Float64Array(length) : new Float64Array(this.#sharedBuffer!, at, length)
+    const offset = this.#reserve(length * 8)
+    return offset < 0 ? new Float64Array(length) : new Float64Array(this.#sharedBuffer!, offset, length)
   }
 
   allocateIds(length: number): Uint32Array<ArrayBuffer> {
-    const at = this.#reserve(length * 4)
-    return at < 0 ? new Uint32Array(length) : new Uint32Array(this.#sharedBuffer!, at, length)
+    const offset = this.#reserve(length * 4)
+    return offset < 0 ? new Uint32Array(length) : new Uint32Array(this.#sharedBuffer!, offset, length)
   }
 
   allocateOrdinals(length: number): Int32Array<ArrayBuffer> {
-    const at = this.#reserve(length * 4)
-    return at < 0 ? new Int32Array(length) : new Int32Array(this.#sharedBuffer!, at, length)
+    const offset = this.#reserve(length * 4)
+    return offset < 0 ? new Int32Array(length) : new Int32Array(this.#sharedBuffer!, offset, length)
   }
 
   allocateBytes(length: number): Uint8Array<ArrayBuffer> {
-    const at = this.#reserve(length)
-    return at < 0 ? new Uint8Array(length) : new Uint8Array(this.#sharedBuffer!, at, length)
+    const offset = this.#reserve(length)
+    return offset < 0 ? new Uint8Array(length) : new Uint8Array(this.#sharedBuffer!, offset, length)
   }
 
   /** Reserves bytes in `#sharedBuffer` and returns their offset. Returns -1 if the column needs its own buffer. */
   #reserve(bytes: number): number {
     if (this.#arena !== undefined) {
-      const at = this.#arena.reserve(bytes)
+      const offset = this.#arena.reserve(bytes)
       this.#sharedBuffer = this.#arena.buffer
-      return at
+      return offset
     }
     if (bytes >= OWN_BUFFER_BYTES_MIN) {
       this.addBytes(bytes + BUFFER_OBJECT_BYTES + VIEW_OBJECT_BYTES)
       return -1
     }
-    let grown = VIEW_OBJECT_BYTES
-    if (this.#sharedBuffer === undefined || this.#usedBytes + bytes > this.#sharedBuffer.byteLength) {
+    let addedBytes = VIEW_OBJECT_BYTES
+    if (this.#sharedBuffer === undefined || this.#sharedBufferUsedBytes + bytes > this.#sharedBuffer.byteLength) {
       this.#sharedBuffer = new ArrayBuffer(Math.max(this.#sharedBufferBytes, bytes))
-      this.#usedBytes = 0
-      grown += this.#sharedBuffer.byteLength + BUFFER_OBJECT_BYTES
+      this.#sharedBufferUsedBytes = 0
+      addedBytes += this.#sharedBuffer.byteLength + BUFFER_OBJECT_BYTES
     }
-    const at = this.#usedBytes
-    this.#usedBytes = (at + bytes + 7) & ~7
-    this.addBytes(grown)
-    return at
+    const offset = this.#sharedBufferUsedBytes
+    this.#sharedBufferUsedBytes = (offset + bytes + 7) & ~7
+    this.addBytes(addedBytes)
+    return offset
   }
 }

@@ -78,13 +78,13 @@ function verifyAndInflate(
   if (version !== BLOCK_VERSION) {
     throw new BlockVersionError(name, `${what} of version ${version}; this gateway reads version ${BLOCK_VERSION}`)
   }
-  const end = bytes.length - CHECKSUM_BYTES
-  const checksum = crc32(bytes.subarray(0, end))
-  if (new ByteReader(bytes, end).u32le() !== checksum)
+  const checksumOffset = bytes.length - CHECKSUM_BYTES
+  const checksum = crc32(bytes.subarray(0, checksumOffset))
+  if (new ByteReader(bytes, checksumOffset).u32le() !== checksum)
     throw new BlockError(name, `${what} damaged: the checksum differs`)
   const flags = bytes[magic.length + 1]!
   if ((flags & ~FLAG_DEFLATED) !== 0) throw new BlockError(name, `${what} with unknown flags ${flags}`)
-  const reader = new ByteReader(bytes.subarray(0, end), magic.length + 2)
+  const reader = new ByteReader(bytes.subarray(0, checksumOffset), magic.length + 2)
   const scalarsChecksum = isSketches ? reader.u32le() : 0
   if (flags === 0) return { body: reader.subarray(reader.remaining), checksum, scalarsChecksum }
   return withBlockErrors(name, `inflating ${what}`, () => {
@@ -146,19 +146,19 @@ class DecodedBlock implements Block {
     const { body, scalarsChecksum } = verifyAndInflate(this.name, SKETCHES_MAGIC, true, bytes)
     if (scalarsChecksum !== this.#scalarsChecksum) throw new BlockError(this.name, 'sketches of another block')
     withBlockErrors(this.name, 'sketch directory', () => {
-      const found = new Map<MetricSection, Uint8Array>()
+      const binsBySection = new Map<MetricSection, Uint8Array>()
       const reader = new ByteReader(body)
       while (reader.remaining > 0) {
         const section = this.sections[reader.varint()]
-        if (section?.needsSketches !== true || found.has(section))
+        if (section?.needsSketches !== true || binsBySection.has(section))
           throw new RangeError('bins of a section that has none, or twice')
-        found.set(section, reader.subarray(reader.varint()))
+        binsBySection.set(section, reader.subarray(reader.varint()))
       }
       for (const section of this.sections) {
-        if (section.needsSketches && !found.has(section)) throw new RangeError('a section lacks its bins')
+        if (section.needsSketches && !binsBySection.has(section)) throw new RangeError('a section lacks its bins')
       }
-      for (const [section, bins] of found) section.attachBins(bins)
-      if (found.size > 0) this.memory.addSketchBytes(Math.max(body.length, bytes.length), found.size)
+      for (const [section, bins] of binsBySection) section.attachBins(bins)
+      if (binsBySection.size > 0) this.memory.addSketchBytes(Math.max(body.length, bytes.length), binsBySection.size)
     })
     this.#areSketchesAttached = this.needsSketches
   }

@@ -65,7 +65,7 @@ export function encodeColumn(values: Float64Array, start: number, end: number, w
 }
 
 function encodeChunk(values: Float64Array, from: number, to: number): void {
-  const exponent = exponentOf(values, from, to)
+  const exponent = decimalExponentOf(values, from, to)
   if (exponent >= 0 && exponent <= SUM_EXPONENT_MAX && encodeDecimals(FORM_DECIMALS, exponent, from, to)) return
   if (isConstant(values, from, to)) {
     encoded[encodedLength++] = FORM_CONSTANT
@@ -74,7 +74,8 @@ function encodeChunk(values: Float64Array, from: number, to: number): void {
   }
   const sumExponent = sumExponentOf(values, from, to)
   if (sumExponent >= 0 && encodeDecimals(FORM_SUMS, sumExponent, from, to)) return
-  if (exponent > SUM_EXPONENT_MAX && encodeDecimals(FORM_DECIMALS, exponentOf(values, from, to), from, to)) return
+  if (exponent > SUM_EXPONENT_MAX && encodeDecimals(FORM_DECIMALS, decimalExponentOf(values, from, to), from, to))
+    return
   encoded[encodedLength++] = FORM_RAW
   for (let i = from; i < to; i++) putDouble(values[i]!)
 }
@@ -83,7 +84,7 @@ function encodeChunk(values: Float64Array, from: number, to: number): void {
  * Returns the smallest e for which each value is an integer divided by 10^e, and writes these integers to `integers`.
  * Returns -1 if it finds none up to `EXPONENT_MAX`, or if an integer would be beyond `INTEGER_MAX`.
  */
-function exponentOf(values: Float64Array, from: number, to: number): number {
+function decimalExponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
   let power = 1
   let i = from
@@ -116,8 +117,8 @@ function isConstant(values: Float64Array, from: number, to: number): boolean {
 }
 
 /**
- * Like `exponentOf`, but values may differ from integer / 10^e by up to `ULPS_MAX` units in the last place. Writes the
- * differences to `ulps`.
+ * Like `decimalExponentOf`, but values may differ from integer / 10^e by up to `ULPS_MAX` units in the last place.
+ * Writes the differences to `ulps`.
  */
 function sumExponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
@@ -196,8 +197,8 @@ function putInteger(integer: number, width: number): void {
     for (let byte = 4; byte < width; byte++, high >>>= 8) encoded[encodedLength++] = high
     return
   }
-  let rest = integer
-  for (let byte = 0; byte < width; byte++, rest >>>= 8) encoded[encodedLength++] = rest
+  let remaining = integer
+  for (let byte = 0; byte < width; byte++, remaining >>>= 8) encoded[encodedLength++] = remaining
 }
 
 function putDouble(value: number): void {
@@ -248,12 +249,12 @@ function decodeChunk(
   const form = head & 3
   const length = to - from
   if (form === FORM_RAW || form === FORM_CONSTANT) {
-    const next = start + 1 + (form === FORM_RAW ? length * 8 : 8)
-    if (next > end || head >>> 2 !== 0) throwCorrupt()
-    const target = new Uint8Array(values.buffer, values.byteOffset + from * 8, next - start - 1)
-    target.set(bytes.subarray(start + 1, next))
+    const nextOffset = start + 1 + (form === FORM_RAW ? length * 8 : 8)
+    if (nextOffset > end || head >>> 2 !== 0) throwCorrupt()
+    const target = new Uint8Array(values.buffer, values.byteOffset + from * 8, nextOffset - start - 1)
+    target.set(bytes.subarray(start + 1, nextOffset))
     if (form === FORM_CONSTANT) values.fill(values[from]!, from, to)
-    return next
+    return nextOffset
   }
   if (start + 2 > end) throwCorrupt()
   const exponent = head >>> 2
@@ -261,14 +262,14 @@ function decodeChunk(
   const smallestWidth = bytes[start + 1]! >>> 3
   const integersOffset = start + 2 + smallestWidth
   const ulpsOffset = integersOffset + length * width
-  const next = form === FORM_SUMS ? ulpsOffset + Math.ceil(length / 2) : ulpsOffset
-  if (exponent > EXPONENT_MAX || smallestWidth > 7 || next > end) throwCorrupt()
+  const nextOffset = form === FORM_SUMS ? ulpsOffset + Math.ceil(length / 2) : ulpsOffset
+  if (exponent > EXPONENT_MAX || smallestWidth > 7 || nextOffset > end) throwCorrupt()
   const zigzag = readInteger(bytes, start + 2, smallestWidth)
   const smallest = zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2
   const power = POWERS_OF_TEN[exponent]!
-  decodeIntegers(bytes, integersOffset, width, values, from, to, smallest, power)
+  decodeDecimals(bytes, integersOffset, width, values, from, to, smallest, power)
   if (form === FORM_SUMS) addUlps(bytes, ulpsOffset, values, from, to)
-  return next
+  return nextOffset
 }
 
 function readInteger(bytes: Uint8Array, offset: number, width: number): number {
@@ -277,7 +278,7 @@ function readInteger(bytes: Uint8Array, offset: number, width: number): number {
   return integer
 }
 
-function decodeIntegers(
+function decodeDecimals(
   bytes: Uint8Array,
   start: number,
   width: number,

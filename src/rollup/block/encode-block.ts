@@ -126,22 +126,24 @@ export function encodeBlocks(
     }
   }
   const encodeRange = (from: number, to: number): void => {
-    let parts = Math.ceil((to - from) / rowsMax)
-    if (parts === 1) {
-      const body = tryToEncode(from, to)
-      const bytes = body && Math.max(body.scalars.length, body.sketches?.length ?? 0) + HEAD_AND_CHECKSUM_BYTES_MAX
-      if (body !== undefined && bytes !== undefined && (bytes <= bytesMax || to - from === 1)) {
-        blocks.push(finishBlock(body, options.deflate ?? false))
+    let partCount = Math.ceil((to - from) / rowsMax)
+    if (partCount === 1) {
+      const bodies = tryToEncode(from, to)
+      const bytes =
+        bodies && Math.max(bodies.scalars.length, bodies.sketches?.length ?? 0) + HEAD_AND_CHECKSUM_BYTES_MAX
+      if (bodies !== undefined && bytes !== undefined && (bytes <= bytesMax || to - from === 1)) {
+        blocks.push(finishBlock(bodies, options.deflate ?? false))
         return
       }
       if (to - from === 1) return
       // `bytes / bytesMax` parts would be enough if all had the same size. Some are larger, so there are a tenth more
       // parts.
-      parts = bytes === undefined ? 2 : Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
+      partCount = bytes === undefined ? 2 : Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
     }
     let start = from
-    for (let part = 1; part <= parts; part++) {
-      const end = part === parts ? to : blockStartNear(rows, start, from + Math.round(((to - from) * part) / parts))
+    for (let part = 1; part <= partCount; part++) {
+      const end =
+        part === partCount ? to : blockStartNear(rows, start, from + Math.round(((to - from) * part) / partCount))
       if (end > start) encodeRange(start, end)
       start = end
     }
@@ -153,12 +155,12 @@ export function encodeBlocks(
 
 /**
  * Returns the row at which the next block should begin: the first row of the series to which `row` belongs, so that the
- * whole series is in one block. If this first row is too far before `row`, or not after `start` (the first row of the
- * current block), returns `row`, and the series is divided between two blocks.
+ * whole series is in one block. If this first row is too far before `row`, or not after `blockStart` (the first row of
+ * the current block), returns `row`, and the series is divided between two blocks.
  */
-function blockStartNear(rows: RollupRows, start: number, row: number): number {
-  const begin = rows.rowStart[seriesIndexOfRow(rows, row)]!
-  return begin > start && row - begin < (row - start) / 4 ? begin : row
+function blockStartNear(rows: RollupRows, blockStart: number, row: number): number {
+  const seriesStart = rows.rowStart[seriesIndexOfRow(rows, row)]!
+  return seriesStart > blockStart && row - seriesStart < (row - blockStart) / 4 ? seriesStart : row
 }
 
 /**
@@ -187,7 +189,7 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockB
   let rollupCount = 0
   let seriesFrom: Id64 | undefined
   let seriesTo: Id64 | undefined
-  let sketchSections = 0
+  let sketchSectionCount = 0
   directory.varint(resolutionMs)
   directory.varint(ranges.length)
   for (let i = 0; i < ranges.length; i++) {
@@ -216,7 +218,7 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockB
     directory.varint(sectionScalars.length)
     scalarBody.bytes(sectionScalars.written)
     if (hasBins) {
-      sketchSections++
+      sketchSectionCount++
       sketchBody.varint(i)
       sketchBody.varint(sectionBins.length)
       sketchBody.bytes(sectionBins.written)
@@ -225,7 +227,7 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockB
   directory.bytes(scalarBody.written)
   return {
     scalars: directory.written,
-    sketches: sketchSections === 0 ? undefined : sketchBody.written,
+    sketches: sketchSectionCount === 0 ? undefined : sketchBody.written,
     rollupCount,
     seriesFrom: seriesFrom ?? { hi: 0, lo: 0 },
     seriesTo: seriesTo ?? { hi: 0, lo: 0 },
@@ -257,14 +259,14 @@ function addHeadAndChecksum(
 ): Uint8Array {
   if (body.length > INFLATED_BYTES_MAX) throw new RangeError(`${body.length} bytes are too many for one block`)
   const deflated = deflate ? deflateRawSync(body) : body
-  const smaller = deflated.length < body.length
+  const isDeflated = deflated.length < body.length
   finishedString.reset()
   for (const byte of magic) finishedString.u8(byte)
   finishedString.u8(BLOCK_VERSION)
-  finishedString.u8(smaller ? FLAG_DEFLATED : 0)
+  finishedString.u8(isDeflated ? FLAG_DEFLATED : 0)
   if (scalarsChecksum !== undefined) finishedString.u32le(scalarsChecksum)
-  if (smaller) finishedString.varint(body.length)
-  finishedString.bytes(smaller ? deflated : body)
+  if (isDeflated) finishedString.varint(body.length)
+  finishedString.bytes(isDeflated ? deflated : body)
   finishedString.u32le(crc32(finishedString.written))
   return finishedString.copyWritten()
 }
@@ -312,19 +314,20 @@ function encodeSeriesAndBuckets(
     out[series - firstSeries] = Math.min(to, rowStart[series + 1]!) - Math.max(from, rowStart[series]!)
   }
   encodeColumn(out, 0, endSeries - firstSeries, writer)
-  const buckets = (row: number) => {
+  const bucketIndexAt = (row: number) => {
     const bucket = bucketMs[row]! / resolutionMs
     if (!Number.isSafeInteger(bucket)) throw new RangeError(`no bucket of ${resolutionMs} ms: ${bucketMs[row]}`)
     return bucket
   }
   for (let series = firstSeries; series < endSeries; series++) {
-    out[series - firstSeries] = buckets(Math.max(from, rowStart[series]!))
+    out[series - firstSeries] = bucketIndexAt(Math.max(from, rowStart[series]!))
   }
   encodeColumn(out, 0, endSeries - firstSeries, writer)
   let n = 0
   for (let series = firstSeries; series < endSeries; series++) {
     const end = Math.min(to, rowStart[series + 1]!)
-    for (let row = Math.max(from, rowStart[series]!) + 1; row < end; row++) out[n++] = buckets(row) - buckets(row - 1)
+    for (let row = Math.max(from, rowStart[series]!) + 1; row < end; row++)
+      out[n++] = bucketIndexAt(row) - bucketIndexAt(row - 1)
   }
   encodeColumn(out, 0, n, writer)
 }
@@ -337,15 +340,15 @@ function encodeValues(rows: RollupRows, from: number, to: number, writer: ByteWr
   const length = to - from
   const isGauge = rows.kind === 'gauge'
   if (rowShapes.length < length) rowShapes = new Uint8Array(length * 2)
-  let seen = 0
+  let shapeBits = 0
   for (let row = from; row < to; row++) {
     const shape = isGauge ? gaugeShape(rows, row) : distributionShape(rows, row)
     rowShapes[row - from] = shape
-    seen |= 1 << shape
+    shapeBits |= 1 << shape
   }
-  if (seen === 1 || seen === 2 || seen === 4) {
-    // All rows have one shape. `seen` is 1 << shape, so for the shapes 0 to 2 the shift gives the shape itself.
-    writer.u8(seen >> 1)
+  if (shapeBits === 1 || shapeBits === 2 || shapeBits === 4) {
+    // All rows have one shape. `shapeBits` is 1 << shape, so for the shapes 0 to 2 the shift gives the shape itself.
+    writer.u8(shapeBits >> 1)
   } else {
     writer.u8(SHAPE_MIXED)
     for (let i = 0; i < length; i += 4) {
@@ -370,7 +373,7 @@ function encodeValues(rows: RollupRows, from: number, to: number, writer: ByteWr
 /** Appends the bins of the rows. The bins of neighbouring rows are next to each other, so few copies are needed. */
 function encodeRowBins(rows: RollupRows, from: number, length: number): void {
   const { binBytes, binStart } = rows
-  let copied = binStart[from] ?? 0
+  let copiedEnd = binStart[from] ?? 0
   for (let i = 0; i < length; i++) {
     if (rowShapes[i] !== SHAPE_FULL) continue
     if (hasBins(rows, from + i)) {
@@ -379,11 +382,11 @@ function encodeRowBins(rows: RollupRows, from: number, length: number): void {
     }
     // A row of 0 and -0: the two are equal, so the row has no bins, but they are different doubles, so it is not flat.
     const start = binStart[from + i] ?? 0
-    sectionBins.bytes(binBytes.subarray(copied, start))
+    sectionBins.bytes(binBytes.subarray(copiedEnd, start))
     encodeSketchOfOneBin(binKeyOf(rows.min[from + i]!), rows.count[from + i]!, sectionBins)
-    copied = start
+    copiedEnd = start
   }
-  sectionBins.bytes(binBytes.subarray(copied, binStart[from + length] ?? 0))
+  sectionBins.bytes(binBytes.subarray(copiedEnd, binStart[from + length] ?? 0))
 }
 
 /** Encodes a column that has values only for rows with the shape `shapeMin` or a greater one. */
@@ -414,28 +417,28 @@ function offsetOf(timeMs: number, baseMs: number): number {
 
 function encodeTotals(rows: RollupRows, from: number, to: number, writer: ByteWriter): void {
   const lengths = new Float64Array(to - from)
-  let points = 0
-  let inexact = 0
+  let pointCount = 0
+  let inexactCount = 0
   for (let row = from; row < to; row++) {
     const totals = rows.totalsAt(row)
     if (totals === undefined) continue
     lengths[row - from] = totals.length * 4 + (totals.isThinned ? 2 : 0) + (totals.isInexact ? 1 : 0)
-    points += totals.length
-    if (totals.isInexact) inexact++
+    pointCount += totals.length
+    if (totals.isInexact) inexactCount++
   }
-  const times = new Float64Array(points)
-  const values = new Float64Array(points)
-  const droppedIncreases = new Float64Array(inexact)
-  points = 0
-  inexact = 0
+  const times = new Float64Array(pointCount)
+  const values = new Float64Array(pointCount)
+  const droppedIncreases = new Float64Array(inexactCount)
+  pointCount = 0
+  inexactCount = 0
   for (let row = from; row < to; row++) {
     const totals = rows.totalsAt(row)
     if (totals === undefined) continue
     for (let i = 0; i < totals.length; i++) {
-      times[points] = offsetOf(totals.timeMs[i]!, rows.bucketMs[row]!)
-      values[points++] = totals.value[i]!
+      times[pointCount] = offsetOf(totals.timeMs[i]!, rows.bucketMs[row]!)
+      values[pointCount++] = totals.value[i]!
     }
-    if (totals.isInexact) droppedIncreases[inexact++] = totals.droppedIncrease
+    if (totals.isInexact) droppedIncreases[inexactCount++] = totals.droppedIncrease
   }
   encodeColumn(lengths, 0, to - from, writer)
   encodeColumn(times, 0, times.length, writer)

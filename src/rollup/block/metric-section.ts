@@ -45,7 +45,7 @@ interface TotalsColumns {
   /** The points of row i have the indexes pointStart[i] to pointStart[i + 1] - 1 in `timeMs` and `value`. */
   readonly pointStart: Uint32Array
   /** For each row: 1 + its index in `droppedIncreases` if its totals are inexact, otherwise 0. */
-  readonly droppedIncreaseAt: Uint32Array
+  readonly droppedIncreaseNumber: Uint32Array
   /** For each row: 1 if its totals are thinned, otherwise 0. */
   readonly thinned: Uint8Array
   readonly timeMs: Float64Array
@@ -104,7 +104,7 @@ export class MetricSection implements RollupRows {
   #binStart: Uint32Array | undefined
 
   constructor(
-    block: string,
+    blockName: string,
     resolutionMs: number,
     memory: BlockMemory,
     bytes: Uint8Array,
@@ -119,10 +119,10 @@ export class MetricSection implements RollupRows {
     this.seriesCount = seriesCount
     this.hasTotals = (flags & FLAG_HAS_TOTALS) !== 0
     this.needsSketches = (flags & FLAG_HAS_BINS) !== 0
-    const possible =
+    const knownFlags =
       KIND_MASK | (kind === 'counter' ? FLAG_HAS_TOTALS : 0) | (kind === 'distribution' ? FLAG_HAS_BINS : 0)
-    if ((flags & ~possible) !== 0) throw new RangeError(`unknown flags ${flags} of a ${kind}`)
-    this.#blockName = block
+    if ((flags & ~knownFlags) !== 0) throw new RangeError(`unknown flags ${flags} of a ${kind}`)
+    this.#blockName = blockName
     this.#resolutionMs = resolutionMs
     this.#memory = memory
     this.#bytes = bytes
@@ -153,21 +153,21 @@ export class MetricSection implements RollupRows {
   ordinalsIn(list: SeriesOrdinals): Int32Array | undefined {
     if (this.#ordinalsListId === list.listId) return this.#ordinals
     const { seriesHi, seriesLo, seriesCount } = this
-    const ordinals = this.#ordinals ?? this.#memory.allocateOrdinals(seriesCount)
     // The ordinals of another list get a new array, because callers may still read the old array.
-    const found = this.#ordinals === undefined ? ordinals : new Int32Array(seriesCount)
+    const ordinals =
+      this.#ordinals === undefined ? this.#memory.allocateOrdinals(seriesCount) : new Int32Array(seriesCount)
     for (let s = 0; s < seriesCount; s++) {
       const ordinal = list.ordinal(seriesHi[s]!, seriesLo[s]!)
       if (ordinal < 0) {
-        this.#ordinals = found
+        this.#ordinals = ordinals
         this.#ordinalsListId = -1
         return undefined
       }
-      found[s] = ordinal
+      ordinals[s] = ordinal
     }
-    this.#ordinals = found
+    this.#ordinals = ordinals
     this.#ordinalsListId = list.listId
-    return found
+    return ordinals
   }
 
   get bucketMs(): Float64Array {
@@ -257,11 +257,11 @@ export class MetricSection implements RollupRows {
   totalsAt(row: number): RunningTotals | undefined {
     if (!this.hasTotals) return undefined
     this.#totals ??= this.#decode('totals', () => this.#decodeTotals())
-    const { pointStart, droppedIncreaseAt, thinned, timeMs, value, droppedIncreases } = this.#totals
+    const { pointStart, droppedIncreaseNumber, thinned, timeMs, value, droppedIncreases } = this.#totals
     const start = pointStart[row]!
     const end = pointStart[row + 1]!
     if (start === end) return undefined
-    const droppedIncreaseIndex = droppedIncreaseAt[row]!
+    const droppedIncreaseIndex = droppedIncreaseNumber[row]!
     return RunningTotals.fromColumns(
       timeMs,
       value,
@@ -318,14 +318,14 @@ export class MetricSection implements RollupRows {
     const { shape, shapeOfRow, flatOrFullCount, fullCount } = this.#rowShapes()
     const storedCount = shapeMin === SHAPE_FLAT ? flatOrFullCount : fullCount
     if (storedCount === this.length) return this.#decodeColumn(name, storedCount)
-    const stored = this.#decodeScratchColumn(name, storedCount, 0)
+    const storedValues = this.#decodeScratchColumn(name, storedCount, 0)
     // No row has a stored value, so the column is equal to `defaults`.
     if (storedCount === 0 && defaults !== undefined) return defaults
     const values = this.#memory.allocateNumbers(this.length)
     if (shape !== SHAPE_MIXED) return values.fill(1)
     let n = 0
     for (let row = 0; row < values.length; row++) {
-      if (shapeOfRow[row]! >= shapeMin) values[row] = stored[n++]!
+      if (shapeOfRow[row]! >= shapeMin) values[row] = storedValues[n++]!
       else values[row] = defaults === undefined ? 1 : defaults[row]!
     }
     return values
@@ -338,20 +338,20 @@ export class MetricSection implements RollupRows {
     const lo = this.#memory.allocateIds(count)
     const rowStart = this.#memory.allocateIds(count + 1)
     const reader = new ByteReader(this.#bytes, this.#start)
-    let rows = 0
+    let rowCountSum = 0
     for (let i = 0; i < count; i++) {
       hi[i] = reader.u32le()
       lo[i] = reader.u32le()
-      const ascends = i === 0 || hi[i - 1]! < hi[i]! || (hi[i - 1] === hi[i] && lo[i - 1]! < lo[i]!)
-      if (!ascends) throw new RangeError('series out of order')
+      const isAscending = i === 0 || hi[i - 1]! < hi[i]! || (hi[i - 1] === hi[i] && lo[i - 1]! < lo[i]!)
+      if (!isAscending) throw new RangeError('series out of order')
       const rowCount = rowCounts[i]!
       if (!(rowCount >= 1 && rowCount <= this.length) || !Number.isInteger(rowCount)) {
         throw new RangeError(`a series of ${rowCount} rollups`)
       }
-      rows += rowCount
-      rowStart[i + 1] = rows
+      rowCountSum += rowCount
+      rowStart[i + 1] = rowCountSum
     }
-    if (rows !== this.length) throw new RangeError(`${rows} rollups in series, ${this.length} announced`)
+    if (rowCountSum !== this.length) throw new RangeError(`${rowCountSum} rollups in series, ${this.length} announced`)
     this.#seriesHi = hi
     this.#seriesLo = lo
     this.#rowStart = rowStart
@@ -365,7 +365,7 @@ export class MetricSection implements RollupRows {
     const bucketMs = this.#memory.allocateNumbers(this.length)
     const resolutionMs = this.#resolutionMs
     let n = 0
-    let ascends = true
+    let isAscending = true
     for (let series = 0; series < count; series++) {
       let bucket = firstBuckets[series]!
       let row = rowStart[series]!
@@ -373,42 +373,42 @@ export class MetricSection implements RollupRows {
       bucketMs[row++] = bucket * resolutionMs
       for (; row < end; row++) {
         const step = steps[n++]!
-        ascends = ascends && step > 0
+        isAscending = isAscending && step > 0
         bucket += step
         bucketMs[row] = bucket * resolutionMs
       }
     }
-    if (!ascends) throw new RangeError('buckets out of order')
+    if (!isAscending) throw new RangeError('buckets out of order')
     return bucketMs
   }
 
   #decodeTotals(): TotalsColumns {
     const memory = this.#memory
-    // A length is 4 × the number of points, plus 2 if the list is thinned, plus 1 if it is inexact.
-    const lengths = this.#decodeScratchColumn('totalsLengths', this.length, 0)
+    // An encoded length is 4 × the number of points, plus 2 if the list is thinned, plus 1 if it is inexact.
+    const encodedLengths = this.#decodeScratchColumn('totalsLengths', this.length, 0)
     const pointStart = memory.allocateIds(this.length + 1)
-    const droppedIncreaseAt = memory.allocateIds(this.length)
+    const droppedIncreaseNumber = memory.allocateIds(this.length)
     const thinned = memory.allocateBytes(this.length)
-    let points = 0
-    let inexact = 0
+    let pointCount = 0
+    let inexactCount = 0
     for (let row = 0; row < this.length; row++) {
-      const length = lengths[row]!
-      if (!(length >= 0 && length <= TOTALS_LENGTH_MAX * 4 + 3) || !Number.isInteger(length)) {
-        throw new RangeError(`${length} running totals`)
+      const encodedLength = encodedLengths[row]!
+      if (!(encodedLength >= 0 && encodedLength <= TOTALS_LENGTH_MAX * 4 + 3) || !Number.isInteger(encodedLength)) {
+        throw new RangeError(`${encodedLength} running totals`)
       }
-      points += length >>> 2
-      thinned[row] = (length >>> 1) & 1
-      pointStart[row + 1] = points
-      if ((length & 1) === 1) droppedIncreaseAt[row] = ++inexact
+      pointCount += encodedLength >>> 2
+      thinned[row] = (encodedLength >>> 1) & 1
+      pointStart[row + 1] = pointCount
+      if ((encodedLength & 1) === 1) droppedIncreaseNumber[row] = ++inexactCount
     }
-    const timeMs = this.#decodeColumn('totalsTimes', points)
-    const value = this.#decodeColumn('totalsValues', points)
-    const droppedIncreases = this.#decodeColumn('totalsDroppedIncreases', inexact)
+    const timeMs = this.#decodeColumn('totalsTimes', pointCount)
+    const value = this.#decodeColumn('totalsValues', pointCount)
+    const droppedIncreases = this.#decodeColumn('totalsDroppedIncreases', inexactCount)
     const bucketMs = this.bucketMs
     for (let row = 0; row < this.length; row++) {
       for (let i = pointStart[row]!; i < pointStart[row + 1]!; i++) timeMs[i] = timeMs[i]! + bucketMs[row]!
     }
-    return { pointStart, droppedIncreaseAt, thinned, timeMs, value, droppedIncreases }
+    return { pointStart, droppedIncreaseNumber, thinned, timeMs, value, droppedIncreases }
   }
 
   /** Returns where the bins of each row begin and end. Decodes all bins, so that later readers need not check them. */

@@ -69,26 +69,26 @@ export function shapeAt({ shape, shapeOfRow }: RowShapes, row: number): number {
 }
 
 /**
- * Reads the shapes of the rows of the section at [start, end) of `bytes`. Rows of a kind without shapes get SHAPE_FULL.
- * Throws a RangeError if a shape is unknown, or if the columns do not end exactly at `end`.
+ * Reads the shapes of the rows of the section at [sectionStart, sectionEnd) of `bytes`. Rows of a kind without shapes
+ * get SHAPE_FULL. Throws a RangeError if a shape is unknown, or if the columns do not end exactly at `sectionEnd`.
  */
 export function readShapes(
   { kind, length, seriesCount, hasTotals }: LayoutProperties,
   bytes: Uint8Array,
-  start: number,
-  end: number,
+  sectionStart: number,
+  sectionEnd: number,
   memory: BlockMemory,
 ): RowShapes {
-  const reader = new ByteReader(bytes, start + seriesCount * 8)
+  const reader = new ByteReader(bytes, sectionStart + seriesCount * 8)
   skipColumns(reader, SERIES_AND_BUCKET_COLUMNS.length)
   let shapes: RowShapes = { shape: SHAPE_FULL, shapeOfRow: NO_SHAPES, flatOrFullCount: length, fullCount: length }
   if (hasShapes(kind)) {
     const shape = reader.u8()
     if (shape > SHAPE_MIXED) throw new RangeError(`unknown shape ${shape}`)
     if (shape === SHAPE_MIXED) {
-      const packedAt = reader.offset
+      const packedOffset = reader.offset
       reader.skip(Math.ceil(length / 4))
-      shapes = unpackShapes(bytes, packedAt, memory.allocateBytes(length))
+      shapes = unpackShapes(bytes, packedOffset, memory.allocateBytes(length))
     } else {
       shapes = {
         shape,
@@ -99,15 +99,16 @@ export function readShapes(
     }
   }
   skipColumns(reader, VALUE_COLUMNS[kind].length + (hasTotals ? TOTALS_COLUMNS.length : 0))
-  if (reader.offset !== end) throw new RangeError(`the columns end at ${reader.offset}, the section at ${end}`)
+  if (reader.offset !== sectionEnd)
+    throw new RangeError(`the columns end at ${reader.offset}, the section at ${sectionEnd}`)
   return shapes
 }
 
-function unpackShapes(bytes: Uint8Array, packedAt: number, shapeOfRow: Uint8Array): RowShapes {
+function unpackShapes(bytes: Uint8Array, packedOffset: number, shapeOfRow: Uint8Array): RowShapes {
   let flatOrFullCount = 0
   let fullCount = 0
   for (let row = 0; row < shapeOfRow.length; row++) {
-    const shape = (bytes[packedAt + (row >>> 2)]! >>> ((row & 3) * 2)) & 3
+    const shape = (bytes[packedOffset + (row >>> 2)]! >>> ((row & 3) * 2)) & 3
     if (shape > SHAPE_FULL) throw new RangeError(`unknown shape ${shape}`)
     shapeOfRow[row] = shape
     if (shape >= SHAPE_FLAT) flatOrFullCount++
@@ -116,29 +117,29 @@ function unpackShapes(bytes: Uint8Array, packedAt: number, shapeOfRow: Uint8Arra
   return { shape: SHAPE_MIXED, shapeOfRow, flatOrFullCount, fullCount }
 }
 
-/** Returns where a column starts and ends in `bytes`, in which the section begins at `start`. */
+/** Returns where a column starts and ends in `bytes`, in which the section begins at `sectionStart`. */
 export function locateColumn(
   { kind, length, seriesCount }: LayoutProperties,
   bytes: Uint8Array,
-  start: number,
+  sectionStart: number,
   { shape }: RowShapes,
   name: ColumnName,
 ): { readonly start: number; readonly end: number } {
-  const reader = new ByteReader(bytes, start + seriesCount * 8)
+  const reader = new ByteReader(bytes, sectionStart + seriesCount * 8)
   const index = SERIES_AND_BUCKET_COLUMNS.indexOf(name)
   if (index >= 0) skipColumns(reader, index)
   else {
     skipColumns(reader, SERIES_AND_BUCKET_COLUMNS.length)
     if (hasShapes(kind)) reader.skip(shape === SHAPE_MIXED ? 1 + Math.ceil(length / 4) : 1)
-    const ownIndex = VALUE_COLUMNS[kind].indexOf(name)
-    skipColumns(reader, ownIndex >= 0 ? ownIndex : VALUE_COLUMNS[kind].length + TOTALS_COLUMNS.indexOf(name))
+    const valueIndex = VALUE_COLUMNS[kind].indexOf(name)
+    skipColumns(reader, valueIndex >= 0 ? valueIndex : VALUE_COLUMNS[kind].length + TOTALS_COLUMNS.indexOf(name))
   }
   const columnBytes = reader.varint()
   return { start: reader.offset, end: reader.offset + columnBytes }
 }
 
-function skipColumns(reader: ByteReader, columns: number): void {
-  for (let i = 0; i < columns; i++) reader.skip(reader.varint())
+function skipColumns(reader: ByteReader, columnCount: number): void {
+  for (let i = 0; i < columnCount; i++) reader.skip(reader.varint())
 }
 
 /**
