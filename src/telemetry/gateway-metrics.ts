@@ -6,8 +6,8 @@ import type { PolledFigures, ShareMetrics, Telemetry } from './telemetry-interfa
 import { metricFamiliesOf } from './worker-metrics.ts'
 
 /**
- * How long a read of the metrics waits until the store has counted the inbox backlog. If the store does not respond,
- * the metrics of the backlog are omitted.
+ * How long a read of the metrics waits until the store has counted the inbox backlog. If the store fails or does not
+ * respond in time, the entries and bytes of the backlog are omitted.
  */
 const BACKLOG_WAIT_MS = 2_000
 /** How often the delay of the event loop is sampled. */
@@ -20,9 +20,8 @@ type Labels = Readonly<Record<string, string | number>>
 type LabelledValue = readonly [labels: Labels, value: number]
 
 /**
- * The gateway's own metrics for Prometheus. Frequent events are counted in plain numbers, which are copied to
- * prom-client only when the metrics are read: at each call, prom-client finds the labels by an object, which would cost
- * more time than the counted work.
+ * The gateway's own metrics for Prometheus. Most counts are plain numbers, which are copied to prom-client only when
+ * the metrics are read. This is faster, because prom-client looks up a labels object at each call.
  */
 export class GatewayMetrics implements Telemetry {
   readonly #sources: PolledFigures
@@ -40,7 +39,7 @@ export class GatewayMetrics implements Telemetry {
   #hasProcessMetrics = false
   readonly #readMetrics: () => Promise<string>
 
-  /** `share` is set if the gateway has several processes. */
+  /** `share` is given if the gateway has several processes. */
   constructor(sources: PolledFigures, share?: ShareMetrics) {
     this.#sources = sources
     this.#readMetrics =
@@ -104,8 +103,8 @@ export class GatewayMetrics implements Telemetry {
 
   async #collectMetrics(): Promise<Registry> {
     if (!this.#hasProcessMetrics) {
-      // Process metrics watch the event loop and the garbage collector, which costs CPU, so they start with the first
-      // read.
+      // Process metrics watch the event loop and the garbage collector, which costs CPU. So they start with the first
+      // read of the metrics.
       this.#hasProcessMetrics = true
       collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_INTERVAL_MS })
     }

@@ -3,7 +3,7 @@ import type { QueryMeta } from '../query/compute/result.ts'
 
 /**
  * The interface by which other components report their work, for the metrics of the gateway itself. No method is called
- * once per point, and no argument contains a name, a tag or a value of a project.
+ * once per point. The metrics never contain a name, a tag or a value of a project.
  */
 export interface Telemetry {
   /**
@@ -11,9 +11,12 @@ export interface Telemetry {
    * status of each response.
    */
   createResponseCounter(route: string): (method: string, status: number) => void
-  /** Reports items that were not stored. */
+  /** Reports the rejected items of a batch. They are counted by error code. */
   countRejectedItems(errors: readonly ItemError[]): void
-  /** Reports that the outcome of all commits of a round is known, whether they were stored or not. */
+  /**
+   * Reports that the outcome of all commits of a round is known, whether they were stored or not. `durationMs` is the
+   * time since they were sent to the store.
+   */
   observeCommitRound(durationMs: number): void
   observeQuery(meta: QueryMeta): void
   /** Reports acknowledged points that the store lost and that can no longer be replayed. */
@@ -32,30 +35,36 @@ export interface MetricFamily {
   readonly values: readonly {
     readonly value: number
     readonly labels: Readonly<Record<string, string | number | undefined>>
-    /** The name of the sample; set only for samples of a histogram. */
+    /** Set if the name of the sample is not that of the metric: a histogram has samples such as `NAME_bucket`. */
     readonly metricName?: string
   }[]
 }
 
 /**
- * Makes the metrics of one process available to the others. Returns a function that reads the metrics of all processes
- * as Prometheus text.
+ * Type of a function that makes the metrics of one process, which `readOwn` returns, available to the other processes.
+ * It returns a function that reads the metrics of all processes as Prometheus text.
  */
 export type ShareMetrics = (readOwn: () => Promise<readonly MetricFamily[]>) => () => Promise<string>
 
 /** Functions that return figures of other parts of the gateway. They are called whenever the metrics are read. */
 export interface PolledFigures {
+  /** Number of points that were accepted since the process started. Likewise `events`. */
   points(): number
   events(): number
+  /** Bytes of rollups that wait for a commit. */
   pendingBytes(): number
+  /** Bytes of acknowledged commits that are kept for replay. */
   retainedBytes(): number
+  /** Bytes of decoded blocks in the block cache. */
   cacheBytes(): number
+  /** Number of API keys and addresses that have a rate-limit counter. */
   rateCounters(): number
   folds(): FoldCounts
   /** Number and bytes of inbox entries that wait to be folded, of all gateways on the store. */
   backlog(): Promise<{ readonly entries: number; readonly bytes: number }>
 }
 
+/** All but `waitedMs` count from the start of the process. `FoldTotals` in `write/fold/` describes each count. */
 interface FoldCounts {
   readonly steps: number
   readonly failures: number

@@ -7,22 +7,22 @@ import type { MetricFamily } from './telemetry-interface.ts'
  */
 
 export type MessageToPrimary =
-  /** Sent once: the worker listens, or could not start. */
+  /** Each worker sends one of these two once: it listens, or it could not start. */
   | { readonly kind: 'listens'; readonly url: string; readonly firstKey: string | undefined }
   | { readonly kind: 'failed'; readonly reason: string }
   /** Requests the metrics of all processes. */
   | { readonly kind: 'readAll' }
-  /** The worker's own metrics, as the primary requested. Undefined if the worker could not read them. */
+  /** The worker's own metrics, in response to `readOwn`. Undefined if the worker could not read them. */
   | { readonly kind: 'own'; readonly families: readonly MetricFamily[] | undefined }
 
 type MessageToWorker =
   /** `readOwn` requests the worker's own metrics; `all` has the requested metrics of all processes. */
   { readonly kind: 'readOwn' } | { readonly kind: 'all'; readonly text: string }
 
-/** Sends a message to the primary process. Resolves when it has been sent. */
+/** Sends a message to the primary process. Resolves when it has been sent or dropped; never rejects. */
 export function sendToPrimary(message: MessageToPrimary): Promise<void> {
   return new Promise((resolve) => {
-    // Without a primary process the message is dropped. A worker that lost its primary process exits by itself.
+    // Without a primary process, the message is dropped: a worker that has lost its primary process exits by itself.
     if (process.send === undefined) resolve()
     else process.send(message, undefined, undefined, () => resolve())
   })

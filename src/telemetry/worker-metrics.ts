@@ -10,20 +10,20 @@ import { onPrimaryMessage, sendToPrimary } from './worker-messages.ts'
  * are used.
  */
 
-/** How long the primary waits for its workers: longer than each of them waits for the store. */
+/** How long the primary waits for its workers: longer than `BACKLOG_WAIT_MS`, which a worker may wait for the store. */
 const WORKERS_WAIT_MS = 3_000
-/** How long a worker waits for the primary. */
+/** How long a worker waits for the primary: longer than the primary waits for its workers. */
 const PRIMARY_WAIT_MS = 5_000
 
 interface WorkerState {
-  /** The metrics that the worker sent last. */
+  /** The metrics that the worker sent last; empty if it has sent none yet. */
   families: readonly MetricFamily[]
   /** The request in progress. A slow worker gets no second request. */
   request: PendingRequest | undefined
 }
 
 interface PendingRequest {
-  /** Whether the worker has responded with its metrics. Resolves to false if it could not read them or has exited. */
+  /** Resolves to true when the worker has sent its metrics; to false if it could not read them or has exited. */
   readonly response: Promise<boolean>
   finish(hasResponded: boolean): void
 }
@@ -33,7 +33,8 @@ export class WorkerMetrics<W> {
   readonly #requestMetrics: (worker: W) => void
   readonly #runningWorkers = new Map<W, WorkerState>()
   /**
-   * Counters of the workers that have exited, in one list for each worker. Each read merges these lists into one.
+   * Counters and histograms of the workers that have exited: one list for each worker that has exited since the last
+   * read, and one in which that read has merged the earlier lists.
    */
   #exitedCounters: readonly (readonly MetricFamily[])[] = []
   #readInProgress: Promise<string> | undefined
@@ -89,8 +90,8 @@ export class WorkerMetrics<W> {
     const all = mergeFamilies([...running, ...exited])
     if (exited.length > 1) {
       const families = await metricFamiliesOf(mergeFamilies(exited))
-      // A worker may have exited during the merge. Its counters are not in the merged list, so their list is kept as
-      // well.
+      // A worker may have exited during this merge. Its counters are not in the merged list, so its own list is kept
+      // as well.
       this.#exitedCounters = [families, ...this.#exitedCounters.slice(exited.length)]
     }
     return all.metrics()
@@ -110,7 +111,8 @@ export class WorkerMetrics<W> {
 
 /**
  * Runs in a worker: sends its own metrics when the primary asks for them. The returned function reads the metrics of
- * all processes, one call at a time. It rejects with `overloaded` if the primary does not respond.
+ * all processes; it must not be called again before its promise has settled. The promise rejects with `overloaded` if
+ * the primary does not respond in time.
  */
 export const shareMetrics: ShareMetrics = (readOwn) => {
   let received: ((text: string) => void) | undefined
@@ -148,7 +150,7 @@ function mergeFamilies(parts: readonly (readonly MetricFamily[])[]): MergedRegis
   return AggregatorRegistry.aggregate([...parts])
 }
 
-/** Returns the metrics of a registry in a form that can be sent and merged again. */
+/** Returns the metrics of a registry in a form that can be sent as JSON and merged again, without NaN and infinity. */
 export async function metricFamiliesOf(
   registry: Pick<MergedRegistry, 'getMetricsAsJSON'>,
 ): Promise<readonly MetricFamily[]> {

@@ -26,7 +26,7 @@ export interface AppendContext {
   readonly setResolutions: readonly number[]
   /** The name of this gateway in its notifications. */
   readonly sender: string
-  /** The time of commits without parts (fences). Other commits take the time of their parts. */
+  /** The time of commits without parts (fences). Other commits take the latest time of their parts. */
   readonly fenceMs: number
 }
 
@@ -38,7 +38,7 @@ export async function append(
   if (commits.length === 0) return []
   const { isCluster, commits: connection } = redis.connections
   if (!isCluster) return decodeOutcomes(await run(connection, 'append', callOf(redis, commits, context)))
-  // Waits for all calls, even if one fails: when the writer retries the round, no call may still be running.
+  // Waits for all calls, even if one fails, because the writer retries the round only after all its calls have ended.
   const calls = await Promise.allSettled(
     commits.map((commit) => run(connection, 'append', callOf(redis, [commit], context))),
   )
@@ -145,7 +145,8 @@ function addSeries(call: ScriptCall, keys: PartitionKeys, { series }: CommitPart
 }
 
 /**
- * Adds the set members of a part to the call: first each window once, then each set with its sketch at each resolution.
+ * Adds the set members of a part to the call: first each window once, then the members for each series and bucket with
+ * the sketch at each set resolution.
  */
 function addSets(
   call: ScriptCall,

@@ -9,15 +9,15 @@ import { ScriptCall } from './scripts.ts'
 import { decodeMetric, metricAbout, metricIdentity, nameOfSortKey, sortKeyOfName } from './text-encoding.ts'
 
 /**
- * Reads, creates and deletes the rows of metrics and series. The name of a metric decides its partition; names of
- * several partitions take a call for each.
+ * Reads, creates and deletes the rows of metrics, and reads those of series. Project and name of a metric decide its
+ * partition, so metrics of several partitions take a call for each partition.
  */
 
 const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000
-/** To read a page of names, each partition is asked for an even share of the names, and for this many more. */
+/** To read a page of names, each partition is asked for an even share of the page, and for this many names more. */
 const EXTRA_NAMES_PER_PARTITION = 16
-/** Attempts to define or delete a name. One fails if another gateway changes the name, or the new id is in use. */
+/** Attempts to define or delete a name. An attempt fails if another gateway changes the name, or a new id is in use. */
 const ATTEMPTS_MAX = 16
 
 interface NamedMetric {
@@ -56,7 +56,7 @@ async function defineChunk(
 ): Promise<MetricRow[]> {
   const rows = new Array<MetricRow | undefined>(definitions.length).fill(undefined)
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    // A row is missing after the first attempt if the metric was deleted between `defineIds` and `readRows`.
+    // A row is still missing after an attempt if the metric was deleted between `defineIds` and `readRows`.
     const missing = [...rows.keys()].filter((i) => rows[i] === undefined)
     if (missing.length === 0) break
     const ids = await defineIds(
@@ -73,7 +73,7 @@ async function defineChunk(
   })
 }
 
-/** Defines the names and returns their metric ids. A new metric gets the first unused generation. */
+/** Defines the metrics that do not exist, each with its first unused generation. Returns the metric ids of all. */
 async function defineIds(
   redis: RedisAccess,
   partition: number,
@@ -132,7 +132,7 @@ export async function deleteMetric(
 }
 
 export async function readMetric(redis: RedisAccess, project: string, name: string): Promise<MetricRow | undefined> {
-  // A lone surrogate has no UTF-8 form: the Redis client would encode it as another name.
+  // A lone surrogate has no UTF-8 form: the Redis client would replace it, and so read another name.
   if (!name.isWellFormed()) return undefined
   const [row] = await readMetrics(redis, project, [name])
   return row
@@ -140,7 +140,7 @@ export async function readMetric(redis: RedisAccess, project: string, name: stri
 
 /**
  * Returns the rows in the order of `names`; undefined where no metric has the name. Sends the next call to a partition
- * only after the reply to the previous call, so that a long list does not block the server.
+ * only after the reply to the previous call, so that the server can run other commands between the calls.
  */
 export async function readMetrics(
   redis: RedisAccess,
@@ -206,7 +206,9 @@ export async function listMetrics(
   return { metrics, next }
 }
 
-/** Returns the next names of all partitions, sorted. Reads an even share and some more from each partition. */
+/**
+ * Returns at most `namesMax` names of all partitions after the cursor `after`, sorted, and the cursor of the next page.
+ */
 async function namesAfter(
   redis: RedisAccess,
   project: string,
@@ -222,8 +224,8 @@ async function namesAfter(
       return sortKeys.map(nameOfSortKey)
     }),
   )
-  // A partition that returned as many names as it was asked for may have more. So the page ends at the last name of
-  // this partition, or at the smallest such name if there are several such partitions.
+  // A partition that returned as many names as it was asked for may have more after its last name. So the page ends at
+  // the last name of this partition, or at the smallest of these names if there are several such partitions.
   const ends = shares.flatMap((names) => (names.length === share ? [names.at(-1)!] : []))
   const end = ends.sort(byCodeUnits)[0]
   const found = shares.flat().filter((name) => end === undefined || name <= end)

@@ -27,7 +27,7 @@ export interface Connections {
   readonly isCluster: boolean
   /** The address without the password, for messages. */
   readonly name: string
-  /** Used by `append` only. The client never sends a command again. */
+  /** Used by `append` only. The client never sends a command again after a lost reply. */
   readonly commits: Connection
   /** Used for everything but `append`. The client may send a command again after a lost reply. */
   readonly common: Connection
@@ -40,23 +40,23 @@ export interface Connections {
 
 /** Timeout of a commit. After it, the writer retries the commit with the same commit number. */
 const COMMIT_TIMEOUT_MS = 3_000
-/** Timeout of one command. A query sends several commands. */
+/** Timeout of a command that is not a commit. A query sends several commands. */
 const COMMAND_TIMEOUT_MS = 10_000
 /** A connection that waits for replies and receives nothing for this long is closed and opened again. */
 const SILENCE_TIMEOUT_MS = 15_000
 const CONNECT_TIMEOUT_MS = 5_000
 const RECONNECT_PAUSE_MS_MAX = 500
 /**
- * Maximum pause before a server that is loading its data is asked again. The time that the server estimates is often
- * too long.
+ * Maximum pause before the client asks a server again that is loading its data. Without this maximum, the client would
+ * wait for the time that the server estimates, which is often too long.
  */
 const LOADING_PAUSE_MS_MAX = 250
 /**
- * How often the client reads which node has which slots. Without this, it would read them only after an error, and a
- * master that does not respond returns no error.
+ * How often the client of a cluster reads which node has which slots. Without this, it would read them only after an
+ * error, and a master that does not respond returns no error.
  */
 const SLOTS_REFRESH_MS = 5_000
-/** How long a starting gateway waits until the server is ready. */
+/** How long a starting gateway waits until the server or cluster is ready. */
 const START_TIMEOUT_MS = 10_000
 
 /** Timeouts that tests set to shorter values. */
@@ -68,7 +68,8 @@ export interface Timeouts {
 }
 
 /**
- * Connects to the server or cluster. If it cannot be used, rejects with an Error that has its address and the reason.
+ * Connects to the cluster if `clusterNodes` has any, otherwise to the server at `url`. If the server or cluster cannot
+ * be used, rejects with an Error that has the address and the reason.
  */
 export async function connect(
   { url, clusterNodes }: Address,
@@ -86,7 +87,8 @@ const COMMON_OPTIONS = {
   socketTimeout: SILENCE_TIMEOUT_MS,
   maxLoadingRetryTime: LOADING_PAUSE_MS_MAX,
   protocol: 2,
-  // The reply READONLY means that the master has become a replica. Its host name may now resolve to the new master.
+  // The reply READONLY means that the master has become a replica. The client then connects again, because the host
+  // name may now resolve to the new master.
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 } satisfies RedisOptions
 
@@ -126,7 +128,7 @@ async function connectCluster(
   const nodeOptions = { ...COMMON_OPTIONS, ...(url === undefined ? {} : credentialsOf(url)) }
   const commits = new Cluster(nodes, {
     ...options,
-    // The client follows a redirection, because the redirecting node has not run the command. It retries nothing else.
+    // The client sends a command again only after a redirection or TRYAGAIN: then the node has not run the command.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     enableOfflineQueue: false,
@@ -148,7 +150,7 @@ interface Clients {
   readonly newSubscriber: () => Redis | Cluster
 }
 
-/** Connects the clients. If the server cannot be used, closes them and rejects. */
+/** Connects the clients. If the server or cluster cannot be used, closes them and rejects. */
 async function open({ name, commits, common, newSubscriber }: Clients, startTimeoutMs: number): Promise<Connections> {
   const opened = [commits, common]
   let isClosed = false
@@ -194,7 +196,7 @@ function mastersOf(client: Redis | Cluster): Redis[] {
   return client instanceof Cluster ? client.nodes('master') : [client]
 }
 
-/** Waits until a starting server is ready. Rejects at once if it refuses the credentials or has a wrong certificate. */
+/** Waits until the client is connected. Rejects at once on an error that waiting cannot fix, like a wrong password. */
 async function untilReady(connection: Redis | Cluster, name: string, startTimeoutMs: number): Promise<void> {
   let cause: unknown
   const becomesReady = new Promise<void>((resolve, reject) => {
@@ -260,15 +262,18 @@ function credentialsOf(url: string): Pick<RedisOptions, 'username' | 'password' 
   }
 }
 
-/** Error replies of a server that is unavailable. Below: errors of the client when it gets no reply. */
+/** Error replies of a server that is unavailable. */
 const UNAVAILABLE_REPLIES =
   /^(OOM|READONLY|MISCONF|LOADING|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|NOREPLICAS|BUSY|MOVED|ASK|NOAUTH|WRONGPASS|UNBLOCKED)\b/
+/** Errors of the client if it gets no reply. */
 const UNAVAILABLE_CLIENT_ERRORS =
   /^(Command timed out|Connection is closed|Stream isn't writeable|Cluster isn't ready|Cluster is ended|Too many Cluster redirections|Failed to refresh slots cache|None of startup nodes|Reached the max retries per request|Socket timeout|Client network socket|write |read |connect )/
+/** Codes of errors of sockets and of name resolution. */
 const UNAVAILABLE_CODES = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ENETDOWN)/
 
 /**
- * Returns `store_unavailable` for an error of an unavailable server. Returns all other errors unchanged: they are bugs.
+ * Returns `store_unavailable` for an error of an unavailable server. Returns all other errors unchanged: a
+ * `GatewayError`, and errors that show a bug.
  */
 export function asGatewayError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof GatewayError) return error

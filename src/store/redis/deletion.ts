@@ -5,16 +5,21 @@ import { expireWindow, readInbox } from './timelines.ts'
 
 /**
  * Removes the data of deleted metrics. The data of a metric is removed after all inbox entries from before its deletion
- * are folded. Then no data can be added again: new commits are refused, and a fold or merge that began earlier fails,
- * because its inbox entries or blocks no longer exist.
+ * are folded. Then no data can be added again: new commits are refused, and so is a fold or merge that began earlier,
+ * because its inbox or index entries no longer exist.
  */
 
 /** Index entries per read, to find the windows of a metric. */
 const ENTRIES_PER_READ = 200
-/** Deleted metrics per call. Those whose inbox entries are not folded yet are skipped until a later call. */
+/**
+ * About how many deleted metrics a call reads. It skips a metric if inbox entries from before its deletion are left.
+ */
 const METRICS_PER_CALL = 100
 
-/** Removes about `max` windows of deleted metrics. Returns whether more can be removed now. */
+/**
+ * Removes at most `max` windows of deleted metrics. Returns true if it has removed `max` windows, so that more may be
+ * left. If there are more than `METRICS_PER_CALL` deleted metrics, a call may leave some although it returns false.
+ */
 export async function clearDeleted(
   redis: RedisAccess,
   partition: number,
@@ -37,13 +42,13 @@ export async function clearDeleted(
     // UNLINK frees memory in a background thread of the server, however large the keys are.
     const expired = resolutions.map((resolutionMs) => keys.expired({ metricId, resolutionMs }))
     await redis.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
-    // The metric is removed from the list last: if the gateway stops before, the next call removes the rest.
+    // The metric is removed from this list last: if the gateway stops before, the next call removes what is left.
     await redis.call('hdel', keys.metricsToRemove, idsAndOrders[i]!)
   }
   return false
 }
 
-/** Removes at most `max` windows of a metric. Returns the number of removed windows: below `max` if none is left. */
+/** Removes at most `max` windows of a metric. Returns their number; if it is less than `max`, no window is left. */
 async function clearWindows(
   redis: RedisAccess,
   partition: number,
@@ -61,8 +66,8 @@ async function clearWindows(
       for (const windowMs of new Set(members.map((member) => decodeIndexEntry(member).windowMs))) {
         if (removed >= max) return removed
         const window = { metricId, resolutionMs, windowMs }
-        // With an empty `dropExpiredAtResolutions`, the window is not recorded as expired: no query asks for the
-        // metric.
+        // With an empty `dropExpiredAtResolutions`, the window is not recorded as expired, because no query can ask for
+        // a deleted metric.
         await expireWindow(redis, { partition, window, dropExpiredAtResolutions: [], nowMs }, Number.MAX_SAFE_INTEGER)
         removed++
       }

@@ -19,13 +19,13 @@ interface Page {
 
 /**
  * Reads a page from each partition and merges the pages. If some pages were limited, the result ends at the newest of
- * the last events of these pages: the partition of this event may have more events that are older.
+ * the last events of these pages, because the partition of this event may have more events just after it.
  */
 export async function readEvents(redis: RedisAccess, request: EventRequest): Promise<StoredEvent[]> {
   const { project, fromMs, toMs, after, limit, bytesMax } = request
   const oldest = `[${encodeEventTime(fromMs)}`
-  // A member is time, id, NUL and JSON. A text of only time and id sorts just before the member of the same event, so
-  // the page begins after the event of the cursor.
+  // A member is time, id, NUL and JSON. A text of only time and id sorts just before the member of the same event. So
+  // the page, which goes from newer to older events, begins after the event of the cursor.
   const newest =
     after !== undefined && after.timeMs <= toMs
       ? `(${encodeEventTime(after.timeMs)}${after.id}`

@@ -3,8 +3,8 @@ import type { Connections } from './connection.ts'
 import { metaKey } from './keys.ts'
 
 /**
- * The format of a store: the version of its keys and values, and its shape (partitions and resolutions). It is written
- * into a new store, and compared with the expected format when a gateway starts and while it runs.
+ * The format of a store: the version of its keys and values, and its shape (partitions and resolutions). A gateway
+ * writes the format into a new store. When it starts and while it runs, it compares the stored format with its own.
  */
 
 /** Version of the keys and values in Redis. A gateway refuses a store of any other version. */
@@ -25,7 +25,7 @@ export async function ensureFormat(
   const { partitions, resolutions, setResolutions } = wanted
   const record = JSON.stringify({ version: STORE_FORMAT_VERSION, partitions, resolutions, setResolutions })
   const key = metaKey(prefix)
-  // When several gateways start on an empty server, the first record wins.
+  // If several gateways start on an empty server at once, NX keeps the first record, and GET returns it to the others.
   const reply = (await common.call('get', [key])) ?? (await common.call('set', [key, record, 'NX', 'GET']))
   if (reply === null) return true
   const where = `the store with prefix ${prefix} in ${name}`

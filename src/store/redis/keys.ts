@@ -18,11 +18,11 @@ export interface PartitionKeys {
   readonly markers: string
   /** Sorted set: inbox entry by order. */
   readonly inbox: string
-  /** Hash: `order` → order of the newest inbox entry ever, `bytes` → bytes of the current inbox. */
+  /** Hash: `order` → order of the newest inbox entry ever, `bytes` → bytes of the blocks that the inbox lists now. */
   readonly counters: string
   /** Sorted set: window by its expiry. */
   readonly due: string
-  /** Sorted set: name of a block that no index or inbox entry lists, by the time at which the block is removed. */
+  /** Sorted set: name of a block that no index or inbox entry lists, by the time from which it may be removed. */
   readonly expiringBlocks: string
   /** Hash: block name → number of entries that list the block, minus 1. Blocks with one entry are not in it. */
   readonly extraListings: string
@@ -31,8 +31,8 @@ export interface PartitionKeys {
   /** Set: names of expired windows whose set sketches are not all deleted yet. */
   readonly windowsWithSetsToDelete: string
   /**
-   * Shard channel: a message for each commit and each deletion of a metric, with the name of the gateway that sends it
-   * and the ids of the changed metrics.
+   * Shard channel: a message for each commit that changes metrics and each deletion of a metric, with the name of the
+   * gateway that sends it and the ids of these metrics.
    */
   readonly channel: string
   /** Hash: metric name → metric id. */
@@ -127,7 +127,9 @@ export function apiKeysKey(prefix: string): string {
   return `${prefix}:{p0}:api-keys`
 }
 
-/** Whether a text can be a prefix of keys. A prefix must not contain braces: they would be the hash tag. */
+/**
+ * Whether a text can be a prefix of keys. A prefix must not contain braces: a cluster would hash only the text in them.
+ */
 export function isValidPrefix(text: string): boolean {
   return /^[A-Za-z0-9._:-]{1,64}$/.test(text)
 }
@@ -144,7 +146,9 @@ export function permitPartition(limitKey: string, partitions: number): number {
   return partitionOf('permits', limitKey, partitions)
 }
 
-/** Returns the first 128 bits of a SHA-256 in hexadecimal, to store texts of clients of any length in few bytes. */
+/**
+ * Returns 32 hexadecimal digits of the SHA-256 of the fields. So a key of fixed length stands for texts of any length.
+ */
 export function digestOf(...fields: readonly string[]): string {
   const hash = createHash('sha256')
   for (const field of fields) hash.update(`${field.length}:${field}`)
@@ -155,7 +159,7 @@ function timelineName({ metricId, resolutionMs }: TimelineKey): string {
   return `${formatId(metricId)}.${resolutionMs}`
 }
 
-/** Returns the name of a window, as it is in the keys of its set sketches and in `windowsWithSetsToDelete`. */
+/** Returns the name of a window in the keys `sketchNamesOf` and `setsToDeleteOf`, and in `windowsWithSetsToDelete`. */
 export function windowName({ metricId, resolutionMs, windowMs }: WindowKey): string {
   return `${formatId(metricId)}.${resolutionMs}.${windowMs}`
 }

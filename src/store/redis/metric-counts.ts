@@ -2,21 +2,22 @@ import { withTimeout } from '../../model/with-timeout.ts'
 import type { RedisAccess } from './redis-access.ts'
 
 /**
- * Counts the metrics of a project over all partitions. On a cluster, if a node does not respond in time, its last known
- * number is used; later calls do not wait for the node until it has responded.
+ * Counts the metrics of a project over all partitions. On a cluster, if a node fails or does not respond in time, the
+ * last known numbers of its partitions are used (0 if there are none). Later calls do not wait for a partition whose
+ * request has not ended in time.
  */
 
-/** Maximum number of projects in the cache. */
+/** Maximum number of projects in the cache of counts. A full cache is emptied. */
 const CACHED_PROJECTS_MAX = 10_000
 /** How long `count` waits for the slowest node of a cluster. */
 const COUNT_TIMEOUT_MS = 250
 
 interface MetricCountOfPartition {
-  /** Last known number of metrics in the partition. */
+  /** Last known number of metrics of the project in the partition. */
   metrics: number
   /** Number of requests for the count of this partition that have no reply yet. */
   pendingRequests: number
-  /** Set when the node has not responded in time. No further request is sent until it responds. */
+  /** Whether a request has not ended in time. No further request is sent until one of the requests ends. */
   isSilent: boolean
 }
 

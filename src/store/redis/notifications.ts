@@ -3,11 +3,12 @@ import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { RedisAccess } from './redis-access.ts'
 
 /**
- * Notifies listeners of the metrics that commits and deletions have changed. `notify` is called for those of this
- * gateway. Those of other gateways are received through the shard channels of the partitions. The first listener starts
- * the subscription to them. Delivery is not guaranteed.
+ * Notifies listeners of the metrics that commits and deletions have changed. The store calls `notify` after commits and
+ * deletions of this gateway. Those of other gateways are received through the shard channels of the partitions. The
+ * first listener starts the subscription to these channels. Delivery is not guaranteed.
  */
 
+/** Pause before another attempt to subscribe after one has failed. */
 const SUBSCRIBE_PAUSE_MS = 1_000
 
 export class Notifications {

@@ -13,7 +13,7 @@ export async function takePermits(
   const startMs = floorTo(nowMs, windowWidthMs)
   const digest = digestOf(limitKey)
   const key = redis.keys(permitPartition(limitKey, redis.partitions)).permits(digest, windowWidthMs, startMs)
-  // The key lives for two windows, because the clocks of gateways may differ by up to one window.
+  // The key expires two windows after the last grant. So gateways whose clocks differ by up to one window share it.
   const call = new ScriptCall().key(key).arg(permits, limit, 2 * windowWidthMs)
   const [granted, left] = textList(await redis.run('take-permits', call))
   return { granted: Number(granted), left: Number(left) }

@@ -6,8 +6,8 @@ import { ScriptCall } from './scripts.ts'
 import { decodeReceipt, encodeReceipt } from './text-encoding.ts'
 
 /**
- * Reads and writes the receipts of idempotency keys. Until it expires, the receipt of a key is never replaced. The
- * number and the bytes of a project's receipts are limited.
+ * Reads and writes the receipts of idempotency keys. A receipt is never replaced before it expires. The number and the
+ * bytes of a project's receipts are limited: beyond the limits, its oldest receipts are removed.
  */
 
 export async function readReceipt(

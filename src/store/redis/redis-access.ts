@@ -39,12 +39,14 @@ export class RedisAccess {
 }
 
 /**
- * Time to live of keys that `sweep` removes. If no gateway runs to call `sweep`, the server removes the keys after this
- * time. It is much longer than the times in `lifetimes.ts`, because the clocks of gateways and server may differ.
+ * Time to live of blocks that no entry lists. `sweep` removes such blocks much earlier; if no gateway runs to call it,
+ * the server removes them after this time. It is much longer than the lifetimes of unlisted blocks in `lifetimes.ts`,
+ * because the clocks of gateways and server may differ. Receipts live this much longer than `RECEIPT_KEPT_MS`.
  */
 export const SERVER_TTL_MS = 3_600_000
 
-// The type of a reply of Redis is known from the command or script. If a reply has another type, these functions throw.
+// The command or script determines the type of its reply. These functions throw if a reply is not a list. They do not
+// check the type of its elements.
 
 export function textList(reply: unknown): readonly string[] {
   if (!Array.isArray(reply)) throw new TypeError('a reply of Redis is not a list')
@@ -63,7 +65,7 @@ export function chunksOf<T>(values: readonly T[], max: number): (readonly T[])[]
   return chunks
 }
 
-/** Groups values by key, in the order in which the keys first occur. */
+/** Groups values by key, in the order in which the keys first occur. In a group, values keep their order. */
 export function groupsOf<T, K>(values: Iterable<T>, keyOf: (value: T) => K): Map<K, [T, ...T[]]> {
   const groups = new Map<K, [T, ...T[]]>()
   for (const value of values) {

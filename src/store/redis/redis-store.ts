@@ -73,7 +73,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Store>
   }
 }
 
-/** How often to check whether the store was emptied (FLUSHALL) while the gateway runs. */
+/** How often to check whether the store was emptied (FLUSHALL), or created again, while the gateway runs. */
 const FORMAT_CHECK_INTERVAL_MS = 1_000
 
 class RedisStore implements Store {
@@ -88,6 +88,7 @@ class RedisStore implements Store {
   readonly #allResolutions: readonly number[]
   readonly #receiptBounds: ReceiptBounds
   readonly #now: () => number
+  /** The random name of this gateway in its notifications. */
   readonly #sender = randomBytes(8).toString('hex')
   readonly #notifications: Notifications
   readonly #indexRemovalListeners = new Listeners<IndexRemovals>()
@@ -97,15 +98,16 @@ class RedisStore implements Store {
   readonly #options: RedisStoreOptions
   readonly #formatCheckTimer: NodeJS.Timeout
   /**
-   * Set while the store has another format, because it was emptied and created again. Then each call but `ping` rejects
-   * with this error.
+   * Set while the store has another format, because it was emptied and created again: from the check that finds this
+   * until a check finds the right format. Each verb rejects with this error; `ping` first checks the format again.
    */
   #formatError: GatewayError | undefined
   #closing: Promise<void> | undefined
 
   constructor(connections: Connections, options: RedisStoreOptions) {
     this.#options = options
-    // The error of a failed check is ignored, because the store is checked again a second later.
+    // The error is ignored here: `#ensureFormat` has set `#formatError` if the format is wrong, and the next check
+    // follows.
     this.#formatCheckTimer = setInterval(
       () => void this.#ensureFormat().catch(() => undefined),
       FORMAT_CHECK_INTERVAL_MS,
@@ -241,8 +243,8 @@ class RedisStore implements Store {
 
   /**
    * Checks the format of the store. If no format is stored, the store was emptied. Then writes the format again, so
-   * that no gateway with other partitions or resolutions can start on the store. If the store has another format, each
-   * call rejects until the store has the right format again.
+   * that a gateway with other partitions or resolutions that starts later refuses the store. If the store has another
+   * format, each verb rejects until a check finds the right format again.
    */
   async #ensureFormat(): Promise<void> {
     const { prefix, log } = this.#options
@@ -279,7 +281,10 @@ class RedisStore implements Store {
     return (...args) => this.#run((redis) => verb(redis, ...args))
   }
 
-  /** Runs a method, unless the store is closing. Errors of an unavailable server become `store_unavailable`. */
+  /**
+   * Runs a verb, unless the store is closing or has another format. Errors of an unavailable server become
+   * `store_unavailable`.
+   */
   async #run<T>(verb: (redis: RedisAccess) => Promise<T>, isPing = false): Promise<T> {
     if (this.#closing !== undefined) throw new GatewayError('store_unavailable', 'the store is closed')
     // A ping must run, because it checks whether the store has the right format again.

@@ -4,8 +4,9 @@ import type { CommandArgument, Connection } from './connection.ts'
 
 /**
  * Loads and runs the Lua scripts. The server runs a script without interruption, so each script is one atomic step. The
- * header of a script lists its keys, its arguments and its reply. `prelude.lua` is inserted before each script. Redis
- * does not roll back a script that fails, so a script checks everything that can fail before its first write.
+ * header of a script lists its keys, its arguments and its reply. `prelude.lua` is inserted after the first line of
+ * each script. Redis does not roll back a script that fails, so a script checks everything that can fail before its
+ * first write.
  */
 export const SCRIPTS = [
   'append',
@@ -71,7 +72,7 @@ function scriptOf(name: ScriptName): Script {
   return script
 }
 
-/** Runs a script. Sends only its hash; if the server replies that it does not know the hash, sends the source. */
+/** Runs a script. Sends only the hash of its source; if the server does not know the hash, sends the source. */
 export async function run(connection: Connection, name: ScriptName, { keys, args }: ScriptCall): Promise<unknown> {
   const { source, sha } = scriptOf(name)
   try {

@@ -5,7 +5,10 @@ import type { Connection, Connections } from './connection.ts'
 
 const REDIS_MAJOR_MIN = 7
 
-/** Throws an Error if a server is too old or has the wrong role. Logs warnings about settings that can lose data. */
+/**
+ * Throws an Error if a server is too old, is a replica, or is a node of a cluster that is not configured as one. Logs
+ * warnings about settings that can lose data.
+ */
 export async function checkServers(connections: Connections, log: StoreLog | undefined): Promise<void> {
   for (const server of connections.masters()) {
     const info = parseInfo(await server.call('info', ['everything']))
@@ -40,7 +43,9 @@ export async function checkServers(connections: Connections, log: StoreLog | und
   }
 }
 
-/** Returns a text that explains why stored data may be missing, based on the settings of the servers. */
+/**
+ * Returns a text that explains why stored data may be missing, based on the settings of the servers, and what to do.
+ */
 export async function explainMissingBlocks({ masters }: Connections): Promise<string> {
   for (const server of masters()) {
     const info = parseInfo(await server.call('info', ['everything']))
@@ -52,7 +57,7 @@ export async function explainMissingBlocks({ masters }: Connections): Promise<st
   return 'keys were deleted from Redis, or it lost them when it stopped; restore it from a backup'
 }
 
-/** Reads a setting of the server. Undefined if it is unknown, or if the user may not read it (managed servers). */
+/** Reads a setting of the server. Undefined if the server does not allow it, as managed servers do. */
 async function readSetting(server: Connection, name: string): Promise<string | undefined> {
   try {
     const reply = await server.call('config', ['GET', name])

@@ -6,16 +6,16 @@ import { chunksOf, groupsOf, type RedisAccess, textList } from './redis-access.t
 import { ScriptCall } from './scripts.ts'
 
 /**
- * Counts and deletes set sketches. A set sketch is a HyperLogLog with the members of one series in one bucket, at each
- * set resolution. The server counts unions of few sketches. For larger unions, the gateway reads the sketches and
- * merges them itself, because one command for all would block the server for long.
+ * Counts and deletes set sketches. A set sketch is a HyperLogLog with the members of one series in one bucket of a set
+ * resolution. The server counts unions of few sketches. For larger unions, the gateway reads the sketches and merges
+ * them itself, because one command for all would block the server for long.
  */
 
-/** A union of more sketches is counted by the gateway. */
+/** A union of more different sketches is counted by the gateway. */
 const PFCOUNT_KEYS_MAX = 16
 /** Sketches per call of `count-distinct.lua`. A call takes about 2 ms if all of them have their maximum size. */
 const SKETCHES_COUNTED_PER_CALL = 64
-/** Sketches per read. A sketch has at most 12 KiB. */
+/** Sketches per read. A sketch has at most about 12 KiB. */
 const SKETCHES_PER_READ = 64
 /**
  * Maximum number of reads at the same time in one call of `uniteSketches`. This and the size of a read limit the memory
@@ -47,8 +47,8 @@ export async function countDistinct(
 }
 
 /**
- * Returns a function that returns the Redis key of a set sketch. The function caches keys and formatted ids, because
- * the same sketches, series and buckets are in many unions.
+ * Returns a function that returns the Redis key of a set sketch. The function caches keys by object, and formatted ids,
+ * because the same sketches, series and buckets are in many unions.
  */
 function cachingKeyOf(keys: PartitionKeys): (set: SetKey) => string {
   const named = new Map<SetKey, string>()
@@ -164,7 +164,7 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
   }
 }
 
-/** Deletes set sketches of expired windows that are left because a gateway stopped before it had deleted them. */
+/** Deletes set sketches of expired windows that are left, for example because a gateway stopped during `clearSets`. */
 export async function finishClearing(redis: RedisAccess, partition: number): Promise<void> {
   const { windowsWithSetsToDelete } = redis.keys(partition)
   for (const name of textList(await redis.call('srandmember', windowsWithSetsToDelete, SKETCHES_CLEARED_PER_CALL))) {

@@ -5,7 +5,7 @@ import { finishClearing } from './sets.ts'
 
 /** One call of `sweep.lua` removes at most this many watermarks, markers and blocks each, which takes about 1 ms. */
 const SWEPT_PER_CALL = 100
-/** Maximum number of calls per partition in one sweep. The next sweep removes the rest. */
+/** Maximum number of calls per partition in one sweep. The next sweep removes what is left. */
 const CALLS_PER_SWEEP_MAX = 100
 
 export async function sweep(redis: RedisAccess, nowMs: number): Promise<void> {

@@ -6,8 +6,9 @@ import type { Receipt } from '../idempotency-keys.ts'
 import type { InboxEntry, IndexEntry, Stretch, WindowKey } from '../store.ts'
 
 /**
- * Encodes the members of sorted sets and the values of hashes as texts. The fields of a member are separated by spaces:
- * no number, id or block name contains a space. Numbers are decimal and exact up to 2^53.
+ * Encodes the members of sorted sets and the values of hashes as texts. The fields of a member, except those of an
+ * event, are separated by spaces: no number, id, project or block name contains a space. Numbers are exact up to 2^53.
+ * They are decimal, except the times of events.
  */
 
 // Inbox entries: members of a sorted set, by order.
@@ -70,8 +71,8 @@ export function decodeStretch(member: string): Stretch {
   return { fromMs: Number(fromMs), toMs: Number(toMs) }
 }
 
-// Events: members of a sorted set, all with score 0. A member is time, id, NUL, JSON. A constant makes the time
-// positive and it is padded with zeros, so that sorting by bytes sorts by time and id.
+// Events: members of a sorted set, all with score 0. A member is time, id, NUL and JSON, without separators. The time
+// is hexadecimal, padded with zeros, and made positive by a constant, so that sorting by bytes sorts by time and id.
 
 const TIME_BIAS_MS = 2 ** 52
 const TIME_DIGITS = 14
@@ -85,12 +86,14 @@ export function encodeEvent({ timeMs, id, json }: StoredEvent): string {
   return `${encodeEventTime(timeMs)}${id}${EVENT_ID_END}${json}`
 }
 
-/** Encodes project, time and id of an event, which identify it. A project name contains no space. */
+/** Encodes project, time and id of an event, which identify it. Neither a project name nor an event id has a space. */
 export function encodeEventAge({ project, timeMs, id }: StoredEvent): string {
   return `${project} ${encodeEventTime(timeMs)}${id}`
 }
 
-/** Inverse of {@link encodeEventAge}. Among the events of the project, only this event sorts into [from, to). */
+/**
+ * Inverse of {@link encodeEventAge}: only the member of this event sorts into [from, to) among those of the project.
+ */
 export function decodeEventAge(age: string): { readonly project: string; readonly from: string; readonly to: string } {
   const end = age.lastIndexOf(' ')
   const timeAndId = age.slice(end + 1)

@@ -35,11 +35,15 @@ import {
  * changes them in one atomic step.
  */
 
-/** Blocks per read. A block has at most 1 MB, so a reply has at most 16 MB. Most replies are far smaller. */
+/** Blocks per read. A string of a block rarely has more than 1 MiB, so a reply rarely has more than 16 MiB. */
 const BLOCKS_PER_READ = 16
-/** The server copies this many bytes in less than a millisecond. A larger block is sent in a call of its own. */
+/**
+ * Maximum bytes of the blocks in a call, which the server copies in less than 1 ms. A larger block gets its own call.
+ */
 const WRITTEN_BYTES_PER_CALL = 1 << 18
-/** Attempts to expire a window. One fails if a fold changes the window at the same time. */
+/**
+ * Attempts to expire a window. An attempt fails if the window changes, or set sketches of an earlier expiry are left.
+ */
 const EXPIRY_ATTEMPTS_MAX = 10
 
 export async function readIndex(redis: RedisAccess, request: IndexRequest): Promise<IndexSnapshot> {
@@ -99,7 +103,7 @@ export async function readBlocks(
     chunksOf(names, BLOCKS_PER_READ).map((chunk) => redis.connections.common.callBuffer('mget', chunk.map(keys[part]))),
   )
   const strings = replies as (readonly (Buffer | null)[])[]
-  // A reply may be a view of a large network buffer. It is copied, so that a cached block does not keep that in memory.
+  // A reply may be a view of a large network buffer. It is copied, so that a cached block does not keep this buffer.
   return strings.flat().map((bytes) => (bytes === null ? undefined : new Uint8Array(bytes)))
 }
 
@@ -178,7 +182,7 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
 
 /**
  * Takes, extends or releases a lease. The clock of the server decides when a lease ends, because the clocks of gateways
- * differ.
+ * may differ.
  */
 export async function takeLease(redis: RedisAccess, { partition, holder, leaseMs }: LeaseRequest): Promise<boolean> {
   const call = new ScriptCall().key(redis.keys(partition).lease).arg(holder, leaseMs)
@@ -195,7 +199,7 @@ export async function dueWindows(
   return textList(await redis.call('zrangebyscore', due, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeWindow)
 }
 
-/** Expires a window. Returns false and changes nothing if the window expires after `dueByMs`. */
+/** Expires a window. Returns false, and leaves the window as it is, if the window expires after `dueByMs`. */
 export async function expireWindow(
   redis: RedisAccess,
   expiry: WindowExpiry,
