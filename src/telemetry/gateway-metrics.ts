@@ -24,7 +24,7 @@ type LabelledValue = readonly [labels: Labels, value: number]
  * the metrics are read. This is faster, because prom-client looks up a labels object at each call.
  */
 export class GatewayMetrics implements Telemetry {
-  readonly #sources: PolledFigures
+  readonly #figures: PolledFigures
   readonly #registry = new Registry()
   readonly #routeCounts: { readonly route: string; readonly counts: Map<string, Map<number, number>> }[] = []
   readonly #rejectedItemsByCode = new Map<ErrorCode, number>()
@@ -40,8 +40,8 @@ export class GatewayMetrics implements Telemetry {
   readonly #readMetrics: () => Promise<string>
 
   /** `share` is given if the gateway has several processes. */
-  constructor(sources: PolledFigures, share?: ShareMetrics) {
-    this.#sources = sources
+  constructor(figures: PolledFigures, share?: ShareMetrics) {
+    this.#figures = figures
     this.#readMetrics =
       share?.(async () => metricFamiliesOf(await this.#collectMetrics())) ??
       (async () => (await this.#collectMetrics()).metrics())
@@ -108,12 +108,12 @@ export class GatewayMetrics implements Telemetry {
       this.#hasProcessMetrics = true
       collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_INTERVAL_MS })
     }
-    this.#backlog = await withTimeout(BACKLOG_WAIT_MS, () => this.#sources.backlog()).catch(() => undefined)
+    this.#backlog = await withTimeout(BACKLOG_WAIT_MS, () => this.#figures.backlog()).catch(() => undefined)
     return this.#registry
   }
 
   #defineIngest(): void {
-    const sources = this.#sources
+    const figures = this.#figures
     this.#counter(
       'gaugeql_http_requests_total',
       'Responses by route, method and status.',
@@ -127,8 +127,8 @@ export class GatewayMetrics implements Telemetry {
       'method',
       'status',
     )
-    this.#counter('gaugeql_points_total', 'Points accepted.', () => sources.points())
-    this.#counter('gaugeql_events_total', 'Events accepted.', () => sources.events())
+    this.#counter('gaugeql_points_total', 'Points accepted.', () => figures.points())
+    this.#counter('gaugeql_events_total', 'Events accepted.', () => figures.events())
     this.#counter(
       'gaugeql_rejected_items_total',
       'Items that were not stored, by error code.',
@@ -140,9 +140,9 @@ export class GatewayMetrics implements Telemetry {
       'Acknowledged points that the store lost for good.',
       () => this.#lostPoints,
     )
-    this.#gauge('gaugeql_pending_bytes', 'Rollups waiting for a commit.', () => sources.pendingBytes())
-    this.#gauge('gaugeql_retained_bytes', 'Acknowledged commits kept for replay.', () => sources.retainedBytes())
-    this.#gauge('gaugeql_rate_counters', 'Keys and addresses with a rate-limit counter.', () => sources.rateCounters())
+    this.#gauge('gaugeql_pending_bytes', 'Rollups waiting for a commit.', () => figures.pendingBytes())
+    this.#gauge('gaugeql_retained_bytes', 'Acknowledged commits kept for replay.', () => figures.retainedBytes())
+    this.#gauge('gaugeql_rate_counters', 'Keys and addresses with a rate-limit counter.', () => figures.rateCounters())
   }
 
   #defineQueries(): void {
@@ -153,11 +153,11 @@ export class GatewayMetrics implements Telemetry {
       'Blocks that queries found decoded in the cache.',
       () => this.#cacheHits,
     )
-    this.#gauge('gaugeql_block_cache_bytes', 'Decoded blocks in the cache.', () => this.#sources.cacheBytes())
+    this.#gauge('gaugeql_block_cache_bytes', 'Decoded blocks in the cache.', () => this.#figures.cacheBytes())
   }
 
   #defineFolds(): void {
-    const { folds } = this.#sources
+    const { folds } = this.#figures
     this.#gauge(
       'gaugeql_fold_backlog_bytes',
       'Inbox bytes that wait to be folded, of all gateways on the store; absent while the store does not respond.',
@@ -221,9 +221,9 @@ export class GatewayMetrics implements Telemetry {
       registers: [this.#registry],
       collect() {
         this.reset()
-        const current = samples()
-        if (typeof current === 'number') this.inc(current)
-        else for (const [labels, value] of current) this.inc(labels, value)
+        const sampled = samples()
+        if (typeof sampled === 'number') this.inc(sampled)
+        else for (const [labels, value] of sampled) this.inc(labels, value)
       },
     })
   }
@@ -236,9 +236,9 @@ export class GatewayMetrics implements Telemetry {
       aggregator,
       registers: [this.#registry],
       collect() {
-        const current = value()
-        if (current === undefined) this.remove()
-        else this.set(current)
+        const sampled = value()
+        if (sampled === undefined) this.remove()
+        else this.set(sampled)
       },
     })
   }

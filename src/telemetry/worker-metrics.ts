@@ -74,25 +74,25 @@ export class WorkerMetrics<W> {
   }
 
   async #readAndMerge(): Promise<string> {
-    const responded = new Set<W>()
+    const respondedWorkers = new Set<W>()
     const requests = [...this.#runningWorkers].map(async ([worker, state]) => {
-      if (await this.#request(worker, state)) responded.add(worker)
+      if (await this.#request(worker, state)) respondedWorkers.add(worker)
     })
     await withTimeout(
       WORKERS_WAIT_MS,
       () => Promise.all(requests),
       () => [],
     )
-    const running = [...this.#runningWorkers].map(([worker, { families }]) =>
-      responded.has(worker) ? families : families.filter(outlivesProcess),
+    const runningFamilies = [...this.#runningWorkers].map(([worker, { families }]) =>
+      respondedWorkers.has(worker) ? families : families.filter(outlivesProcess),
     )
-    const exited = this.#exitedCounters
-    const all = mergeFamilies([...running, ...exited])
-    if (exited.length > 1) {
-      const families = await metricFamiliesOf(mergeFamilies(exited))
+    const exitedCounters = this.#exitedCounters
+    const all = mergeFamilies([...runningFamilies, ...exitedCounters])
+    if (exitedCounters.length > 1) {
+      const families = await metricFamiliesOf(mergeFamilies(exitedCounters))
       // A worker may have exited during this merge. Its counters are not in the merged list, so its own list is kept
       // as well.
-      this.#exitedCounters = [families, ...this.#exitedCounters.slice(exited.length)]
+      this.#exitedCounters = [families, ...this.#exitedCounters.slice(exitedCounters.length)]
     }
     return all.metrics()
   }
@@ -115,18 +115,18 @@ export class WorkerMetrics<W> {
  * the primary does not respond in time.
  */
 export const shareMetrics: ShareMetrics = (readOwn) => {
-  let received: ((text: string) => void) | undefined
+  let resolveResponse: ((text: string) => void) | undefined
   onPrimaryMessage((message) => {
     if (message.kind === 'readOwn') {
       readOwn().then(
         (families) => sendToPrimary({ kind: 'own', families }),
         () => sendToPrimary({ kind: 'own', families: undefined }),
       )
-    } else received?.(message.text)
+    } else resolveResponse?.(message.text)
   })
   return async () => {
     const response = new Promise<string>((resolve) => {
-      received = resolve
+      resolveResponse = resolve
     })
     void sendToPrimary({ kind: 'readAll' })
     return withTimeout(
@@ -146,8 +146,8 @@ function outlivesProcess({ type }: MetricFamily): boolean {
 
 type MergedRegistry = ReturnType<typeof AggregatorRegistry.aggregate>
 
-function mergeFamilies(parts: readonly (readonly MetricFamily[])[]): MergedRegistry {
-  return AggregatorRegistry.aggregate([...parts])
+function mergeFamilies(familiesByProcess: readonly (readonly MetricFamily[])[]): MergedRegistry {
+  return AggregatorRegistry.aggregate([...familiesByProcess])
 }
 
 /** Returns the metrics of a registry in a form that can be sent as JSON and merged again, without NaN and infinity. */

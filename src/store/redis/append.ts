@@ -6,13 +6,13 @@ import type { AppendOutcome, Commit, CommitPart, NamedBlock, WindowKey } from '.
 import { windowStart } from '../windows.ts'
 import { digestOf, type PartitionKeys, sketchName } from './keys.ts'
 import { groupsOf, type RedisAccess, textLists } from './redis-access.ts'
-import { run, ScriptCall } from './scripts.ts'
+import { runScript, ScriptCall } from './scripts.ts'
 import {
   encodeEvent,
   encodeEventAge,
   encodeInboxEntry,
-  metricAbout,
-  metricIdentity,
+  encodeMetricAbout,
+  encodeMetricIdentity,
   sortKeyOfName,
 } from './text-encoding.ts'
 
@@ -37,10 +37,10 @@ export async function append(
 ): Promise<AppendOutcome[]> {
   if (commits.length === 0) return []
   const { isCluster, commits: connection } = redis.connections
-  if (!isCluster) return decodeOutcomes(await run(connection, 'append', callOf(redis, commits, context)))
+  if (!isCluster) return decodeOutcomes(await runScript(connection, 'append', appendCallOf(redis, commits, context)))
   // Waits for all calls, even if one fails, because the writer retries the round only after all its calls have ended.
   const calls = await Promise.allSettled(
-    commits.map((commit) => run(connection, 'append', callOf(redis, [commit], context))),
+    commits.map((commit) => runScript(connection, 'append', appendCallOf(redis, [commit], context))),
   )
   return calls.flatMap((call) => {
     if (call.status === 'rejected') throw call.reason
@@ -51,15 +51,15 @@ export async function append(
 /** Returns the metrics that a commit has changed: those of its applied parts, without duplicates. */
 export function changedMetricIds({ parts }: Commit, outcome: AppendOutcome): Id64[] {
   if (outcome.status !== 'applied') return []
-  const touched = new Map<string, Id64>()
+  const idsByText = new Map<string, Id64>()
   for (const [i, { metrics }] of parts.entries()) {
     if (outcome.skipped.includes(i)) continue
-    for (const { metricId } of metrics) touched.set(formatId(metricId), metricId)
+    for (const { metricId } of metrics) idsByText.set(formatId(metricId), metricId)
   }
-  return [...touched.values()]
+  return [...idsByText.values()]
 }
 
-function callOf(redis: RedisAccess, commits: readonly Commit[], context: AppendContext): ScriptCall {
+function appendCallOf(redis: RedisAccess, commits: readonly Commit[], context: AppendContext): ScriptCall {
   const call = new ScriptCall().arg(commits.length)
   for (const commit of commits) addCommit(call, redis.keys(commit.partition), commit, context)
   return call
@@ -102,8 +102,8 @@ function addPart(call: ScriptCall, keys: PartitionKeys, part: CommitPart, setRes
         name,
         sortKeyOfName(name),
         generation,
-        metricIdentity(definition, generation),
-        metricAbout(definition),
+        encodeMetricIdentity(definition, generation),
+        encodeMetricAbout(definition),
       )
     // If there are no points, `firstMs` and `lastMs` have no meaning.
     call.arg(points, points > 0 ? firstMs : 0, points > 0 ? lastMs : 0, cumulative ? '1' : '0')
@@ -156,12 +156,12 @@ function addSets(
 ): void {
   const positions = new Map<string, number>()
   const windows: WindowKey[] = []
-  const names = new Map<Id64, string>()
+  const formattedIds = new Map<Id64, string>()
   const positionOf = (window: WindowKey): number => {
     const { metricId, resolutionMs, windowMs } = window
-    let metric = names.get(metricId)
-    if (metric === undefined) names.set(metricId, (metric = formatId(metricId)))
-    const name = `${metric}.${resolutionMs}.${windowMs}`
+    let metricIdText = formattedIds.get(metricId)
+    if (metricIdText === undefined) formattedIds.set(metricId, (metricIdText = formatId(metricId)))
+    const name = `${metricIdText}.${resolutionMs}.${windowMs}`
     let position = positions.get(name)
     if (position === undefined) {
       position = windows.push(window) - 1
@@ -180,15 +180,15 @@ function addSets(
   call.arg(windows.length)
   for (const { windowMs } of windows) call.arg(windowMs)
   call.arg(members.length)
-  for (const [i, { metricId, seriesId, members: added }] of members.entries()) {
-    call.arg(added.length)
-    for (const member of added) call.arg(member)
+  for (const [i, { metricId, seriesId, members: setMembers }] of members.entries()) {
+    call.arg(setMembers.length)
+    for (const member of setMembers) call.arg(member)
     call.arg(setResolutions.length)
-    const series = formatId(seriesId)
+    const seriesIdText = formatId(seriesId)
     for (const { resolutionMs, bucketMs, position } of targets[i]!) {
       call
-        .key(keys.sketchKeyPrefix({ metricId, resolutionMs, bucketMs }) + series)
-        .arg(position, sketchName(resolutionMs, bucketMs, series))
+        .key(keys.sketchKeyPrefix({ metricId, resolutionMs, bucketMs }) + seriesIdText)
+        .arg(position, sketchName(resolutionMs, bucketMs, seriesIdText))
     }
   }
 }
@@ -203,13 +203,13 @@ function addEvents(call: ScriptCall, keys: PartitionKeys, { events }: CommitPart
 }
 
 function decodeOutcomes(reply: unknown): AppendOutcome[] {
-  return textLists(reply).map(([status, ...rest]) => {
-    if (status === 'applied') return { status, skipped: rest.map(Number) }
+  return textLists(reply).map(([status, ...fields]) => {
+    if (status === 'applied') return { status, skipped: fields.map(Number) }
     if (status === 'known') return { status }
-    if (status === 'gap') return { status, watermark: Number(rest[0]) }
+    if (status === 'gap') return { status, watermark: Number(fields[0]) }
     assert(status === 'conflict', 'a commit is applied, known, a gap or a conflict')
-    const deleted = uniqueIds(rest.filter((id) => id.startsWith(DELETED_PREFIX)).map((id) => id.slice(1)))
-    return { status, metricIds: uniqueIds(rest.map((id) => id.replace(DELETED_PREFIX, ''))), deleted }
+    const deleted = uniqueIds(fields.filter((id) => id.startsWith(DELETED_PREFIX)).map((id) => id.slice(1)))
+    return { status, metricIds: uniqueIds(fields.map((id) => id.replace(DELETED_PREFIX, ''))), deleted }
   })
 }
 

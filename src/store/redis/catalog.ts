@@ -6,7 +6,7 @@ import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, Metri
 import { LISTED_TAG_KEY_CHARS_MAX, tagKeyChars } from '../listing.ts'
 import { chunksOf, groupsOf, type RedisAccess, textList, textLists } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'
-import { decodeMetric, metricAbout, metricIdentity, nameOfSortKey, sortKeyOfName } from './text-encoding.ts'
+import { decodeMetric, encodeMetricAbout, encodeMetricIdentity, nameOfSortKey, sortKeyOfName } from './text-encoding.ts'
 
 /**
  * Reads, creates and deletes the rows of metrics, and reads those of series. Project and name of a metric decide its
@@ -37,12 +37,12 @@ export async function defineMetrics(
   })
   const calls = [...byPartition].flatMap(([partition, positions]) =>
     chunksOf(positions, METRICS_PER_CALL).map(async (chunk) => {
-      const made = await defineChunk(
+      const chunkRows = await defineChunk(
         redis,
         partition,
         chunk.map((i) => definitions[i]!),
       )
-      for (const [at, i] of chunk.entries()) rows[i] = made[at]!
+      for (const [chunkIndex, i] of chunk.entries()) rows[i] = chunkRows[chunkIndex]!
     }),
   )
   await Promise.all(calls)
@@ -64,8 +64,9 @@ async function defineChunk(
       partition,
       missing.map((i) => definitions[i]!),
     )
-    const named = missing.map((i, at) => ({ ...definitions[i]!, metricId: ids[at]! }))
-    for (const [at, row] of (await readRows(redis, partition, named)).entries()) rows[missing[at]!] = row
+    const named = missing.map((i, missingIndex) => ({ ...definitions[i]!, metricId: ids[missingIndex]! }))
+    const missingRows = await readRows(redis, partition, named)
+    for (const [missingIndex, i] of missing.entries()) rows[i] = missingRows[missingIndex]
   }
   return rows.map((row) => {
     if (row === undefined) throw changesTooFastError()
@@ -93,10 +94,10 @@ async function defineIds(
       call
         .key(keys.catalog(project), keys.deleted(project), keys.metric(metricId))
         .arg(name, formatId(metricId), generations[i]!)
-        .arg(metricIdentity(definition, generations[i]!), metricAbout(definition))
+        .arg(encodeMetricIdentity(definition, generations[i]!), encodeMetricAbout(definition))
     }
-    for (const [at, text] of textList(await redis.run('define-metrics', call)).entries()) {
-      const i = missing[at]!
+    for (const [missingIndex, text] of textList(await redis.run('define-metrics', call)).entries()) {
+      const i = missing[missingIndex]!
       if (text.startsWith('+')) generations[i] = Number(text) + 1
       else ids[i] = parseId(text)
     }
@@ -119,8 +120,8 @@ export async function deleteMetric(
 ): Promise<Id64 | undefined> {
   const keys = redis.keys(partitionOf(project, name, redis.partitions))
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    const found = await redis.call('hget', keys.catalog(project), name)
-    const id = found === null ? undefined : parseId(String(found))
+    const idText = await redis.call('hget', keys.catalog(project), name)
+    const id = idText === null ? undefined : parseId(String(idText))
     const call = new ScriptCall()
       .key(keys.catalog(project), keys.names(project), keys.deleted(project))
       .key(keys.metric(id ?? metricIdOf(project, name, generation)), keys.counters, keys.metricsToRemove)
@@ -147,17 +148,17 @@ export async function readMetrics(
   project: string,
   names: readonly string[],
 ): Promise<(MetricRow | undefined)[]> {
-  const found = new Array<MetricRow | undefined>(names.length).fill(undefined)
+  const rows = new Array<MetricRow | undefined>(names.length).fill(undefined)
   const byPartition = groupsOf(names.keys(), (i) => partitionOf(project, names[i]!, redis.partitions))
   const reads = [...byPartition].map(async ([partition, positions]) => {
     for (const chunk of chunksOf(positions, METRICS_PER_CALL)) {
       const named = chunk.map((i) => ({ project, name: names[i]!, metricId: metricIdOf(project, names[i]!, 1) }))
-      const read = await readRows(redis, partition, named)
-      for (const [at, i] of chunk.entries()) found[i] = read[at]
+      const chunkRows = await readRows(redis, partition, named)
+      for (const [chunkIndex, i] of chunk.entries()) rows[i] = chunkRows[chunkIndex]
     }
   })
   await Promise.all(reads)
-  return found
+  return rows
 }
 
 /**
@@ -179,10 +180,11 @@ async function readRows(
   const replies = textLists(await redis.run('read-metrics', call))
   const rows = replies.map((reply) => (reply.length > 1 ? decodeMetric(reply, partition) : undefined))
   // A reply has only an id if the guess was wrong, or if the call has reached its limit of tag keys.
-  const again = [...replies.keys()].filter((i) => replies[i]!.length === 1)
-  if (again.length > 0) {
-    const named = again.map((i) => ({ ...metrics[i]!, metricId: parseId(replies[i]![0]!) }))
-    for (const [at, row] of (await readRows(redis, partition, named)).entries()) rows[again[at]!] = row
+  const unreadIndexes = [...replies.keys()].filter((i) => replies[i]!.length === 1)
+  if (unreadIndexes.length > 0) {
+    const named = unreadIndexes.map((i) => ({ ...metrics[i]!, metricId: parseId(replies[i]![0]!) }))
+    const unreadRows = await readRows(redis, partition, named)
+    for (const [unreadIndex, i] of unreadIndexes.entries()) rows[i] = unreadRows[unreadIndex]
   }
   return rows
 }
@@ -194,14 +196,14 @@ export async function listMetrics(
 ): Promise<MetricPage> {
   const { names, next } = await namesAfter(redis, project, after, namesMax)
   const metrics: MetricRow[] = []
-  let chars = 0
+  let tagKeyCharCount = 0
   for (const chunk of chunksOf(names.filter(matches), METRICS_PER_CALL)) {
     for (const row of await readMetrics(redis, project, chunk)) {
       if (row === undefined || row.points === 0) continue
       metrics.push(row)
-      chars += tagKeyChars(row)
+      tagKeyCharCount += tagKeyChars(row)
     }
-    if (chars > LISTED_TAG_KEY_CHARS_MAX) return { metrics, next: chunk.at(-1) }
+    if (tagKeyCharCount > LISTED_TAG_KEY_CHARS_MAX) return { metrics, next: chunk.at(-1) }
   }
   return { metrics, next }
 }
@@ -215,22 +217,22 @@ async function namesAfter(
   after: string | undefined,
   namesMax: number,
 ): Promise<{ readonly names: readonly string[]; readonly next: string | undefined }> {
-  const share = Math.min(namesMax, Math.ceil(namesMax / redis.partitions) + EXTRA_NAMES_PER_PARTITION)
+  const namesPerPartition = Math.min(namesMax, Math.ceil(namesMax / redis.partitions) + EXTRA_NAMES_PER_PARTITION)
   const from = after === undefined ? '-' : `(${sortKeyOfName(after)}`
-  const shares = await Promise.all(
+  const namesByPartition = await Promise.all(
     redis.allPartitions().map(async (partition) => {
       const key = redis.keys(partition).names(project)
-      const sortKeys = textList(await redis.call('zrangebylex', key, from, '+', 'LIMIT', 0, share))
+      const sortKeys = textList(await redis.call('zrangebylex', key, from, '+', 'LIMIT', 0, namesPerPartition))
       return sortKeys.map(nameOfSortKey)
     }),
   )
   // A partition that returned as many names as it was asked for may have more after its last name. So the page ends at
   // the last name of this partition, or at the smallest of these names if there are several such partitions.
-  const ends = shares.flatMap((names) => (names.length === share ? [names.at(-1)!] : []))
+  const ends = namesByPartition.flatMap((names) => (names.length === namesPerPartition ? [names.at(-1)!] : []))
   const end = ends.sort(byCodeUnits)[0]
-  const found = shares.flat().filter((name) => end === undefined || name <= end)
-  const names = found.sort(byCodeUnits).slice(0, namesMax)
-  return { names, next: names.length < found.length ? names.at(-1) : end }
+  const namesUntilEnd = namesByPartition.flat().filter((name) => end === undefined || name <= end)
+  const names = namesUntilEnd.sort(byCodeUnits).slice(0, namesMax)
+  return { names, next: names.length < namesUntilEnd.length ? names.at(-1) : end }
 }
 
 function byCodeUnits(a: string, b: string): number {
@@ -247,14 +249,16 @@ export async function readSeries(
   const keys = redis.keys(partition)
   const rows: SeriesRow[] = []
   do {
-    const page = Math.min(limit - rows.length, SERIES_PER_CALL)
-    const call = new ScriptCall().key(keys.seriesOrder(metricId), keys.series(metricId)).arg(cursor + rows.length, page)
+    const pageLimit = Math.min(limit - rows.length, SERIES_PER_CALL)
+    const call = new ScriptCall()
+      .key(keys.seriesOrder(metricId), keys.series(metricId))
+      .arg(cursor + rows.length, pageLimit)
     const [status, ...fields] = textList(await redis.run('read-series', call))
     if (status === 'beyond') return undefined
     for (let i = 0; i < fields.length; i += 2) {
       rows.push({ seriesId: parseId(fields[i]!), tags: JSON.parse(fields[i + 1]!) as CanonicalTags })
     }
-    if (fields.length < 2 * page) break
+    if (fields.length < 2 * pageLimit) break
   } while (rows.length < limit)
   return rows
 }

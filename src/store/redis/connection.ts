@@ -81,7 +81,7 @@ export async function connect(
   return connectServer(url, timeouts)
 }
 
-const COMMON_OPTIONS = {
+const BASE_OPTIONS = {
   lazyConnect: true,
   connectTimeout: CONNECT_TIMEOUT_MS,
   socketTimeout: SILENCE_TIMEOUT_MS,
@@ -98,19 +98,19 @@ const COMMIT_OPTIONS = {
   maxRetriesPerRequest: 0,
 } satisfies RedisOptions
 
-function reconnectPause(times: number): number {
-  return Math.min(25 * times, RECONNECT_PAUSE_MS_MAX)
+function reconnectPauseMs(attempt: number): number {
+  return Math.min(25 * attempt, RECONNECT_PAUSE_MS_MAX)
 }
 
 async function connectServer(
   url: string,
   { startTimeoutMs, commandTimeoutMs }: Required<Timeouts>,
 ): Promise<Connections> {
-  const options = { ...COMMON_OPTIONS, retryStrategy: reconnectPause }
+  const options = { ...BASE_OPTIONS, retryStrategy: reconnectPauseMs }
   const commits = new Redis(url, { ...options, ...COMMIT_OPTIONS, enableOfflineQueue: false })
   const common = new Redis(url, { ...options, commandTimeout: commandTimeoutMs, maxRetriesPerRequest: 3 })
   const newSubscriber = (): Redis => common.duplicate({ autoResubscribe: true, maxRetriesPerRequest: null })
-  return open({ name: nameOf(url), commits, common, newSubscriber }, startTimeoutMs)
+  return open({ name: displayAddressOf(url), commits, common, newSubscriber }, startTimeoutMs)
 }
 
 async function connectCluster(
@@ -120,12 +120,12 @@ async function connectCluster(
 ): Promise<Connections> {
   const nodes = clusterNodes.map(parseNode)
   const options = {
-    clusterRetryStrategy: reconnectPause,
+    clusterRetryStrategy: reconnectPauseMs,
     lazyConnect: true,
     slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
     slotsRefreshInterval: SLOTS_REFRESH_MS,
   }
-  const nodeOptions = { ...COMMON_OPTIONS, ...(url === undefined ? {} : credentialsOf(url)) }
+  const nodeOptions = { ...BASE_OPTIONS, ...(url === undefined ? {} : credentialsOf(url)) }
   const commits = new Cluster(nodes, {
     ...options,
     // The client sends a command again only after a redirection or TRYAGAIN: then the node has not run the command.
@@ -152,17 +152,17 @@ interface Clients {
 
 /** Connects the clients. If the server or cluster cannot be used, closes them and rejects. */
 async function open({ name, commits, common, newSubscriber }: Clients, startTimeoutMs: number): Promise<Connections> {
-  const opened = [commits, common]
+  const openClients = [commits, common]
   let isClosed = false
   const close = (): void => {
     isClosed = true
-    for (const client of opened) client.disconnect()
+    for (const client of openClients) client.disconnect()
   }
   try {
-    await Promise.all(opened.map((client) => untilReady(client, name, startTimeoutMs)))
+    await Promise.all(openClients.map((client) => untilReady(client, name, startTimeoutMs)))
     // A cluster client connects to a node only for its first command. The commit client has no queue: without this
     // ping, it would reject the first commit to each node.
-    await Promise.all(opened.flatMap(mastersOf).map((node) => node.ping()))
+    await Promise.all(openClients.flatMap(mastersOf).map((node) => node.ping()))
   } catch (error) {
     close()
     throw error
@@ -185,7 +185,7 @@ async function open({ name, commits, common, newSubscriber }: Clients, startTime
         subscriber.disconnect()
         throw error
       }
-      opened.push(subscriber)
+      openClients.push(subscriber)
       if (isClosed) close()
     },
     close,
@@ -197,25 +197,25 @@ function mastersOf(client: Redis | Cluster): Redis[] {
 }
 
 /** Waits until the client is connected. Rejects at once on an error that waiting cannot fix, like a wrong password. */
-async function untilReady(connection: Redis | Cluster, name: string, startTimeoutMs: number): Promise<void> {
-  let cause: unknown
-  const becomesReady = new Promise<void>((resolve, reject) => {
-    connection.once('ready', resolve)
+async function untilReady(client: Redis | Cluster, name: string, startTimeoutMs: number): Promise<void> {
+  let lastError: unknown
+  const readyPromise = new Promise<void>((resolve, reject) => {
+    client.once('ready', resolve)
     // Without a listener for `error`, a lost connection would end the process.
-    connection.on('error', (error: Error) => {
-      cause = lastNodeError(error)
-      if (isPermanentError(cause)) reject(cause)
+    client.on('error', (error: Error) => {
+      lastError = lastNodeError(error)
+      if (isPermanentError(lastError)) reject(lastError)
     })
   })
-  connection.connect().catch((error: unknown) => {
-    cause ??= error
+  client.connect().catch((error: unknown) => {
+    lastError ??= error
   })
   try {
     await withTimeout(
       startTimeoutMs,
-      () => becomesReady,
+      () => readyPromise,
       () => {
-        throw cause ?? new Error('no response')
+        throw lastError ?? new Error('no response')
       },
     )
   } catch (error) {
@@ -243,7 +243,7 @@ function isPermanentError(error: unknown): boolean {
   return isCertificateError || PERMANENT_ERRORS.test(error.message)
 }
 
-function nameOf(url: string): string {
+function displayAddressOf(url: string): string {
   const { protocol, host, pathname } = new URL(url)
   return `${protocol}//${host}${pathname === '/' ? '' : pathname}`
 }
@@ -278,10 +278,10 @@ const UNAVAILABLE_CODES = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOT
 export function asGatewayError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof GatewayError) return error
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  const unavailable =
+  const isUnavailable =
     UNAVAILABLE_REPLIES.test(error.message) ||
     UNAVAILABLE_CLIENT_ERRORS.test(error.message) ||
     UNAVAILABLE_CODES.test(code)
-  if (!unavailable) return error
+  if (!isUnavailable) return error
   return new GatewayError('store_unavailable', 'the store is unavailable', { cause: error })
 }

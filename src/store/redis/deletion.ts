@@ -17,28 +17,29 @@ const ENTRIES_PER_READ = 200
 const METRICS_PER_CALL = 100
 
 /**
- * Removes at most `max` windows of deleted metrics. Returns true if it has removed `max` windows, so that more may be
- * left. If there are more than `METRICS_PER_CALL` deleted metrics, a call may leave some although it returns false.
+ * Removes at most `windowsMax` windows of deleted metrics. Returns true if it has removed `windowsMax` windows, so that
+ * more may be left. If there are more than `METRICS_PER_CALL` deleted metrics, a call may leave some although it
+ * returns false.
  */
 export async function clearDeleted(
   redis: RedisAccess,
   partition: number,
   resolutions: readonly number[],
-  max: number,
+  windowsMax: number,
   nowMs: number,
 ): Promise<boolean> {
   const keys = redis.keys(partition)
   const reply = await redis.call('hscan', keys.metricsToRemove, 0, 'COUNT', METRICS_PER_CALL)
   const [, idsAndOrders] = reply as [string, string[]]
   if (idsAndOrders.length === 0) return false
-  const [oldest] = await readInbox(redis, partition, 0)
-  const oldestOrder = oldest?.order ?? Number.POSITIVE_INFINITY
-  let left = max
+  const [oldestEntry] = await readInbox(redis, partition, 0)
+  const oldestOrder = oldestEntry?.order ?? Number.POSITIVE_INFINITY
+  let windowsLeft = windowsMax
   for (let i = 0; i < idsAndOrders.length; i += 2) {
     if (Number(idsAndOrders[i + 1]) >= oldestOrder) continue
     const metricId = parseId(idsAndOrders[i]!)
-    left -= await clearWindows(redis, partition, metricId, resolutions, left, nowMs)
-    if (left <= 0) return true
+    windowsLeft -= await clearWindows(redis, partition, metricId, resolutions, windowsLeft, nowMs)
+    if (windowsLeft <= 0) return true
     // UNLINK frees memory in a background thread of the server, however large the keys are.
     const expired = resolutions.map((resolutionMs) => keys.expired({ metricId, resolutionMs }))
     await redis.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
@@ -48,30 +49,33 @@ export async function clearDeleted(
   return false
 }
 
-/** Removes at most `max` windows of a metric. Returns their number; if it is less than `max`, no window is left. */
+/**
+ * Removes at most `windowsMax` windows of a metric. Returns their number; if it is less than `windowsMax`, no window is
+ * left.
+ */
 async function clearWindows(
   redis: RedisAccess,
   partition: number,
   metricId: Id64,
   resolutions: readonly number[],
-  max: number,
+  windowsMax: number,
   nowMs: number,
 ): Promise<number> {
-  let removed = 0
+  let removedCount = 0
   for (const resolutionMs of resolutions) {
     const timeline = redis.keys(partition).timeline({ metricId, resolutionMs })
     for (;;) {
       const members = textList(await redis.call('zrange', timeline, 0, ENTRIES_PER_READ - 1))
       if (members.length === 0) break
       for (const windowMs of new Set(members.map((member) => decodeIndexEntry(member).windowMs))) {
-        if (removed >= max) return removed
+        if (removedCount >= windowsMax) return removedCount
         const window = { metricId, resolutionMs, windowMs }
         // With an empty `dropExpiredAtResolutions`, the window is not recorded as expired, because no query can ask for
         // a deleted metric.
         await expireWindow(redis, { partition, window, dropExpiredAtResolutions: [], nowMs }, Number.MAX_SAFE_INTEGER)
-        removed++
+        removedCount++
       }
     }
   }
-  return removed
+  return removedCount
 }

@@ -13,7 +13,7 @@ const EXPIRED_PER_CALL = 200
 
 interface Page {
   /** Whether the page was limited, so that the partition may have more events after it. */
-  readonly isCut: boolean
+  readonly isLimited: boolean
   readonly events: readonly StoredEvent[]
 }
 
@@ -33,15 +33,17 @@ export async function readEvents(redis: RedisAccess, request: EventRequest): Pro
   const pages = await Promise.all(
     redis.allPartitions().map(async (partition): Promise<Page> => {
       const call = new ScriptCall().key(redis.keys(partition).events(project)).arg(newest, oldest, limit, bytesMax)
-      const [isCut, ...members] = textList(await redis.run('read-events', call))
-      return { isCut: isCut === '1', events: members.map((member) => decodeEvent(project, member)) }
+      const [isLimited, ...members] = textList(await redis.run('read-events', call))
+      return { isLimited: isLimited === '1', events: members.map((member) => decodeEvent(project, member)) }
     }),
   )
   const merged = pages.flatMap(({ events }) => events).sort(newestFirst)
-  const ends = pages.flatMap(({ isCut, events }) => (isCut ? events.slice(-1) : [])).sort(newestFirst)
-  const [end] = ends
-  const whole = end === undefined ? merged : merged.filter((event) => newestFirst(event, end) <= 0)
-  return withinBytes(whole.slice(0, limit), bytesMax)
+  const limitedPageEnds = pages
+    .flatMap(({ isLimited, events }) => (isLimited ? events.slice(-1) : []))
+    .sort(newestFirst)
+  const [newestEnd] = limitedPageEnds
+  const mergedUntilEnd = newestEnd === undefined ? merged : merged.filter((event) => newestFirst(event, newestEnd) <= 0)
+  return withinBytes(mergedUntilEnd.slice(0, limit), bytesMax)
 }
 
 function newestFirst(a: EventPosition, b: EventPosition): number {
@@ -64,19 +66,19 @@ export async function expireEvents(
   max: number,
 ): Promise<number> {
   const keys = redis.keys(partition)
-  let removed = 0
-  while (removed < max) {
-    const wanted = Math.min(EXPIRED_PER_CALL, max - removed)
-    const found = await redis.call('zrangebyscore', keys.eventAges, '-inf', committedByMs, 'LIMIT', 0, wanted)
-    const ages = textList(found)
+  let removedCount = 0
+  while (removedCount < max) {
+    const wanted = Math.min(EXPIRED_PER_CALL, max - removedCount)
+    const reply = await redis.call('zrangebyscore', keys.eventAges, '-inf', committedByMs, 'LIMIT', 0, wanted)
+    const ages = textList(reply)
     if (ages.length === 0) break
     const call = new ScriptCall().key(keys.eventAges).arg(committedByMs, ages.length)
     for (const age of ages) {
       const { project, from, to } = decodeEventAge(age)
       call.key(keys.events(project)).arg(age, `[${from}`, `(${to}`)
     }
-    removed += Number(await redis.run('expire-events', call))
+    removedCount += Number(await redis.run('expire-events', call))
     if (ages.length < wanted) break
   }
-  return removed
+  return removedCount
 }

@@ -20,22 +20,22 @@ export class FormatError extends Error {}
 export async function ensureFormat(
   { common, name }: Connections,
   prefix: string,
-  wanted: StoreShape,
+  expectedShape: StoreShape,
 ): Promise<boolean> {
-  const { partitions, resolutions, setResolutions } = wanted
+  const { partitions, resolutions, setResolutions } = expectedShape
   const record = JSON.stringify({ version: STORE_FORMAT_VERSION, partitions, resolutions, setResolutions })
   const key = metaKey(prefix)
   // If several gateways start on an empty server at once, NX keeps the first record, and GET returns it to the others.
   const reply = (await common.call('get', [key])) ?? (await common.call('set', [key, record, 'NX', 'GET']))
   if (reply === null) return true
   const where = `the store with prefix ${prefix} in ${name}`
-  const stored = JSON.parse(String(reply)) as StoreShape & { readonly version: number }
-  if (stored.version !== STORE_FORMAT_VERSION) {
+  const storedRecord = JSON.parse(String(reply)) as StoreShape & { readonly version: number }
+  if (storedRecord.version !== STORE_FORMAT_VERSION) {
     throw new FormatError(
-      `${where} has format ${stored.version}, this version of the gateway reads format ${STORE_FORMAT_VERSION}`,
+      `${where} has format ${storedRecord.version}, this version of the gateway reads format ${STORE_FORMAT_VERSION}`,
     )
   }
-  const difference = shapeDifference(stored, wanted)
+  const difference = shapeDifference(storedRecord, expectedShape)
   if (difference !== undefined) throw new FormatError(`${where} ${difference}`)
   return false
 }

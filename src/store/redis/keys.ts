@@ -76,7 +76,7 @@ export interface PartitionKeys {
   /** Sorted set: digest of an idempotency key by the time of its receipt. */
   receiptAges(project: string): string
   /** String: number of permits of a rate limit that were taken in a time window. */
-  permits(limitKey: string, windowWidthMs: number, startMs: number): string
+  permits(limitKeyDigest: string, windowWidthMs: number, startMs: number): string
 }
 
 export function partitionKeys(prefix: string, partition: number): PartitionKeys {
@@ -113,7 +113,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     eventAges: `${base}event-ages`,
     receipts: (project) => `${base}receipts:${project}`,
     receiptAges: (project) => `${base}receipt-ages:${project}`,
-    permits: (limitKey, windowWidthMs, startMs) => `${base}permits:${windowWidthMs}.${startMs}:${limitKey}`,
+    permits: (limitKeyDigest, windowWidthMs, startMs) => `${base}permits:${windowWidthMs}.${startMs}:${limitKeyDigest}`,
   }
 }
 
@@ -165,6 +165,6 @@ export function windowName({ metricId, resolutionMs, windowMs }: WindowKey): str
 }
 
 /** Returns the name of a set sketch in its window: the index of the bucket in the window, and the series id. */
-export function sketchName(resolutionMs: number, bucketMs: number, series: string): string {
-  return `${(bucketMs - windowStart(resolutionMs, bucketMs)) / resolutionMs}.${series}`
+export function sketchName(resolutionMs: number, bucketMs: number, seriesIdText: string): string {
+  return `${(bucketMs - windowStart(resolutionMs, bucketMs)) / resolutionMs}.${seriesIdText}`
 }

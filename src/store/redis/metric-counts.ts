@@ -14,9 +14,9 @@ const COUNT_TIMEOUT_MS = 250
 
 interface MetricCountOfPartition {
   /** Last known number of metrics of the project in the partition. */
-  metrics: number
+  metricCount: number
   /** Number of requests for the count of this partition that have no reply yet. */
-  pendingRequests: number
+  pendingRequestCount: number
   /** Whether a request has not ended in time. No further request is sent until one of the requests ends. */
   isSilent: boolean
 }
@@ -27,16 +27,16 @@ export class MetricCounts {
 
   async count(redis: RedisAccess, project: string): Promise<number> {
     const counts = this.#countsOf(redis, project)
-    const requests = counts.flatMap((count, partition) =>
-      count.isSilent ? [] : refreshCount(redis, project, partition, count),
+    const requests = counts.flatMap((countOfPartition, partition) =>
+      countOfPartition.isSilent ? [] : refreshCount(redis, project, partition, countOfPartition),
     )
     if (!redis.connections.isCluster) await Promise.all(requests)
     else {
       await withTimeout(COUNT_TIMEOUT_MS, () => Promise.allSettled(requests)).catch(() => {
-        for (const count of counts) count.isSilent = count.pendingRequests > 0
+        for (const countOfPartition of counts) countOfPartition.isSilent = countOfPartition.pendingRequestCount > 0
       })
     }
-    return counts.reduce((sum, { metrics }) => sum + metrics, 0)
+    return counts.reduce((sum, { metricCount }) => sum + metricCount, 0)
   }
 
   #countsOf(redis: RedisAccess, project: string): MetricCountOfPartition[] {
@@ -45,25 +45,25 @@ export class MetricCounts {
       if (this.#countsByProject.size >= CACHED_PROJECTS_MAX) this.#countsByProject.clear()
       this.#countsByProject.set(
         project,
-        (counts = redis.allPartitions().map(() => ({ metrics: 0, pendingRequests: 0, isSilent: false }))),
+        (counts = redis.allPartitions().map(() => ({ metricCount: 0, pendingRequestCount: 0, isSilent: false }))),
       )
     }
     return counts
   }
 }
 
-/** Reads the number of metrics of a project in a partition into `count`. */
+/** Reads the number of metrics of a project in a partition into `countOfPartition`. */
 async function refreshCount(
   redis: RedisAccess,
   project: string,
   partition: number,
-  count: MetricCountOfPartition,
+  countOfPartition: MetricCountOfPartition,
 ): Promise<void> {
-  count.pendingRequests++
+  countOfPartition.pendingRequestCount++
   try {
-    count.metrics = Number(await redis.call('hlen', redis.keys(partition).catalog(project)))
+    countOfPartition.metricCount = Number(await redis.call('hlen', redis.keys(partition).catalog(project)))
   } finally {
-    count.pendingRequests--
-    count.isSilent = false
+    countOfPartition.pendingRequestCount--
+    countOfPartition.isSilent = false
   }
 }

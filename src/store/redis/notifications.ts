@@ -9,14 +9,14 @@ import type { RedisAccess } from './redis-access.ts'
  */
 
 /** Pause before another attempt to subscribe after one has failed. */
-const SUBSCRIBE_PAUSE_MS = 1_000
+const SUBSCRIBE_RETRY_PAUSE_MS = 1_000
 
 export class Notifications {
   readonly #redis: RedisAccess
   readonly #sender: string
   readonly #listeners = new CommitListeners()
   #retryTimer: NodeJS.Timeout | undefined
-  #isSubscribing = false
+  #isSubscriptionStarted = false
   #isClosed = false
 
   /** `sender` is the name of this gateway in its messages. Received messages with this name are ignored. */
@@ -30,9 +30,9 @@ export class Notifications {
   }
 
   listen(listener: CommitListener): () => void {
-    const remove = this.#listeners.add(listener)
-    if (!this.#isSubscribing) this.#subscribe()
-    return remove
+    const removeListener = this.#listeners.add(listener)
+    if (!this.#isSubscriptionStarted) this.#subscribe()
+    return removeListener
   }
 
   notify(metricIds: readonly Id64[]): void {
@@ -46,7 +46,7 @@ export class Notifications {
   }
 
   #subscribe(): void {
-    this.#isSubscribing = true
+    this.#isSubscriptionStarted = true
     const redis = this.#redis
     const channels = redis.allPartitions().map((partition) => redis.keys(partition).channel)
     redis.connections
@@ -56,7 +56,7 @@ export class Notifications {
       })
       .catch(() => {
         if (this.#isClosed) return
-        this.#retryTimer = setTimeout(() => this.#subscribe(), SUBSCRIBE_PAUSE_MS)
+        this.#retryTimer = setTimeout(() => this.#subscribe(), SUBSCRIBE_RETRY_PAUSE_MS)
         this.#retryTimer.unref()
       })
   }

@@ -1,6 +1,6 @@
 import type { CommandArgument, Connections } from './connection.ts'
 import { type PartitionKeys, partitionKeys } from './keys.ts'
-import { run, type ScriptCall, type ScriptName } from './scripts.ts'
+import { runScript, type ScriptCall, type ScriptName } from './scripts.ts'
 
 /** The connections to Redis and the key names of each partition. All functions of the Redis store get this object. */
 export class RedisAccess {
@@ -29,7 +29,7 @@ export class RedisAccess {
 
   /** Runs a script on the common connection. The client may run it again after a lost reply. */
   run(script: ScriptName, call: ScriptCall): Promise<unknown> {
-    return run(this.connections.common, script, call)
+    return runScript(this.connections.common, script, call)
   }
 
   /** Sends a command on the common connection. The client may send it again after a lost reply. */

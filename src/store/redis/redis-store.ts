@@ -155,8 +155,8 @@ class RedisStore implements Store {
     return outcomes
   })
   readonly readMarker = this.#verb(async (redis, partition: number, { project, key }: IdempotencyMarker) => {
-    const madeMs = await redis.call('zscore', redis.keys(partition).markers, digestOf(project, key))
-    return madeMs === null ? undefined : Number(madeMs)
+    const storedMs = await redis.call('zscore', redis.keys(partition).markers, digestOf(project, key))
+    return storedMs === null ? undefined : Number(storedMs)
   })
   readonly readWatermarks = this.#verb((redis, writer: string, partitions: readonly number[]) =>
     Promise.all(

@@ -53,11 +53,11 @@ export class ScriptCall {
   }
 }
 
-const folder = new URL('./lua/', import.meta.url)
+const luaFolder = new URL('./lua/', import.meta.url)
 
 export function scriptSource(name: ScriptName): string {
-  const [shebang, ...body] = readFileSync(new URL(`${name}.lua`, folder), 'utf8').split('\n')
-  return [shebang, readFileSync(new URL('prelude.lua', folder), 'utf8'), ...body].join('\n')
+  const [shebang, ...body] = readFileSync(new URL(`${name}.lua`, luaFolder), 'utf8').split('\n')
+  return [shebang, readFileSync(new URL('prelude.lua', luaFolder), 'utf8'), ...body].join('\n')
 }
 
 const scripts = new Map<ScriptName, Script>()
@@ -73,7 +73,11 @@ function scriptOf(name: ScriptName): Script {
 }
 
 /** Runs a script. Sends only the hash of its source; if the server does not know the hash, sends the source. */
-export async function run(connection: Connection, name: ScriptName, { keys, args }: ScriptCall): Promise<unknown> {
+export async function runScript(
+  connection: Connection,
+  name: ScriptName,
+  { keys, args }: ScriptCall,
+): Promise<unknown> {
   const { source, sha } = scriptOf(name)
   try {
     return await connection.call('evalsha', [sha, keys.length, ...keys, ...args])

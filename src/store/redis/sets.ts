@@ -24,6 +24,8 @@ const SKETCHES_PER_READ = 64
 const CONCURRENT_READS_MAX = 8
 /** Sketches per call of `clear-sets.lua`. A call takes about a millisecond. */
 const SKETCHES_CLEARED_PER_CALL = 500
+/** Windows for which one call of `finishClearing` deletes the set sketches. */
+const WINDOWS_FINISHED_PER_CALL = 500
 
 export async function countDistinct(
   redis: RedisAccess,
@@ -32,17 +34,17 @@ export async function countDistinct(
 ): Promise<number[]> {
   const keys = redis.keys(partition)
   const counts = new Array<number>(unions.length).fill(0)
-  const small: CountedUnion[] = []
-  const large: CountedUnion[] = []
+  const smallUnions: CountedUnion[] = []
+  const largeUnions: CountedUnion[] = []
   const keyOf = cachingKeyOf(keys)
   for (const [index, union] of unions.entries()) {
     const sketchKeys = [...new Set(union.map(keyOf))]
     if (sketchKeys.length === 0) continue
-    if (sketchKeys.length <= PFCOUNT_KEYS_MAX) small.push({ index, sketchKeys })
-    else large.push({ index, sketchKeys })
+    if (sketchKeys.length <= PFCOUNT_KEYS_MAX) smallUnions.push({ index, sketchKeys })
+    else largeUnions.push({ index, sketchKeys })
   }
-  await countSmallUnions(redis, small, counts)
-  await countLargeUnions(redis, large, counts)
+  await countSmallUnions(redis, smallUnions, counts)
+  await countLargeUnions(redis, largeUnions, counts)
   return counts
 }
 
@@ -51,23 +53,23 @@ export async function countDistinct(
  * because the same sketches, series and buckets are in many unions.
  */
 function cachingKeyOf(keys: PartitionKeys): (set: SetKey) => string {
-  const named = new Map<SetKey, string>()
-  const series = new Map<Id64, string>()
-  let last: SetKey | undefined
+  const keyBySet = new Map<SetKey, string>()
+  const formattedIds = new Map<Id64, string>()
+  let lastSet: SetKey | undefined
   let prefix = ''
   return (set) => {
-    let name = named.get(set)
-    if (name !== undefined) return name
+    let key = keyBySet.get(set)
+    if (key !== undefined) return key
     const { metricId, resolutionMs, bucketMs, seriesId } = set
-    if (last?.metricId !== metricId || last.resolutionMs !== resolutionMs || last.bucketMs !== bucketMs) {
+    if (lastSet?.metricId !== metricId || lastSet.resolutionMs !== resolutionMs || lastSet.bucketMs !== bucketMs) {
       prefix = keys.sketchKeyPrefix(set)
-      last = set
+      lastSet = set
     }
-    let id = series.get(seriesId)
-    if (id === undefined) series.set(seriesId, (id = formatId(seriesId)))
-    name = prefix + id
-    named.set(set, name)
-    return name
+    let seriesIdText = formattedIds.get(seriesId)
+    if (seriesIdText === undefined) formattedIds.set(seriesId, (seriesIdText = formatId(seriesId)))
+    key = prefix + seriesIdText
+    keyBySet.set(set, key)
+    return key
   }
 }
 
@@ -80,7 +82,7 @@ interface CountedUnion {
 async function countSmallUnions(redis: RedisAccess, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
   const calls: Promise<void>[] = []
   let batch: CountedUnion[] = []
-  let keys = 0
+  let keyCount = 0
   const send = (): void => {
     const sent = batch
     const call = new ScriptCall().arg(sent.length)
@@ -94,12 +96,12 @@ async function countSmallUnions(redis: RedisAccess, unions: readonly CountedUnio
       }),
     )
     batch = []
-    keys = 0
+    keyCount = 0
   }
   for (const union of unions) {
-    if (keys + union.sketchKeys.length > SKETCHES_COUNTED_PER_CALL) send()
+    if (keyCount + union.sketchKeys.length > SKETCHES_COUNTED_PER_CALL) send()
     batch.push(union)
-    keys += union.sketchKeys.length
+    keyCount += union.sketchKeys.length
   }
   if (batch.length > 0) send()
   await Promise.all(calls)
@@ -110,34 +112,34 @@ async function countSmallUnions(redis: RedisAccess, unions: readonly CountedUnio
  * range. Sketches that are in exactly the same unions are merged first, and the result is merged into each union.
  */
 async function countLargeUnions(redis: RedisAccess, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
-  const unionsOf = new Map<string, number[]>()
-  for (const [union, { sketchKeys }] of unions.entries()) {
-    for (const name of sketchKeys) {
-      const list = unionsOf.get(name)
-      if (list === undefined) unionsOf.set(name, [union])
-      else list.push(union)
+  const unionIndexesByKey = new Map<string, number[]>()
+  for (const [unionIndex, { sketchKeys }] of unions.entries()) {
+    for (const key of sketchKeys) {
+      const list = unionIndexesByKey.get(key)
+      if (list === undefined) unionIndexesByKey.set(key, [unionIndex])
+      else list.push(unionIndex)
     }
   }
-  const shared = groupsOf(unionsOf.keys(), (name) => unionsOf.get(name)!.join())
-  const left = unions.map(({ sketchKeys }) => sketchKeys.length)
-  const united = new Map<number, HyperLogLog>()
-  for (const names of shared.values()) {
-    const sketch = await uniteSketches(redis, names)
-    for (const union of unionsOf.get(names[0])!) {
-      let whole = united.get(union)
-      if (whole === undefined) united.set(union, (whole = new HyperLogLog()))
-      whole.union(sketch)
-      left[union]! -= names.length
-      if (left[union]! > 0) continue
-      counts[unions[union]!.index] = whole.estimate()
-      united.delete(union)
+  const keysByUnions = groupsOf(unionIndexesByKey.keys(), (key) => unionIndexesByKey.get(key)!.join())
+  const remainingCounts = unions.map(({ sketchKeys }) => sketchKeys.length)
+  const unfinished = new Map<number, HyperLogLog>()
+  for (const keys of keysByUnions.values()) {
+    const sketch = await uniteSketches(redis, keys)
+    for (const unionIndex of unionIndexesByKey.get(keys[0])!) {
+      let unionSketch = unfinished.get(unionIndex)
+      if (unionSketch === undefined) unfinished.set(unionIndex, (unionSketch = new HyperLogLog()))
+      unionSketch.union(sketch)
+      remainingCounts[unionIndex]! -= keys.length
+      if (remainingCounts[unionIndex]! > 0) continue
+      counts[unions[unionIndex]!.index] = unionSketch.estimate()
+      unfinished.delete(unionIndex)
     }
   }
 }
 
-async function uniteSketches(redis: RedisAccess, names: readonly string[]): Promise<HyperLogLog> {
+async function uniteSketches(redis: RedisAccess, sketchKeys: readonly string[]): Promise<HyperLogLog> {
   const united = new HyperLogLog()
-  for (const reads of chunksOf(chunksOf(names, SKETCHES_PER_READ), CONCURRENT_READS_MAX)) {
+  for (const reads of chunksOf(chunksOf(sketchKeys, SKETCHES_PER_READ), CONCURRENT_READS_MAX)) {
     await Promise.all(
       reads.map(async (read) => {
         const reply = await redis.connections.common.callBuffer('mget', [...read])
@@ -159,7 +161,7 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
       await redis.run('clear-sets', call)
       return
     }
-    for (const name of names) call.key(sketchKey(keys, window, name)).arg(name)
+    for (const name of names) call.key(sketchKeyOf(keys, window, name)).arg(name)
     if ((await redis.run('clear-sets', call)) === '0') return
   }
 }
@@ -167,7 +169,7 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
 /** Deletes set sketches of expired windows that are left, for example because a gateway stopped during `clearSets`. */
 export async function finishClearing(redis: RedisAccess, partition: number): Promise<void> {
   const { windowsWithSetsToDelete } = redis.keys(partition)
-  for (const name of textList(await redis.call('srandmember', windowsWithSetsToDelete, SKETCHES_CLEARED_PER_CALL))) {
+  for (const name of textList(await redis.call('srandmember', windowsWithSetsToDelete, WINDOWS_FINISHED_PER_CALL))) {
     const [metricId, resolutionMs, windowMs] = name.split('.')
     const window = {
       metricId: parseId(metricId!),
@@ -178,7 +180,10 @@ export async function finishClearing(redis: RedisAccess, partition: number): Pro
   }
 }
 
-function sketchKey(keys: PartitionKeys, { metricId, resolutionMs, windowMs }: WindowKey, name: string): string {
-  const [position, series] = name.split('.')
-  return keys.sketchKeyPrefix({ metricId, resolutionMs, bucketMs: windowMs + Number(position) * resolutionMs }) + series
+function sketchKeyOf(keys: PartitionKeys, { metricId, resolutionMs, windowMs }: WindowKey, sketchName: string): string {
+  const [bucketIndex, seriesIdText] = sketchName.split('.')
+  return (
+    keys.sketchKeyPrefix({ metricId, resolutionMs, bucketMs: windowMs + Number(bucketIndex) * resolutionMs }) +
+    seriesIdText
+  )
 }

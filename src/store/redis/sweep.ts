@@ -19,8 +19,8 @@ export async function sweep(redis: RedisAccess, nowMs: number): Promise<void> {
 export async function sweepPartition(redis: RedisAccess, partition: number, nowMs: number): Promise<void> {
   const keys = redis.keys(partition)
   for (let calls = 0; calls < CALLS_PER_SWEEP_MAX; calls++) {
-    const found = await redis.call('zrangebyscore', keys.expiringBlocks, '-inf', nowMs, 'LIMIT', 0, SWEPT_PER_CALL)
-    const blocks = textList(found)
+    const reply = await redis.call('zrangebyscore', keys.expiringBlocks, '-inf', nowMs, 'LIMIT', 0, SWEPT_PER_CALL)
+    const blocks = textList(reply)
     const call = new ScriptCall()
       .key(keys.watermarks, keys.writers, keys.markers, keys.expiringBlocks)
       .arg(nowMs, nowMs - WATERMARK_KEPT_MS, nowMs - IDEMPOTENCY_MARKER_KEPT_MS, SWEPT_PER_CALL, blocks.length)

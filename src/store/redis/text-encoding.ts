@@ -113,11 +113,11 @@ export function decodeEvent(project: string, member: string): StoredEvent {
 // Rows of metrics: hashes. The field `is` has what identifies a metric: it never changes and is compared as a whole.
 // The field `about` has unit and description.
 
-export function metricIdentity({ project, name, type }: MetricDefinition, generation: number): string {
+export function encodeMetricIdentity({ project, name, type }: MetricDefinition, generation: number): string {
   return JSON.stringify([project, name, type, generation])
 }
 
-export function metricAbout({ unit, description }: MetricDefinition): string {
+export function encodeMetricAbout({ unit, description }: MetricDefinition): string {
   return JSON.stringify([unit ?? null, description ?? null])
 }
 
@@ -142,8 +142,8 @@ export function nameOfSortKey(sortKey: string): string {
 
 /** Decodes the reply of `read-metrics.lua` for one metric. The header of the script lists its fields. */
 export function decodeMetric(reply: readonly string[], partition: number): MetricRow {
-  const [metricId, is, about, points, first, last, cumulative, series, ...tagKeys] = reply
-  const [project, name, type, generation] = JSON.parse(is!) as [string, string, MetricType, number]
+  const [metricId, identity, about, points, firstMs, lastMs, cumulative, seriesCount, ...tagKeys] = reply
+  const [project, name, type, generation] = JSON.parse(identity!) as [string, string, MetricType, number]
   if (!METRIC_TYPES.includes(type)) throw new Error(`metric ${metricId} has type ${type}`)
   const [unit, description] = JSON.parse(about!) as [string | null, string | null]
   return {
@@ -156,10 +156,10 @@ export function decodeMetric(reply: readonly string[], partition: number): Metri
     metricId: parseId(metricId!),
     partition,
     points: Number(points),
-    firstSeenMs: first === '' ? undefined : Number(first),
-    lastSeenMs: last === '' ? undefined : Number(last),
+    firstSeenMs: firstMs === '' ? undefined : Number(firstMs),
+    lastSeenMs: lastMs === '' ? undefined : Number(lastMs),
     tagKeys: tagKeys.map((key) => JSON.parse(key) as string).sort(),
-    seriesCount: Number(series),
+    seriesCount: Number(seriesCount),
     cumulative: cumulative === '1',
   }
 }

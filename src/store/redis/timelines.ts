@@ -40,7 +40,7 @@ const BLOCKS_PER_READ = 16
 /**
  * Maximum bytes of the blocks in a call, which the server copies in less than 1 ms. A larger block gets its own call.
  */
-const WRITTEN_BYTES_PER_CALL = 1 << 18
+const WRITTEN_BYTES_PER_CALL_MAX = 1 << 18
 /**
  * Attempts to expire a window. An attempt fails if the window changes, or set sketches of an earlier expiry are left.
  */
@@ -96,11 +96,13 @@ export async function readBlocks(
   redis: RedisAccess,
   partition: number,
   names: readonly string[],
-  part: BlockStringName,
+  stringName: BlockStringName,
 ): Promise<(Uint8Array | undefined)[]> {
   const keys = redis.keys(partition)
   const replies = await Promise.all(
-    chunksOf(names, BLOCKS_PER_READ).map((chunk) => redis.connections.common.callBuffer('mget', chunk.map(keys[part]))),
+    chunksOf(names, BLOCKS_PER_READ).map((chunk) =>
+      redis.connections.common.callBuffer('mget', chunk.map(keys[stringName])),
+    ),
   )
   const strings = replies as (readonly (Buffer | null)[])[]
   // A reply may be a view of a large network buffer. It is copied, so that a cached block does not keep this buffer.
@@ -115,21 +117,21 @@ export async function writeBlocks(
 ): Promise<void> {
   const keys = redis.keys(partition)
   let chunk: NamedBlock[] = []
-  let bytes = 0
+  let chunkBytes = 0
   const send = async (): Promise<void> => {
     const call = new ScriptCall()
       .key(keys.expiringBlocks)
       .arg(nowMs + UNCOMMITTED_BLOCK_KEPT_MS, SERVER_TTL_MS, chunk.length)
     for (const block of chunk) addBlock(call, keys, block)
     chunk = []
-    bytes = 0
+    chunkBytes = 0
     await redis.run('write-blocks', call)
   }
   for (const block of blocks) {
-    const size = block.scalars.length + (block.sketches?.length ?? 0)
-    if (chunk.length > 0 && bytes + size > WRITTEN_BYTES_PER_CALL) await send()
+    const blockBytes = block.scalars.length + (block.sketches?.length ?? 0)
+    if (chunk.length > 0 && chunkBytes + blockBytes > WRITTEN_BYTES_PER_CALL_MAX) await send()
     chunk.push(block)
-    bytes += size
+    chunkBytes += blockBytes
   }
   if (chunk.length > 0) await send()
 }
@@ -138,7 +140,7 @@ export async function writeBlocks(
 export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<boolean> {
   const keys = redis.keys(fold.partition)
   const blockKeys = (block: string): readonly [string, string] => [keys.scalars(block), keys.sketches(block)]
-  const windowOf = (timeline: TimelineKey, windowMs: number): string => encodeWindow({ ...timeline, windowMs })
+  const encodeWindowOf = (timeline: TimelineKey, windowMs: number): string => encodeWindow({ ...timeline, windowMs })
   const call = new ScriptCall()
     .key(keys.inbox, keys.counters, keys.due, keys.expiringBlocks, keys.extraListings)
     .arg(fold.nowMs + UNLISTED_BLOCK_KEPT_MS, SERVER_TTL_MS)
@@ -150,13 +152,13 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
   for (const { timeline, entry } of fold.removed) {
     call
       .key(keys.timeline(timeline), ...blockKeys(entry.block))
-      .arg(windowOf(timeline, entry.windowMs), entry.windowMs, encodeIndexEntry(entry), entry.block)
+      .arg(encodeWindowOf(timeline, entry.windowMs), entry.windowMs, encodeIndexEntry(entry), entry.block)
   }
   call.arg(fold.added.length)
   for (const { timeline, entry } of fold.added) {
     call
       .key(keys.timeline(timeline), keys.expired(timeline), ...blockKeys(entry.block))
-      .arg(windowOf(timeline, entry.windowMs), entry.windowMs, windowWidthMs(timeline.resolutionMs))
+      .arg(encodeWindowOf(timeline, entry.windowMs), entry.windowMs, windowWidthMs(timeline.resolutionMs))
       .arg(encodeIndexEntry(entry), entry.block)
   }
   call.arg(fold.touched.length)
@@ -226,8 +228,8 @@ async function expiryCall(
 ): Promise<ScriptCall> {
   const keys = redis.keys(partition)
   const { metricId, resolutionMs, windowMs } = window
-  const listed = await redis.call('zrangebyscore', keys.timeline(window), windowMs, windowMs)
-  const members = textList(listed)
+  const reply = await redis.call('zrangebyscore', keys.timeline(window), windowMs, windowMs)
+  const members = textList(reply)
   const call = new ScriptCall()
     .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiringBlocks, keys.extraListings)
     .key(keys.sketchNamesOf(window), keys.setsToDeleteOf(window), keys.windowsWithSetsToDelete)
