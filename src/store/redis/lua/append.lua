@@ -1,6 +1,6 @@
 #!lua
 -- Applies the commits of one round, at most one per partition. A commit changes nothing if its number is not the next
--- number of its writer, or if it conflicts with the stored metrics. The other commits of the round are still applied.
+-- number of its writer, or if it conflicts with the stored metrics or series. The other commits are still applied.
 --
 -- KEYS   (watermarks writers markers inbox counters
 --          ((scalars sketches)? (metric catalog names deleted)* (seriesMetric series seriesOrder tagKeys)*
@@ -17,7 +17,7 @@
 --        An empty `marker` or `block` means none; `window` is a position among the windows of the part.
 --
 -- Blocks the server for about 0.1 ms per batch of 500 points, 0.2 µs per set member and resolution, and two lookups per
--- new series. The gateway limits the bytes of a round and sends one round at a time.
+-- new series. The gateway limits the bytes of a round, and sends the next round for a partition after the reply.
 
 local function takeBlock()
   local name = argument('block')
@@ -127,7 +127,7 @@ local function isDeleted(touch)
   return stored(redis.call('HGET', touch.deleted, touch.name)) >= touch.generation
 end
 
--- Computes the new row of a metric and stores it in `commit.metrics`, without writing to Redis. Returns false on a
+-- Computes the new row of a metric and puts it into `commit.metrics`, without writing to Redis. Returns false on a
 -- conflict.
 local function touchMetric(commit, touch)
   local metric = commit.metrics[touch.key]
@@ -164,7 +164,8 @@ local function touchMetric(commit, touch)
   return true
 end
 
--- Collects the new series of a metric in `commit.series`, without writing to Redis. Returns false on a conflict.
+-- Collects the new series of a metric in `commit.series`, without writing to Redis. Returns false on a conflict: an id
+-- that belongs to another series, or a metric that the commit could not stage.
 local function touchSeries(commit, metricSeries)
   if not commit.metrics[metricSeries.metric] then return false end
   redis.call('LLEN', metricSeries.order)
@@ -190,7 +191,7 @@ local function touchSeries(commit, metricSeries)
 end
 
 -- Marks the windows that have expired. A member in such a window is not stored at the resolution of the window, only at
--- coarser resolutions. Also checks the types of all keys.
+-- coarser resolutions whose window has not expired. Also checks the types of the keys of sets.
 local function checkSets(part)
   for _, window in ipairs(part.windows) do
     window.isExpired = #stretchesWithin(window.expired, window.startMs, window.startMs + 1) > 0
@@ -206,7 +207,7 @@ local function checkSets(part)
 end
 
 -- Decides the outcome of a commit. All errors are thrown here, before the first write. Some replies below are not used:
--- their commands throw if a key has the wrong type.
+-- their commands are sent because they throw if a key has the wrong type.
 local function check(commit)
   local watermark = stored(redis.call('HGET', commit.watermarks, commit.writer))
   redis.call('ZCARD', commit.writers)
@@ -295,8 +296,8 @@ local function writeSets(part)
     for _, target in ipairs(set.targets) do
       if not target.window.isExpired and set.to >= set.from then
         local isFirst = redis.call('SADD', target.window.sketchNames, target.name) == 1
-        -- If the window has expired before, a sketch of this name from that time may still exist. It is deleted first,
-        -- so that the new members are not added to it.
+        -- If the window has expired before, an old sketch of this name may still exist. It is deleted first, so that
+        -- the new members are not added to it.
         if isFirst and redis.call('SREM', target.window.setsToDelete, target.name) == 1 then
           redis.call('DEL', target.sketch)
         end

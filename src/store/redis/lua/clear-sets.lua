@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Deletes some of the set sketches of an expired window. `expire-window.lua` has moved their names to `setsToDelete`.
+-- Deletes some of the set sketches of an expired window, whose names `expire-window.lua` has moved to `setsToDelete`.
+-- If none remain, removes the window from `windowsWithSetsToDelete`.
 --
 -- KEYS   setsToDelete windowsWithSetsToDelete (sketch)*
 -- ARGV   windowName sketches (sketchName)*
@@ -15,8 +16,8 @@ complete()
 local remaining = redis.call('SCARD', setsToDelete)
 redis.call('SCARD', windowsWithSetsToDelete)
 for _, sketch in ipairs(sketches) do
-  -- If the name of a sketch is not in `setsToDelete` any more, the sketch is a new one with new members, so it is not
-  -- deleted.
+  -- If the name of a sketch is not in `setsToDelete` any more, the sketch is already deleted, and one with this key is
+  -- new: it has later members and must stay.
   if redis.call('SREM', setsToDelete, sketch.name) == 1 then
     redis.call('UNLINK', sketch.key)
     remaining = remaining - 1

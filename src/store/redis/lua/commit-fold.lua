@@ -2,8 +2,8 @@
 -- Replaces inbox and index entries by new ones in one step.
 --
 -- Inbox and index entries list blocks. `expiring` has the blocks that no entry lists. All other blocks are listed by at
--- least one entry; `extra` has the number of entries minus 1. When the last entry of a block is removed, the block is
--- added to `expiring`, and can be read until `unlistedUntilMs`.
+-- least one entry; `extra` has the number of entries minus 1 if that is not 0. When the last entry of a block is
+-- removed, the block is added to `expiring`, and can be read at least until `unlistedUntilMs`.
 --
 -- KEYS   inbox counters due expiring extra
 --        (removedTimeline removedScalars removedSketches)* (addedTimeline addedExpired addedScalars addedSketches)*
@@ -16,8 +16,8 @@
 -- NOTE   A rest is a block with the data of an inbox entry that was not folded. It replaces the block of the entry.
 --
 -- Blocks the server for about 5 µs per inbox entry and 30 µs per index entry. A fold takes about a megabyte of inbox,
--- which may be thousands of small entries. To save time, they are processed in chunks of a thousand, and PEXPIRE is not
--- called for their blocks. A merge takes one window.
+-- which may be thousands of small entries. To save time, inbox entries are processed in chunks of a thousand, and
+-- PEXPIRE is not called for their blocks: `sweep` removes them. A merge takes one window.
 
 local inbox, counters, due = key('inbox'), key('counters'), key('due')
 local expiring, extra = key('expiring'), key('extra')
@@ -125,6 +125,7 @@ end
 redis.call('HLEN', extra)
 
 local unlisted = {}
+-- Records that one entry more lists a block.
 local function addListing(entry)
   if redis.call('ZREM', expiring, entry.block) == 1 then
     redis.call('PERSIST', entry.scalars)
@@ -150,7 +151,7 @@ for _, entry in ipairs(rests) do
   bytes = bytes + entry.bytes
 end
 local unlistedBlocks = {}
--- Reads `extra` again, because an entry that was added above may list the same block.
+-- Reads `extra` again, because an entry that was added above may list the block of a folded inbox entry.
 for i, more in ipairs(repliesFor('HMGET', extra, folded.blocks)) do
   if more then
     removeListing(extra, folded.blocks[i])

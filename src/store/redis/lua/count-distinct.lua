@@ -5,8 +5,8 @@
 -- ARGV   unions (sketches)*
 -- REPLY  per union: the number of distinct members
 --
--- Blocks the server for about 30 µs per sketch of the maximum size. The caller sends at most 64,
--- and at most 16 per union.
+-- Blocks the server for about 30 µs per sketch of the maximum size. The caller sends at most 64 sketches, and at most
+-- 16 per union.
 
 local unions = {}
 for i = 1, count('unions') do

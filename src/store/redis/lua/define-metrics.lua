@@ -1,9 +1,9 @@
 #!lua
--- Creates the metrics of a partition that do not exist.
+-- Creates those of these metrics, all of one partition, whose name has no metric.
 --
 -- KEYS   (catalog deleted metric)*
 -- ARGV   metrics (name metricId generation identity about)*
--- REPLY  per metric: the id of the metric with this name. When `generation` was deleted, or when its id belongs to
+-- REPLY  per metric: the id of the metric with this name. When `generation` was deleted, or when `metricId` belongs to
 --        another metric: a plus sign and the last generation that cannot be used
 --
 -- Blocks the server for some microseconds per metric; the caller sends at most a hundred.

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Deletes the generations of a name up to `generation`.
+-- Deletes the generations of a name up to `generation`, and records this generation as deleted even if there was none.
 --
 -- KEYS   catalog names deleted metric counters metricsToRemove
 -- ARGV   channel sender name sortKey metricId generation
 -- REPLY  'deleted' when a metric was deleted, 'absent' when there was none of these generations, 'changed' with nothing
 --        done when the name has another id than `metricId`
--- NOTE   `metricId` is the id that the caller found for the name, empty when there was none. `metric` is its row.
+-- NOTE   `metricId` is the id that the caller has read for the name, empty when there was none. `metric` is its row.
 --
 -- Blocks the server for some microseconds.
 

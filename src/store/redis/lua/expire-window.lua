@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
--- Removes a window from the index, unless it now expires after `dueByMs`. Moves the names of its set sketches to
--- `setsToDelete`: `clear-sets.lua` then deletes these sketches, some hundred per call.
+-- Removes a window from the index, unless the window now expires after `dueByMs`. Moves the names of its set sketches
+-- to `setsToDelete`: `clear-sets.lua` then deletes these sketches, at most some hundred per call.
 --
 -- KEYS   due timeline expired expiring extra sketchNames setsToDelete windowsWithSetsToDelete
 --        (scalars sketches)* (dropped)*
 -- ARGV   window windowName windowMs widthMs dueByMs unlistedUntilMs ttlMs record entries (member block)* droppedCount
--- REPLY  'expired'; 'kept' when it expires after `dueByMs`; 'changed' when its entries are not the given ones;
---        'unfinished' when `setsToDelete` still has sketches from before. All but the first change nothing.
--- NOTE   If `record` is '1', the window is added to `expired` (expired stretches of time). From each key in
---        `dropped` (expired stretches of a finer resolution), the stretches in the window are removed.
+-- REPLY  'expired'; 'kept' when the window expires after `dueByMs`; 'changed' when its entries are not the given ones;
+--        'unfinished' when `setsToDelete` has sketches of an earlier expiry. All but 'expired' change nothing.
+-- NOTE   If `record` is '1', the window is added to `expired`, the expired stretches of time of the timeline. From each
+--        key in `dropped` (expired stretches of a finer resolution), the parts in the window are removed.
 --
 -- Blocks the server for some microseconds per entry. A window has few entries, because its runs are merged.
 
@@ -45,7 +45,7 @@ if redis.call('SCARD', setsToDelete) > 0 then return 'unfinished' end
 redis.call('ZCARD', expiring)
 local hasSets = redis.call('SCARD', sketchNames) > 0
 redis.call('SCARD', windowsWithSetsToDelete)
--- Expired stretches that are next to each other are stored as one.
+-- Expired stretches that touch each other are stored as one.
 local touching = stretchesWithin(expired, from - 1, to + 1)
 local cuts = {}
 for i, name in ipairs(dropped) do cuts[i] = stretchesWithin(name, from, to) end

@@ -1,6 +1,7 @@
--- Functions of all scripts, inserted before each of them. `key` and `argument` return the next key or argument. Before
--- its first write, a script calls `complete`: it throws if keys or arguments are left over. So a call with too few or
--- too many changes nothing.
+-- Functions of all scripts, inserted after the first line of each. `key` and `argument` return the next key or
+-- argument, `integer` and `count` the next argument as a number; they throw if there is none. Before its first write, a
+-- script calls `complete`, which throws if keys or arguments are left over. So a call with too few or too many changes
+-- nothing.
 local keysTaken, argumentsTaken = 0, 0
 
 local function key(name)
@@ -13,7 +14,8 @@ local function argument(name)
   return ARGV[argumentsTaken] or error('argument missing: ' .. name)
 end
 
--- Skips `number` arguments. Returns the positions of the first and the last of them in ARGV, so that none is copied.
+-- Skips `number` arguments. Returns the positions of the first and the last of them in ARGV, so that they need not be
+-- copied. If `number` is 0, the last position is before the first.
 local function arguments(name, number)
   local from = argumentsTaken + 1
   argumentsTaken = argumentsTaken + number
@@ -23,6 +25,7 @@ end
 
 local INTEGER_MAX = 9007199254740991
 
+-- Returns the next argument, an integer whose double is exact.
 local function integer(name)
   local value = tonumber(argument(name))
   -- NaN is not equal to its floor.
@@ -32,6 +35,7 @@ local function integer(name)
   return value
 end
 
+-- Returns the next argument, an integer from 0.
 local function count(name)
   local value = integer(name)
   if value < 0 then error('argument negative: ' .. name) end
@@ -43,7 +47,7 @@ local function complete()
   if argumentsTaken ~= #ARGV then error('arguments left over: ' .. (#ARGV - argumentsTaken)) end
 end
 
--- Converts a number that was read from Redis, which is text. Returns 0 if there was none.
+-- Converts the text of a number that was read from Redis. Returns 0 if there was none.
 local function stored(text)
   if not text then return 0 end
   return tonumber(text) or error('stored value not a number')
@@ -58,13 +62,14 @@ end
 -- values are not separated.
 local UNPACKED_MAX = 1000
 
+-- Sends a command with these values, in several commands if there are many. Sends none if there are no values.
 local function inChunks(command, name, values)
   for from = 1, #values, UNPACKED_MAX do
     redis.call(command, name, unpack(values, from, math.min(from + UNPACKED_MAX - 1, #values)))
   end
 end
 
--- Sends a command with these values, in several chunks. Returns the reply for each value; false where there is none.
+-- Sends a command that replies with a list, like `inChunks`. Returns the reply for each value; false where it is nil.
 local function repliesFor(command, name, values)
   local replies = {}
   for from = 1, #values, UNPACKED_MAX do
@@ -80,7 +85,8 @@ local function stretchOf(member)
   return stored(from), stored(to)
 end
 
--- Returns the members of a sorted set of stretches of time that overlap [from, to), sorted by time.
+-- A sorted set has disjoint stretches of time, with their start as score. Returns the members that overlap [from, to),
+-- sorted by time. `to` must be greater than `from`.
 local function stretchesWithin(name, from, to)
   local found = redis.call('ZREVRANGEBYSCORE', name, exact(from), '-inf', 'LIMIT', 0, 1)
   if found[1] then
@@ -95,8 +101,8 @@ local function stretchesWithin(name, from, to)
   return found
 end
 
--- Records that one entry fewer lists a block. Returns whether no entry lists it any more. `extra` has the number of
--- entries that list the block, minus 1; it has no field for a block with one entry.
+-- Records that one entry fewer lists a block. Returns whether no entry lists the block any more. The hash `extra` has
+-- the number of entries that list the block, minus 1. It has no field for a block with one entry.
 local function removeListing(extra, block)
   local more = stored(redis.call('HGET', extra, block))
   if more > 1 then

@@ -1,5 +1,6 @@
 #!lua flags=no-writes
--- Returns a page of the events of a project in one partition, newest first.
+-- Returns a page of the events of a project in one partition, newest first: at most `limit` events of `bytesMax` bytes
+-- together. The first event is returned even if it is larger.
 --
 -- KEYS   events
 -- ARGV   newest oldest limit bytesMax

@@ -6,8 +6,8 @@
 -- ARGV   bytesMax entriesMax
 -- REPLY  per entry: member, order
 --
--- Blocks the server for about 1 µs per returned entry. It reads in pages of 256 entries, so up
--- to 256 more than it returns.
+-- Blocks the server for about 1 µs per returned entry. It reads pages of 256 entries, so up to 256 entries more than it
+-- returns.
 
 local inbox = key('inbox')
 local bytesMax, entriesMax = integer('bytesMax'), count('entriesMax')

@@ -5,8 +5,8 @@
 -- ARGV   wantInbox timelines (windowsFromMs fromMs toMs)*
 -- REPLY  the inbox (per entry: member, order); then per timeline: index entries, expired stretches
 --
--- Blocks the server for about 0.3 µs per returned entry. There are few, because the inbox is folded and
--- windows are merged.
+-- Blocks the server for about 0.3 µs per returned entry. There are few entries, because the inbox is folded and windows
+-- are merged.
 
 local inbox = key('inbox')
 local reply = { {} }

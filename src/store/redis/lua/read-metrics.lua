@@ -8,7 +8,7 @@
 --        keys
 --
 -- Blocks the server for some microseconds per metric and about 0.2 µs per tag key. The caller sends at most a hundred
--- metrics. Those for which the reply has only the id, it sends again.
+-- metrics. It asks again for those for which the reply has only the id.
 
 local TAG_KEYS_MAX = 10000
 local replies, tagKeysRead = {}, 0

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- Removes expired data of a partition: watermarks, markers, and those of the given blocks that are still in `expiring`.
+-- Removes expired data of a partition: watermarks, markers, and those of these blocks that `expiring` still has and
+-- whose time has come.
 --
 -- KEYS   watermarks writers markers expiring (scalars sketches)*
 -- ARGV   nowMs watermarksBeforeMs markersBeforeMs max blocks (block)*
 -- REPLY  number of removed watermarks, markers, blocks
 --
--- Blocks the server for about a millisecond. `max` limits the watermarks and the markers, and the caller sends few
--- blocks.
+-- Blocks the server for about a millisecond. `max` limits the watermarks and the markers that a call removes, and the
+-- caller sends few blocks.
 
 local watermarks, writers, markers, expiring = key('watermarks'), key('writers'), key('markers'), key('expiring')
 local nowMs, watermarksBeforeMs, markersBeforeMs = integer('nowMs'), integer('watermarksBeforeMs'), integer('markersBeforeMs')

@@ -1,5 +1,5 @@
 #!lua
--- Takes at most `wanted` permits of a rate limit. `permits` counts those that were taken in one time window.
+-- Takes at most `wanted` permits of a rate limit. The key `permits` counts the permits taken in one time window.
 --
 -- KEYS   permits
 -- ARGV   wanted limit ttlMs

@@ -1,13 +1,13 @@
 #!lua
--- Stores the receipt of an idempotency key, unless the key has one. Then removes the oldest receipts until the project
--- is within its limits.
+-- Stores the receipt of an idempotency key, unless the key has one that is younger than `keptMs`. Then removes receipts
+-- older than `keptMs`, and further old ones until the project is within its limits.
 --
 -- KEYS   receipts receiptAges
 -- ARGV   digest nowMs keptMs receiptsMax receiptsBytesMax ttlMs receipt
--- REPLY  the stored receipt
+-- REPLY  the stored receipt: `receipt`, or the earlier one of the key
 --
--- Blocks the server for some microseconds, and about 2 µs per removed receipt. A call removes at most a thousand; the
--- next calls remove the others.
+-- Blocks the server for some microseconds, and about 2 µs per removed receipt. A call removes about a thousand at most;
+-- the next calls remove the others.
 
 local receipts, ages = key('receipts'), key('receiptAges')
 local digest, nowMs, keptMs = argument('digest'), integer('nowMs'), count('keptMs')
@@ -30,7 +30,7 @@ local oldest = redis.call('ZRANGE', ages, 0, REMOVED_MAX, 'WITHSCORES')
 for i = 1, #oldest, 2 do
   local isOutdated = stored(oldest[i + 1]) + keptMs <= nowMs
   if not isOutdated and number <= receiptsMax and bytes <= receiptsBytesMax then break end
-  -- The receipt that this call writes is never removed.
+  -- The receipt that this call has written is not removed.
   if oldest[i] ~= digest then
     bytes = bytes - redis.call('HSTRLEN', receipts, oldest[i])
     redis.call('HDEL', receipts, oldest[i])
