@@ -97,7 +97,7 @@ local function takePart()
     for n = 1, count('newEvents') do
       projectEvents.members[2 * n - 1] = 0
       projectEvents.members[2 * n] = argument('event')
-      projectEvents.ages[2 * n - 1] = exact(part.markedMs)
+      projectEvents.ages[2 * n - 1] = exactText(part.markedMs)
       projectEvents.ages[2 * n] = argument('age')
     end
     part.events[i] = projectEvents
@@ -123,50 +123,50 @@ local function takeCommit()
   return commit
 end
 
-local function isDeleted(touch)
-  return stored(redis.call('HGET', touch.deleted, touch.name)) >= touch.generation
+local function isDeleted(update)
+  return storedNumber(redis.call('HGET', update.deleted, update.name)) >= update.generation
 end
 
 -- Computes the new row of a metric and puts it into `commit.metrics`, without writing to Redis. Returns false on a
 -- conflict.
-local function touchMetric(commit, touch)
-  local metric = commit.metrics[touch.key]
+local function stageMetric(commit, update)
+  local metric = commit.metrics[update.key]
   if not metric then
-    local row = redis.call('HMGET', touch.key, 'is', 'points', 'first', 'last', 'cumulative')
-    metric = { id = touch.id, name = touch.name, catalog = touch.catalog, about = touch.about }
-    metric.identity = row[1] or touch.identity
+    local row = redis.call('HMGET', update.key, 'is', 'points', 'first', 'last', 'cumulative')
+    metric = { id = update.id, name = update.name, catalog = update.catalog, about = update.about }
+    metric.identity = row[1] or update.identity
     metric.isNew = not row[1]
-    metric.points = stored(row[2])
-    metric.names, metric.sortKey, metric.isListed = touch.names, touch.sortKey, metric.points > 0
-    if not metric.isListed then redis.call('ZCARD', touch.names) end
-    metric.first, metric.last = row[3] and stored(row[3]) or nil, row[4] and stored(row[4]) or nil
+    metric.points = storedNumber(row[2])
+    metric.names, metric.sortKey, metric.isListed = update.names, update.sortKey, metric.points > 0
+    if not metric.isListed then redis.call('ZCARD', update.names) end
+    metric.first, metric.last = row[3] and storedNumber(row[3]) or nil, row[4] and storedNumber(row[4]) or nil
     metric.cumulative = row[5] == '1'
-    metric.stored = { first = metric.first, last = metric.last, cumulative = metric.cumulative }
+    metric.before = { first = metric.first, last = metric.last, cumulative = metric.cumulative }
     if metric.isNew then
-      local named = touch.catalog .. '\0' .. touch.name
-      local existing = redis.call('HGET', touch.catalog, touch.name) or commit.named[named]
-      if existing and existing ~= touch.id then return false end
-      if isDeleted(touch) then return false end
-      if metric.identity == touch.identity then commit.named[named] = touch.id end
+      local nameInCatalog = update.catalog .. '\0' .. update.name
+      local existing = redis.call('HGET', update.catalog, update.name) or commit.idsByName[nameInCatalog]
+      if existing and existing ~= update.id then return false end
+      if isDeleted(update) then return false end
+      if metric.identity == update.identity then commit.idsByName[nameInCatalog] = update.id end
     end
-    if metric.identity == touch.identity then
-      commit.metrics[touch.key] = metric
-      commit.metricKeys[#commit.metricKeys + 1] = touch.key
+    if metric.identity == update.identity then
+      commit.metrics[update.key] = metric
+      commit.metricKeys[#commit.metricKeys + 1] = update.key
     end
   end
-  if metric.identity ~= touch.identity then return false end
-  metric.points = metric.points + touch.points
-  if touch.points > 0 then
-    metric.first = math.min(metric.first or touch.first, touch.first)
-    metric.last = math.max(metric.last or touch.last, touch.last)
+  if metric.identity ~= update.identity then return false end
+  metric.points = metric.points + update.points
+  if update.points > 0 then
+    metric.first = math.min(metric.first or update.first, update.first)
+    metric.last = math.max(metric.last or update.last, update.last)
   end
-  if touch.cumulative then metric.cumulative = true end
+  if update.cumulative then metric.cumulative = true end
   return true
 end
 
 -- Collects the new series of a metric in `commit.series`, without writing to Redis. Returns false on a conflict: an id
 -- that belongs to another series, or a metric that the commit could not stage.
-local function touchSeries(commit, metricSeries)
+local function stageSeries(commit, metricSeries)
   if not commit.metrics[metricSeries.metric] then return false end
   redis.call('LLEN', metricSeries.order)
   redis.call('SCARD', metricSeries.tagKeysKey)
@@ -175,26 +175,26 @@ local function touchSeries(commit, metricSeries)
     staged = { order = metricSeries.order, tags = {}, ids = {}, pairs = {} }
     commit.series[metricSeries.series] = staged
   end
-  local same = true
+  local hasConflict = false
   for i, id in ipairs(metricSeries.ids) do
-    local known = staged.tags[id] or redis.call('HGET', metricSeries.series, id)
-    if not known then
+    local existingTags = staged.tags[id] or redis.call('HGET', metricSeries.series, id)
+    if not existingTags then
       staged.tags[id] = metricSeries.tags[i]
       staged.ids[#staged.ids + 1] = id
       staged.pairs[#staged.pairs + 1] = id
       staged.pairs[#staged.pairs + 1] = metricSeries.tags[i]
-    elseif known ~= metricSeries.tags[i] then
-      same = false
+    elseif existingTags ~= metricSeries.tags[i] then
+      hasConflict = true
     end
   end
-  return same
+  return not hasConflict
 end
 
 -- Marks the windows that have expired. A member in such a window is not stored at the resolution of the window, only at
 -- coarser resolutions whose window has not expired. Also checks the types of the keys of sets.
 local function checkSets(part)
   for _, window in ipairs(part.windows) do
-    window.isExpired = #stretchesWithin(window.expired, window.startMs, window.startMs + 1) > 0
+    window.isExpired = #stretchesOverlapping(window.expired, window.startMs, window.startMs + 1) > 0
     redis.call('SCARD', window.sketchNames)
     redis.call('SCARD', window.setsToDelete)
   end
@@ -209,42 +209,42 @@ end
 -- Decides the outcome of a commit. All errors are thrown here, before the first write. Some replies below are not used:
 -- their commands are sent because they throw if a key has the wrong type.
 local function check(commit)
-  local watermark = stored(redis.call('HGET', commit.watermarks, commit.writer))
+  local watermark = storedNumber(redis.call('HGET', commit.watermarks, commit.writer))
   redis.call('ZCARD', commit.writers)
   if commit.number <= watermark then
     commit.reply = { 'known' }
     return
   end
   if commit.number > watermark + 1 then
-    commit.reply = { 'gap', exact(watermark) }
+    commit.reply = { 'gap', exactText(watermark) }
     return
   end
-  commit.metrics, commit.metricKeys, commit.named, commit.series = {}, {}, {}, {}
-  commit.marks, commit.kept = {}, {}
+  commit.metrics, commit.metricKeys, commit.idsByName, commit.series = {}, {}, {}, {}
+  commit.newMarkers, commit.appliedParts = {}, {}
   local applied, conflict = { 'applied' }, { 'conflict' }
-  local marked = {}
+  local markersInCommit = {}
   for i, part in ipairs(commit.parts) do
-    local skipped = false
+    local isSkipped = false
     if part.marker ~= '' then
       local markedMs = redis.call('ZSCORE', commit.markers, part.marker)
-      skipped = marked[part.marker] or (markedMs and stored(markedMs) + part.markerMs > part.markedMs)
-      if not skipped then
-        marked[part.marker] = true
-        commit.marks[#commit.marks + 1] = exact(part.markedMs)
-        commit.marks[#commit.marks + 1] = part.marker
+      isSkipped = markersInCommit[part.marker] or (markedMs and storedNumber(markedMs) + part.markerMs > part.markedMs)
+      if not isSkipped then
+        markersInCommit[part.marker] = true
+        commit.newMarkers[#commit.newMarkers + 1] = exactText(part.markedMs)
+        commit.newMarkers[#commit.newMarkers + 1] = part.marker
       end
     end
-    if skipped then applied[#applied + 1] = exact(i - 1) else commit.kept[#commit.kept + 1] = part end
+    if isSkipped then applied[#applied + 1] = exactText(i - 1) else commit.appliedParts[#commit.appliedParts + 1] = part end
   end
   local hasBlocks = false
-  for _, part in ipairs(commit.kept) do
-    for _, touch in ipairs(part.metrics) do
-      if not touchMetric(commit, touch) then
-        conflict[#conflict + 1] = isDeleted(touch) and '-' .. touch.id or touch.id
+  for _, part in ipairs(commit.appliedParts) do
+    for _, update in ipairs(part.metrics) do
+      if not stageMetric(commit, update) then
+        conflict[#conflict + 1] = isDeleted(update) and '-' .. update.id or update.id
       end
     end
     for _, metricSeries in ipairs(part.series) do
-      if not touchSeries(commit, metricSeries) then conflict[#conflict + 1] = metricSeries.id end
+      if not stageSeries(commit, metricSeries) then conflict[#conflict + 1] = metricSeries.id end
     end
     checkSets(part)
     for _, projectEvents in ipairs(part.events) do
@@ -256,7 +256,7 @@ local function check(commit)
   if hasBlocks then
     redis.call('ZCARD', commit.inbox)
     local counters = redis.call('HMGET', commit.counters, 'order', 'bytes')
-    commit.order, commit.bytes = stored(counters[1]), stored(counters[2])
+    commit.order, commit.bytes = storedNumber(counters[1]), storedNumber(counters[2])
   end
   if #conflict > 1 then
     commit.reply = conflict
@@ -274,10 +274,10 @@ local function writeCatalog(commit)
       fields[#fields + 1] = field
       fields[#fields + 1] = value
     end
-    change('points', exact(metric.points))
-    if metric.first ~= metric.stored.first then change('first', exact(metric.first)) end
-    if metric.last ~= metric.stored.last then change('last', exact(metric.last)) end
-    if metric.cumulative ~= metric.stored.cumulative then change('cumulative', '1') end
+    change('points', exactText(metric.points))
+    if metric.first ~= metric.before.first then change('first', exactText(metric.first)) end
+    if metric.last ~= metric.before.last then change('last', exactText(metric.last)) end
+    if metric.cumulative ~= metric.before.cumulative then change('cumulative', '1') end
     redis.call('HSET', name, unpack(fields))
     if metric.points > 0 and not metric.isListed then redis.call('ZADD', metric.names, '0', metric.sortKey) end
     if metric.isNew then
@@ -311,9 +311,9 @@ end
 
 local function write(commit)
   writeCatalog(commit)
-  inChunks('ZADD', commit.markers, commit.marks)
+  inChunks('ZADD', commit.markers, commit.newMarkers)
   local hasBlocks = false
-  for _, part in ipairs(commit.kept) do
+  for _, part in ipairs(commit.appliedParts) do
     for _, metricSeries in ipairs(part.series) do inChunks('SADD', metricSeries.tagKeysKey, metricSeries.tagKeys) end
     writeSets(part)
     for _, projectEvents in ipairs(part.events) do
@@ -327,19 +327,19 @@ local function write(commit)
       if block.sketchesValue then redis.call('SET', block.sketches, block.sketchesValue) end
       commit.order = commit.order + 1
       commit.bytes = commit.bytes + #block.scalarsValue + #(block.sketchesValue or '')
-      redis.call('ZADD', commit.inbox, exact(commit.order), block.entry)
+      redis.call('ZADD', commit.inbox, exactText(commit.order), block.entry)
     end
   end
   if hasBlocks then
-    redis.call('HSET', commit.counters, 'order', exact(commit.order), 'bytes', exact(commit.bytes))
+    redis.call('HSET', commit.counters, 'order', exactText(commit.order), 'bytes', exactText(commit.bytes))
   end
-  redis.call('HSET', commit.watermarks, commit.writer, exact(commit.number))
-  redis.call('ZADD', commit.writers, 'GT', exact(commit.writtenMs), commit.writer)
+  redis.call('HSET', commit.watermarks, commit.writer, exactText(commit.number))
+  redis.call('ZADD', commit.writers, 'GT', exactText(commit.writtenMs), commit.writer)
   if #commit.metricKeys > 0 then
-    local touched = { commit.sender }
-    for _, name in ipairs(commit.metricKeys) do touched[#touched + 1] = commit.metrics[name].id end
+    local message = { commit.sender }
+    for _, name in ipairs(commit.metricKeys) do message[#message + 1] = commit.metrics[name].id end
     -- `pcall`: a failed notification must not fail the commit. Delivery is not guaranteed.
-    redis.pcall('SPUBLISH', commit.channel, table.concat(touched, ' '))
+    redis.pcall('SPUBLISH', commit.channel, table.concat(message, ' '))
   end
 end
 

@@ -24,4 +24,4 @@ for _, sketch in ipairs(sketches) do
   end
 end
 if remaining == 0 then redis.call('SREM', windowsWithSetsToDelete, windowName) end
-return exact(remaining)
+return exactText(remaining)

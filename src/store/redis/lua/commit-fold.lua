@@ -79,35 +79,35 @@ if ttlMs == 0 then error('argument not positive: ttlMs') end
 redis.call('ZCARD', inbox)
 redis.call('ZCARD', expiring)
 redis.call('ZCARD', due)
-local bytes = stored(redis.call('HGET', counters, 'bytes'))
+local bytes = storedNumber(redis.call('HGET', counters, 'bytes'))
 
-local seen = {}
+local seenIds = {}
 for _, member in ipairs(folded.members) do
-  if seen[member] then error('inbox entry named twice: ' .. member) end
-  seen[member] = true
+  if seenIds[member] then error('inbox entry named twice: ' .. member) end
+  seenIds[member] = true
 end
 local orders = repliesFor('ZMSCORE', inbox, folded.members)
 for i, order in ipairs(folded.orders) do
-  if not orders[i] or stored(orders[i]) ~= order then return 'refused' end
+  if not orders[i] or storedNumber(orders[i]) ~= order then return 'refused' end
 end
-for _, more in ipairs(repliesFor('HMGET', extra, folded.blocks)) do stored(more) end
+for _, extraCount in ipairs(repliesFor('HMGET', extra, folded.blocks)) do storedNumber(extraCount) end
 for _, entry in ipairs(removed) do
   local id = entry.timeline .. ' ' .. entry.member
-  if seen[id] then error('index entry removed twice: ' .. id) end
-  seen[id] = true
+  if seenIds[id] then error('index entry removed twice: ' .. id) end
+  seenIds[id] = true
   local windowMs = redis.call('ZSCORE', entry.timeline, entry.member)
-  if not windowMs or stored(windowMs) ~= entry.windowMs then return 'refused' end
-  stored(redis.call('HGET', extra, entry.block))
+  if not windowMs or storedNumber(windowMs) ~= entry.windowMs then return 'refused' end
+  storedNumber(redis.call('HGET', extra, entry.block))
 end
 for _, entry in ipairs(added) do
   redis.call('ZCARD', entry.timeline)
-  stored(redis.call('HGET', extra, entry.block))
+  storedNumber(redis.call('HGET', extra, entry.block))
   if redis.call('EXISTS', entry.scalars) == 0 then return 'refused' end
-  if #stretchesWithin(entry.expired, entry.windowMs, entry.windowMs + entry.widthMs) > 0 then return 'refused' end
+  if #stretchesOverlapping(entry.expired, entry.windowMs, entry.windowMs + entry.widthMs) > 0 then return 'refused' end
 end
 for _, entry in ipairs(rests) do
   if redis.call('EXISTS', entry.scalars) == 0 then return 'refused' end
-  stored(redis.call('HGET', extra, entry.block))
+  storedNumber(redis.call('HGET', extra, entry.block))
 end
 local windows, isTouched = {}, {}
 for _, window in ipairs(touched) do
@@ -124,7 +124,7 @@ for _, entry in ipairs(added) do
 end
 redis.call('HLEN', extra)
 
-local unlisted = {}
+local unlistedEntries = {}
 -- Records that one entry more lists a block.
 local function addListing(entry)
   if redis.call('ZREM', expiring, entry.block) == 1 then
@@ -138,40 +138,40 @@ end
 for _, entry in ipairs(added) do addListing(entry) end
 for _, entry in ipairs(removed) do
   redis.call('ZREM', entry.timeline, entry.member)
-  if removeListing(extra, entry.block) then unlisted[entry.block] = entry end
+  if removeListing(extra, entry.block) then unlistedEntries[entry.block] = entry end
 end
 -- Entries are added after others are removed, so that an entry that is both removed and added exists afterwards.
 for _, entry in ipairs(added) do
-  redis.call('ZADD', entry.timeline, exact(entry.windowMs), entry.member)
+  redis.call('ZADD', entry.timeline, exactText(entry.windowMs), entry.member)
 end
 inChunks('ZREM', inbox, folded.members)
 for _, entry in ipairs(rests) do
   addListing(entry)
-  redis.call('ZADD', inbox, exact(entry.order), entry.member)
+  redis.call('ZADD', inbox, exactText(entry.order), entry.member)
   bytes = bytes + entry.bytes
 end
-local unlistedBlocks = {}
+local expiringPairs = {}
 -- Reads `extra` again, because an entry that was added above may list the block of a folded inbox entry.
-for i, more in ipairs(repliesFor('HMGET', extra, folded.blocks)) do
-  if more then
+for i, extraCount in ipairs(repliesFor('HMGET', extra, folded.blocks)) do
+  if extraCount then
     removeListing(extra, folded.blocks[i])
   else
-    unlistedBlocks[#unlistedBlocks + 1] = exact(unlistedUntilMs)
-    unlistedBlocks[#unlistedBlocks + 1] = folded.blocks[i]
+    expiringPairs[#expiringPairs + 1] = exactText(unlistedUntilMs)
+    expiringPairs[#expiringPairs + 1] = folded.blocks[i]
   end
 end
-inChunks('ZADD', expiring, unlistedBlocks)
-if #folded.members > 0 then redis.call('HSET', counters, 'bytes', exact(bytes - folded.bytes)) end
-for block, entry in pairs(unlisted) do
-  redis.call('ZADD', expiring, exact(unlistedUntilMs), block)
-  redis.call('PEXPIRE', entry.scalars, exact(ttlMs))
-  redis.call('PEXPIRE', entry.sketches, exact(ttlMs))
+inChunks('ZADD', expiring, expiringPairs)
+if #folded.members > 0 then redis.call('HSET', counters, 'bytes', exactText(bytes - folded.bytes)) end
+for block, entry in pairs(unlistedEntries) do
+  redis.call('ZADD', expiring, exactText(unlistedUntilMs), block)
+  redis.call('PEXPIRE', entry.scalars, exactText(ttlMs))
+  redis.call('PEXPIRE', entry.sketches, exactText(ttlMs))
 end
 for _, window in ipairs(touched) do
-  redis.call('ZADD', due, 'GT', exact(window.expiresMs), window.window)
+  redis.call('ZADD', due, 'GT', exactText(window.expiresMs), window.window)
 end
 for name, window in pairs(windows) do
-  local windowMs = exact(window.windowMs)
+  local windowMs = exactText(window.windowMs)
   if redis.call('ZCOUNT', window.timeline, windowMs, windowMs) == 0 then redis.call('ZREM', due, name) end
 end
 return 'folded'

@@ -18,6 +18,6 @@ end
 complete()
 local counts = {}
 for i, union in ipairs(unions) do
-  counts[i] = #union == 0 and '0' or exact(redis.call('PFCOUNT', unpack(union)))
+  counts[i] = #union == 0 and '0' or exactText(redis.call('PFCOUNT', unpack(union)))
 end
 return counts

@@ -13,18 +13,18 @@ for i = 1, count('metrics') do
   local catalog, deleted, metric = key('catalog'), key('deleted'), key('metric')
   local name, id, generation = argument('name'), argument('metricId'), count('generation')
   local identity, about = argument('identity'), argument('about')
-  local named = catalog .. '\0' .. name
-  local reply = redis.call('HGET', catalog, name) or staged[named]
+  local nameInCatalog = catalog .. '\0' .. name
+  local reply = redis.call('HGET', catalog, name) or staged[nameInCatalog]
   if not reply then
-    local taken = redis.call('HGET', metric, 'is') or staged[metric]
-    local last = stored(redis.call('HGET', deleted, name))
-    if last >= generation then
-      reply = '+' .. exact(last)
-    elseif taken and taken ~= identity then
-      reply = '+' .. exact(generation)
+    local existingIdentity = redis.call('HGET', metric, 'is') or staged[metric]
+    local lastDeleted = storedNumber(redis.call('HGET', deleted, name))
+    if lastDeleted >= generation then
+      reply = '+' .. exactText(lastDeleted)
+    elseif existingIdentity and existingIdentity ~= identity then
+      reply = '+' .. exactText(generation)
     else
       reply = id
-      staged[named], staged[metric] = id, identity
+      staged[nameInCatalog], staged[metric] = id, identity
       created[#created + 1] = { catalog = catalog, metric = metric, name = name, id = id, identity = identity, about = about }
     end
   end

@@ -16,9 +16,9 @@ local metricId = argument('metricId')
 local generation = count('generation')
 complete()
 if (redis.call('HGET', catalog, name) or '') ~= metricId then return 'changed' end
-local last = stored(redis.call('HGET', deleted, name))
+local lastDeleted = storedNumber(redis.call('HGET', deleted, name))
 local identity = redis.call('HGET', metric, 'is')
-local order = stored(redis.call('HGET', counters, 'order'))
+local newestOrder = storedNumber(redis.call('HGET', counters, 'order'))
 redis.call('HLEN', metricsToRemove)
 redis.call('ZCARD', names)
 local isDeleted = false
@@ -26,12 +26,12 @@ if metricId ~= '' then
   if not identity then error('a name without a metric: ' .. name) end
   isDeleted = cjson.decode(identity)[4] <= generation
 end
-if generation > last then redis.call('HSET', deleted, name, exact(generation)) end
+if generation > lastDeleted then redis.call('HSET', deleted, name, exactText(generation)) end
 if not isDeleted then return 'absent' end
 redis.call('HDEL', catalog, name)
 redis.call('ZREM', names, sortKey)
 redis.call('DEL', metric)
-redis.call('HSET', metricsToRemove, metricId, exact(order))
+redis.call('HSET', metricsToRemove, metricId, exactText(newestOrder))
 -- `pcall`: a failed notification must not fail the deletion. Delivery is not guaranteed.
 redis.pcall('SPUBLISH', channel, sender .. ' ' .. metricId)
 return 'deleted'

@@ -17,13 +17,13 @@ end
 complete()
 redis.call('ZCARD', ages)
 for _, event in ipairs(expiring) do redis.call('ZLEXCOUNT', event.events, event.from, event.to) end
-local removed = 0
+local removedCount = 0
 for _, event in ipairs(expiring) do
   local committedMs = redis.call('ZSCORE', ages, event.age)
   if committedMs and tonumber(committedMs) <= committedByMs then
     redis.call('ZREMRANGEBYLEX', event.events, event.from, event.to)
     redis.call('ZREM', ages, event.age)
-    removed = removed + 1
+    removedCount = removedCount + 1
   end
 end
-return exact(removed)
+return exactText(removedCount)

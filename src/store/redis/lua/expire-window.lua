@@ -18,7 +18,7 @@ local windowsWithSetsToDelete = key('windowsWithSetsToDelete')
 local window, windowName = argument('window'), argument('windowName')
 local windowMs, widthMs, dueByMs = integer('windowMs'), count('widthMs'), integer('dueByMs')
 local unlistedUntilMs, ttlMs = integer('unlistedUntilMs'), count('ttlMs')
-local record = argument('record') == '1'
+local isRecorded = argument('record') == '1'
 local entries, dropped = {}, {}
 for i = 1, count('entries') do
   entries[i] = {
@@ -34,28 +34,28 @@ if ttlMs == 0 then error('argument not positive: ttlMs') end
 
 local from, to = windowMs, windowMs + widthMs
 local expiresMs = redis.call('ZSCORE', due, window)
-if expiresMs and stored(expiresMs) > dueByMs then return 'kept' end
-if redis.call('ZCOUNT', timeline, exact(windowMs), exact(windowMs)) ~= #entries then return 'changed' end
+if expiresMs and storedNumber(expiresMs) > dueByMs then return 'kept' end
+if redis.call('ZCOUNT', timeline, exactText(windowMs), exactText(windowMs)) ~= #entries then return 'changed' end
 for _, entry in ipairs(entries) do
   local listedMs = redis.call('ZSCORE', timeline, entry.member)
-  if not listedMs or stored(listedMs) ~= windowMs then return 'changed' end
-  stored(redis.call('HGET', extra, entry.block))
+  if not listedMs or storedNumber(listedMs) ~= windowMs then return 'changed' end
+  storedNumber(redis.call('HGET', extra, entry.block))
 end
 if redis.call('SCARD', setsToDelete) > 0 then return 'unfinished' end
 redis.call('ZCARD', expiring)
 local hasSets = redis.call('SCARD', sketchNames) > 0
 redis.call('SCARD', windowsWithSetsToDelete)
 -- Expired stretches that touch each other are stored as one.
-local touching = stretchesWithin(expired, from - 1, to + 1)
-local cuts = {}
-for i, name in ipairs(dropped) do cuts[i] = stretchesWithin(name, from, to) end
+local touching = stretchesOverlapping(expired, from - 1, to + 1)
+local droppedMembers = {}
+for i, name in ipairs(dropped) do droppedMembers[i] = stretchesOverlapping(name, from, to) end
 
 for _, entry in ipairs(entries) do
   redis.call('ZREM', timeline, entry.member)
   if removeListing(extra, entry.block) then
-    redis.call('ZADD', expiring, exact(unlistedUntilMs), entry.block)
-    redis.call('PEXPIRE', entry.scalars, exact(ttlMs))
-    redis.call('PEXPIRE', entry.sketches, exact(ttlMs))
+    redis.call('ZADD', expiring, exactText(unlistedUntilMs), entry.block)
+    redis.call('PEXPIRE', entry.scalars, exactText(ttlMs))
+    redis.call('PEXPIRE', entry.sketches, exactText(ttlMs))
   end
 end
 redis.call('ZREM', due, window)
@@ -63,20 +63,20 @@ if hasSets then
   redis.call('RENAME', sketchNames, setsToDelete)
   redis.call('SADD', windowsWithSetsToDelete, windowName)
 end
-if record then
+if isRecorded then
   for _, member in ipairs(touching) do
     local first, last = stretchOf(member)
     from, to = math.min(from, first), math.max(to, last)
     redis.call('ZREM', expired, member)
   end
-  redis.call('ZADD', expired, exact(from), exact(from) .. ' ' .. exact(to))
+  redis.call('ZADD', expired, exactText(from), exactText(from) .. ' ' .. exactText(to))
 end
 for i, name in ipairs(dropped) do
-  for _, member in ipairs(cuts[i]) do
+  for _, member in ipairs(droppedMembers[i]) do
     local first, last = stretchOf(member)
     redis.call('ZREM', name, member)
-    if first < from then redis.call('ZADD', name, exact(first), exact(first) .. ' ' .. exact(from)) end
-    if last > to then redis.call('ZADD', name, exact(to), exact(to) .. ' ' .. exact(last)) end
+    if first < from then redis.call('ZADD', name, exactText(first), exactText(first) .. ' ' .. exactText(from)) end
+    if last > to then redis.call('ZADD', name, exactText(to), exactText(to) .. ' ' .. exactText(last)) end
   end
 end
 return 'expired'

@@ -8,7 +8,7 @@
 -- Blocks the server for less than a millisecond. The caller sends at most a thousand ids.
 
 local series = key('series')
-local found = {}
-for i = 1, count('wanted') do found[i] = redis.call('HEXISTS', series, argument('seriesId')) end
+local digits = {}
+for i = 1, count('wanted') do digits[i] = redis.call('HEXISTS', series, argument('seriesId')) end
 complete()
-return table.concat(found)
+return table.concat(digits)

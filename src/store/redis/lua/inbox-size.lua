@@ -9,4 +9,4 @@
 
 local inbox, counters = key('inbox'), key('counters')
 complete()
-return { exact(redis.call('ZCARD', inbox)), exact(stored(redis.call('HGET', counters, 'bytes'))) }
+return { exactText(redis.call('ZCARD', inbox)), exactText(storedNumber(redis.call('HGET', counters, 'bytes'))) }

@@ -48,13 +48,13 @@ local function complete()
 end
 
 -- Converts the text of a number that was read from Redis. Returns 0 if there was none.
-local function stored(text)
+local function storedNumber(text)
   if not text then return 0 end
   return tonumber(text) or error('stored value not a number')
 end
 
 -- Converts a number to text with all its digits. `tostring` would round it to fourteen digits.
-local function exact(value)
+local function exactText(value)
   return string.format('%.17g', value)
 end
 
@@ -63,18 +63,18 @@ end
 local UNPACKED_MAX = 1000
 
 -- Sends a command with these values, in several commands if there are many. Sends none if there are no values.
-local function inChunks(command, name, values)
+local function inChunks(command, keyName, values)
   for from = 1, #values, UNPACKED_MAX do
-    redis.call(command, name, unpack(values, from, math.min(from + UNPACKED_MAX - 1, #values)))
+    redis.call(command, keyName, unpack(values, from, math.min(from + UNPACKED_MAX - 1, #values)))
   end
 end
 
 -- Sends a command that replies with a list, like `inChunks`. Returns the reply for each value; false where it is nil.
-local function repliesFor(command, name, values)
+local function repliesFor(command, keyName, values)
   local replies = {}
   for from = 1, #values, UNPACKED_MAX do
     local to = math.min(from + UNPACKED_MAX - 1, #values)
-    for i, reply in ipairs(redis.call(command, name, unpack(values, from, to))) do replies[from + i - 1] = reply end
+    for i, reply in ipairs(redis.call(command, keyName, unpack(values, from, to))) do replies[from + i - 1] = reply end
   end
   return replies
 end
@@ -82,33 +82,33 @@ end
 -- Returns start and end of a stretch of time that is stored as text.
 local function stretchOf(member)
   local from, to = string.match(member, '^(%S+) (%S+)$')
-  return stored(from), stored(to)
+  return storedNumber(from), storedNumber(to)
 end
 
 -- A sorted set has disjoint stretches of time, with their start as score. Returns the members that overlap [from, to),
--- sorted by time. `to` must be greater than `from`.
-local function stretchesWithin(name, from, to)
-  local found = redis.call('ZREVRANGEBYSCORE', name, exact(from), '-inf', 'LIMIT', 0, 1)
-  if found[1] then
-    local first, last = stretchOf(found[1])
-    if last <= from or first >= to then found = {} end
+-- sorted by time. For an empty range, returns a stretch that begins before the range and ends after it.
+local function stretchesOverlapping(keyName, from, to)
+  local members = redis.call('ZREVRANGEBYSCORE', keyName, exactText(from), '-inf', 'LIMIT', 0, 1)
+  if members[1] then
+    local first, last = stretchOf(members[1])
+    if last <= from or first >= to then members = {} end
   end
   if to > from then
-    for _, member in ipairs(redis.call('ZRANGEBYSCORE', name, '(' .. exact(from), '(' .. exact(to))) do
-      found[#found + 1] = member
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', keyName, '(' .. exactText(from), '(' .. exactText(to))) do
+      members[#members + 1] = member
     end
   end
-  return found
+  return members
 end
 
 -- Records that one entry fewer lists a block. Returns whether no entry lists the block any more. The hash `extra` has
 -- the number of entries that list the block, minus 1. It has no field for a block with one entry.
 local function removeListing(extra, block)
-  local more = stored(redis.call('HGET', extra, block))
-  if more > 1 then
+  local extraCount = storedNumber(redis.call('HGET', extra, block))
+  if extraCount > 1 then
     redis.call('HINCRBY', extra, block, -1)
-  elseif more == 1 then
+  elseif extraCount == 1 then
     redis.call('HDEL', extra, block)
   end
-  return more == 0
+  return extraCount == 0
 end

@@ -12,10 +12,10 @@ local events = key('events')
 local newest, oldest = argument('newest'), argument('oldest')
 local limit, bytesMax = count('limit'), count('bytesMax')
 complete()
-local READ_AT_ONCE = 32
+local EVENTS_PER_READ = 32
 local reply, bytes = { '0' }, 0
 while #reply - 1 < limit do
-  local wanted = math.min(READ_AT_ONCE, limit - #reply + 1)
+  local wanted = math.min(EVENTS_PER_READ, limit - #reply + 1)
   local page = redis.call('ZRANGE', events, newest, oldest, 'BYLEX', 'REV', 'LIMIT', 0, wanted)
   for _, event in ipairs(page) do
     bytes = bytes + #event

@@ -12,17 +12,17 @@
 local inbox = key('inbox')
 local bytesMax, entriesMax = integer('bytesMax'), count('entriesMax')
 complete()
-local PAGE = 256
+local ENTRIES_PER_PAGE = 256
 local reply, bytes, from = {}, 0, 0
 while true do
-  local page = redis.call('ZRANGE', inbox, from, from + PAGE - 1, 'WITHSCORES')
+  local page = redis.call('ZRANGE', inbox, from, from + ENTRIES_PER_PAGE - 1, 'WITHSCORES')
   for i = 1, #page, 2 do
-    local scalars, sketches = string.match(page[i], '^%S+ (%d+) (%d+) ')
-    bytes = bytes + stored(scalars) + stored(sketches)
+    local scalarBytes, sketchBytes = string.match(page[i], '^%S+ (%d+) (%d+) ')
+    bytes = bytes + storedNumber(scalarBytes) + storedNumber(sketchBytes)
     if bytes > bytesMax and #reply > 0 or #reply == 2 * entriesMax then return reply end
     reply[#reply + 1] = page[i]
     reply[#reply + 1] = page[i + 1]
   end
-  if #page < 2 * PAGE then return reply end
-  from = from + PAGE
+  if #page < 2 * ENTRIES_PER_PAGE then return reply end
+  from = from + ENTRIES_PER_PAGE
 end

@@ -15,9 +15,9 @@ for _ = 1, count('timelines') do
   local timeline, expired = key('timeline'), key('expired')
   local windowsFrom, from, to = integer('windowsFromMs'), integer('fromMs'), integer('toMs')
   local entries = {}
-  if to > from then entries = redis.call('ZRANGEBYSCORE', timeline, exact(windowsFrom), '(' .. exact(to)) end
+  if to > from then entries = redis.call('ZRANGEBYSCORE', timeline, exactText(windowsFrom), '(' .. exactText(to)) end
   reply[#reply + 1] = entries
-  reply[#reply + 1] = stretchesWithin(expired, from, to)
+  reply[#reply + 1] = stretchesOverlapping(expired, from, to)
 end
 complete()
 return reply

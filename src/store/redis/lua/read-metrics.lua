@@ -20,7 +20,7 @@ for i = 1, count('metrics') do
   if existing == id and tagKeysRead < TAG_KEYS_MAX then
     local row = redis.call('HMGET', metric, 'is', 'about', 'points', 'first', 'last', 'cumulative')
     for field = 1, 6 do reply[field + 1] = row[field] or '' end
-    reply[8] = exact(redis.call('LLEN', order))
+    reply[8] = exactText(redis.call('LLEN', order))
     for n, tagKey in ipairs(redis.call('SMEMBERS', tagKeys)) do reply[8 + n] = tagKey end
     tagKeysRead = tagKeysRead + #reply - 8
   end

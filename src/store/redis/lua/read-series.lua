@@ -14,7 +14,7 @@ if limit > UNPACKED_MAX then error('argument too large: limit') end
 if redis.call('LLEN', order) < cursor then return { 'beyond' } end
 local reply = { 'found' }
 if limit == 0 then return reply end
-local ids = redis.call('LRANGE', order, exact(cursor), exact(cursor + limit - 1))
+local ids = redis.call('LRANGE', order, exactText(cursor), exactText(cursor + limit - 1))
 if #ids == 0 then return reply end
 local tags = redis.call('HMGET', series, unpack(ids))
 for i, id in ipairs(ids) do

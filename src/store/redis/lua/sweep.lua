@@ -20,18 +20,18 @@ end
 complete()
 redis.call('HLEN', watermarks)
 redis.call('ZCARD', expiring)
-local silent = redis.call('ZRANGEBYSCORE', writers, '-inf', exact(watermarksBeforeMs), 'LIMIT', 0, exact(max))
-local outdated = redis.call('ZRANGEBYSCORE', markers, '-inf', exact(markersBeforeMs), 'LIMIT', 0, exact(max))
-inChunks('HDEL', watermarks, silent)
-inChunks('ZREM', writers, silent)
-inChunks('ZREM', markers, outdated)
-local removed = 0
+local expiredWriters = redis.call('ZRANGEBYSCORE', writers, '-inf', exactText(watermarksBeforeMs), 'LIMIT', 0, exactText(max))
+local expiredMarkers = redis.call('ZRANGEBYSCORE', markers, '-inf', exactText(markersBeforeMs), 'LIMIT', 0, exactText(max))
+inChunks('HDEL', watermarks, expiredWriters)
+inChunks('ZREM', writers, expiredWriters)
+inChunks('ZREM', markers, expiredMarkers)
+local removedBlockCount = 0
 for _, block in ipairs(blocks) do
   local expiresMs = redis.call('ZSCORE', expiring, block.name)
   if expiresMs and tonumber(expiresMs) <= nowMs then
     redis.call('UNLINK', block.scalars, block.sketches)
     redis.call('ZREM', expiring, block.name)
-    removed = removed + 1
+    removedBlockCount = removedBlockCount + 1
   end
 end
-return { exact(#silent), exact(#outdated), exact(removed) }
+return { exactText(#expiredWriters), exactText(#expiredMarkers), exactText(removedBlockCount) }

@@ -10,11 +10,11 @@
 local lease = key('lease')
 local holder, leaseMs = argument('holder'), count('leaseMs')
 complete()
-local current = redis.call('GET', lease)
-if current and current ~= holder then return 0 end
+local currentHolder = redis.call('GET', lease)
+if currentHolder and currentHolder ~= holder then return 0 end
 if leaseMs == 0 then
   redis.call('DEL', lease)
 else
-  redis.call('SET', lease, holder, 'PX', exact(leaseMs))
+  redis.call('SET', lease, holder, 'PX', exactText(leaseMs))
 end
 return 1

@@ -11,7 +11,7 @@ local permits = key('permits')
 local wanted, limit, ttlMs = count('wanted'), count('limit'), count('ttlMs')
 complete()
 if ttlMs == 0 then error('argument not positive: ttlMs') end
-local taken = stored(redis.call('GET', permits))
+local taken = storedNumber(redis.call('GET', permits))
 local granted = math.min(wanted, math.max(0, limit - taken))
-if granted > 0 then redis.call('SET', permits, exact(taken + granted), 'PX', exact(ttlMs)) end
-return { exact(granted), exact(math.max(0, limit - taken - granted)) }
+if granted > 0 then redis.call('SET', permits, exactText(taken + granted), 'PX', exactText(ttlMs)) end
+return { exactText(granted), exactText(math.max(0, limit - taken - granted)) }

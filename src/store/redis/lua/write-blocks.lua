@@ -21,8 +21,8 @@ complete()
 if ttlMs == 0 then error('argument not positive: ttlMs') end
 redis.call('ZCARD', expiring)
 for _, block in ipairs(blocks) do
-  redis.call('SET', block.scalars, block.scalarsValue, 'PX', exact(ttlMs))
-  if block.sketchesValue then redis.call('SET', block.sketches, block.sketchesValue, 'PX', exact(ttlMs)) end
-  redis.call('ZADD', expiring, exact(expiresMs), block.name)
+  redis.call('SET', block.scalars, block.scalarsValue, 'PX', exactText(ttlMs))
+  if block.sketchesValue then redis.call('SET', block.sketches, block.sketchesValue, 'PX', exactText(ttlMs)) end
+  redis.call('ZADD', expiring, exactText(expiresMs), block.name)
 end
 return 'OK'

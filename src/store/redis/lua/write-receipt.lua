@@ -17,28 +17,28 @@ complete()
 if ttlMs == 0 then error('argument not positive: ttlMs') end
 local existing = redis.call('HGET', receipts, digest)
 local writtenMs = redis.call('ZSCORE', ages, digest)
-if existing and writtenMs and stored(writtenMs) + keptMs > nowMs then return existing end
+if existing and writtenMs and storedNumber(writtenMs) + keptMs > nowMs then return existing end
 
 local REMOVED_MAX = 1000
 -- The field `bytes` of the hash `receipts` has the total bytes of all receipts. No digest is equal to this name, so no
 -- receipt has this field.
-local bytes = stored(redis.call('HGET', receipts, 'bytes')) + #receipt - #(existing or '')
+local bytes = storedNumber(redis.call('HGET', receipts, 'bytes')) + #receipt - #(existing or '')
 redis.call('HSET', receipts, digest, receipt)
-redis.call('ZADD', ages, exact(nowMs), digest)
-local number = redis.call('ZCARD', ages)
+redis.call('ZADD', ages, exactText(nowMs), digest)
+local receiptCount = redis.call('ZCARD', ages)
 local oldest = redis.call('ZRANGE', ages, 0, REMOVED_MAX, 'WITHSCORES')
 for i = 1, #oldest, 2 do
-  local isOutdated = stored(oldest[i + 1]) + keptMs <= nowMs
-  if not isOutdated and number <= receiptsMax and bytes <= receiptsBytesMax then break end
+  local isOutdated = storedNumber(oldest[i + 1]) + keptMs <= nowMs
+  if not isOutdated and receiptCount <= receiptsMax and bytes <= receiptsBytesMax then break end
   -- The receipt that this call has written is not removed.
   if oldest[i] ~= digest then
     bytes = bytes - redis.call('HSTRLEN', receipts, oldest[i])
     redis.call('HDEL', receipts, oldest[i])
     redis.call('ZREM', ages, oldest[i])
-    number = number - 1
+    receiptCount = receiptCount - 1
   end
 end
-redis.call('HSET', receipts, 'bytes', exact(bytes))
-redis.call('PEXPIRE', receipts, exact(ttlMs))
-redis.call('PEXPIRE', ages, exact(ttlMs))
+redis.call('HSET', receipts, 'bytes', exactText(bytes))
+redis.call('PEXPIRE', receipts, exactText(ttlMs))
+redis.call('PEXPIRE', ages, exactText(ttlMs))
 return receipt
