@@ -39,11 +39,11 @@ export class GatewayMetrics implements Telemetry {
   #hasProcessMetrics = false
   readonly #readMetrics: () => Promise<string>
 
-  /** `share` is given if the gateway has several processes. */
-  constructor(figures: PolledFigures, share?: ShareMetrics) {
+  /** `shareMetrics` is given if the gateway has several processes. */
+  constructor(figures: PolledFigures, shareMetrics?: ShareMetrics) {
     this.#figures = figures
     this.#readMetrics =
-      share?.(async () => metricFamiliesOf(await this.#collectMetrics())) ??
+      shareMetrics?.(async () => metricFamiliesOf(await this.#collectMetrics())) ??
       (async () => (await this.#collectMetrics()).metrics())
     this.#commitSeconds = this.#histogram(
       'gaugeql_commit_seconds',

@@ -49,20 +49,20 @@ export class WorkerMetrics<W> {
   }
 
   receiveResponse(worker: W, families: readonly MetricFamily[] | undefined): void {
-    const state = this.#runningWorkers.get(worker)
-    if (state === undefined) return
-    if (families !== undefined) state.families = families
-    state.request?.finish(families !== undefined)
-    state.request = undefined
+    const workerState = this.#runningWorkers.get(worker)
+    if (workerState === undefined) return
+    if (families !== undefined) workerState.families = families
+    workerState.request?.finish(families !== undefined)
+    workerState.request = undefined
   }
 
   removeWorker(worker: W): void {
-    const state = this.#runningWorkers.get(worker)
-    if (state === undefined) return
+    const workerState = this.#runningWorkers.get(worker)
+    if (workerState === undefined) return
     this.#runningWorkers.delete(worker)
-    if (state.families.length > 0)
-      this.#exitedCounters = [...this.#exitedCounters, state.families.filter(outlivesProcess)]
-    state.request?.finish(false)
+    if (workerState.families.length > 0)
+      this.#exitedCounters = [...this.#exitedCounters, workerState.families.filter(outlivesProcess)]
+    workerState.request?.finish(false)
   }
 
   /** Returns the metrics of all workers as Prometheus text. Concurrent calls share one read. */
@@ -75,8 +75,8 @@ export class WorkerMetrics<W> {
 
   async #readAndMerge(): Promise<string> {
     const respondedWorkers = new Set<W>()
-    const requests = [...this.#runningWorkers].map(async ([worker, state]) => {
-      if (await this.#request(worker, state)) respondedWorkers.add(worker)
+    const requests = [...this.#runningWorkers].map(async ([worker, workerState]) => {
+      if (await this.#request(worker, workerState)) respondedWorkers.add(worker)
     })
     await withTimeout(
       WORKERS_WAIT_MS,
@@ -97,13 +97,13 @@ export class WorkerMetrics<W> {
     return all.metrics()
   }
 
-  #request(worker: W, state: WorkerState): Promise<boolean> {
-    if (state.request !== undefined) return state.request.response
+  #request(worker: W, workerState: WorkerState): Promise<boolean> {
+    if (workerState.request !== undefined) return workerState.request.response
     let finish: (hasResponded: boolean) => void = () => {}
     const response = new Promise<boolean>((resolve) => {
       finish = resolve
     })
-    state.request = { response, finish }
+    workerState.request = { response, finish }
     this.#requestMetrics(worker)
     return response
   }

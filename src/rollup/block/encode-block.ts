@@ -51,11 +51,11 @@ interface RowRange {
 
 /** A string of the block with head and checksum. */
 const finishedString = new ByteWriter(1 << 12)
-/** The directory of the sections, and after it the sections: the body of the scalars string. */
-const directory = new ByteWriter(1 << 12)
-/** The sections so far, without the directory. */
-const scalarBody = new ByteWriter(1 << 16)
-const sketchBody = new ByteWriter(1 << 16)
+/** The body of the scalars string: the directory of the sections, then the sections. */
+const scalarsBody = new ByteWriter(1 << 12)
+/** The sections so far. They are appended to the directory when it is complete. */
+const encodedSections = new ByteWriter(1 << 16)
+const sketchesBody = new ByteWriter(1 << 16)
 /** The bins of the section that is being encoded. */
 const sectionBins = new ByteWriter(1 << 14)
 /** The columns of the section that is being encoded. */
@@ -183,15 +183,15 @@ function encodeRanges(resolutionMs: number, ranges: readonly RowRange[], deflate
 }
 
 function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockBodies {
-  directory.reset()
-  scalarBody.reset()
-  sketchBody.reset()
+  scalarsBody.reset()
+  encodedSections.reset()
+  sketchesBody.reset()
   let rollupCount = 0
   let seriesFrom: Id64 | undefined
   let seriesTo: Id64 | undefined
   let sketchSectionCount = 0
-  directory.varint(resolutionMs)
-  directory.varint(ranges.length)
+  scalarsBody.varint(resolutionMs)
+  scalarsBody.varint(ranges.length)
   for (let i = 0; i < ranges.length; i++) {
     const range = ranges[i]!
     const { metricId, rows, from, to } = range
@@ -208,26 +208,26 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockB
     sectionBins.reset()
     encodeSection(resolutionMs, range, firstSeries, lastSeries + 1)
     const hasBins = sectionBins.length > 0
-    directory.u32le(metricId.hi)
-    directory.u32le(metricId.lo)
-    directory.u8(
+    scalarsBody.u32le(metricId.hi)
+    scalarsBody.u32le(metricId.lo)
+    scalarsBody.u8(
       ROLLUP_KINDS.indexOf(rows.kind) | (rows.hasTotals ? FLAG_HAS_TOTALS : 0) | (hasBins ? FLAG_HAS_BINS : 0),
     )
-    directory.varint(to - from)
-    directory.varint(lastSeries + 1 - firstSeries)
-    directory.varint(sectionScalars.length)
-    scalarBody.bytes(sectionScalars.written)
+    scalarsBody.varint(to - from)
+    scalarsBody.varint(lastSeries + 1 - firstSeries)
+    scalarsBody.varint(sectionScalars.length)
+    encodedSections.bytes(sectionScalars.written)
     if (hasBins) {
       sketchSectionCount++
-      sketchBody.varint(i)
-      sketchBody.varint(sectionBins.length)
-      sketchBody.bytes(sectionBins.written)
+      sketchesBody.varint(i)
+      sketchesBody.varint(sectionBins.length)
+      sketchesBody.bytes(sectionBins.written)
     }
   }
-  directory.bytes(scalarBody.written)
+  scalarsBody.bytes(encodedSections.written)
   return {
-    scalars: directory.written,
-    sketches: sketchSectionCount === 0 ? undefined : sketchBody.written,
+    scalars: scalarsBody.written,
+    sketches: sketchSectionCount === 0 ? undefined : sketchesBody.written,
     rollupCount,
     seriesFrom: seriesFrom ?? { hi: 0, lo: 0 },
     seriesTo: seriesTo ?? { hi: 0, lo: 0 },

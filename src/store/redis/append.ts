@@ -96,7 +96,7 @@ function addPart(call: ScriptCall, keys: PartitionKeys, part: CommitPart, setRes
   for (const { metricId, generation, definition, points, firstMs, lastMs, cumulative } of part.metrics) {
     const { project, name } = definition
     call
-      .key(keys.metric(metricId), keys.catalog(project), keys.names(project), keys.deleted(project))
+      .key(keys.metric(metricId), keys.catalog(project), keys.listedNames(project), keys.deletedGenerations(project))
       .arg(
         formatId(metricId),
         name,
@@ -166,7 +166,7 @@ function addSets(
     if (position === undefined) {
       position = windows.push(window) - 1
       positions.set(name, position)
-      call.key(keys.expired(window), keys.sketchNamesOf(window), keys.setsToDeleteOf(window))
+      call.key(keys.expiredStretches(window), keys.sketchNamesOf(window), keys.setsToDeleteOf(window))
     }
     return position
   }

@@ -92,7 +92,7 @@ async function defineIds(
       const { project, name } = definition
       const metricId = metricIdOf(project, name, generations[i]!)
       call
-        .key(keys.catalog(project), keys.deleted(project), keys.metric(metricId))
+        .key(keys.catalog(project), keys.deletedGenerations(project), keys.metric(metricId))
         .arg(name, formatId(metricId), generations[i]!)
         .arg(encodeMetricIdentity(definition, generations[i]!), encodeMetricAbout(definition))
     }
@@ -123,7 +123,7 @@ export async function deleteMetric(
     const idText = await redis.call('hget', keys.catalog(project), name)
     const id = idText === null ? undefined : parseId(String(idText))
     const call = new ScriptCall()
-      .key(keys.catalog(project), keys.names(project), keys.deleted(project))
+      .key(keys.catalog(project), keys.listedNames(project), keys.deletedGenerations(project))
       .key(keys.metric(id ?? metricIdOf(project, name, generation)), keys.counters, keys.metricsToRemove)
       .arg(keys.channel, sender, name, sortKeyOfName(name), id === undefined ? '' : formatId(id), generation)
     const status = await redis.run('delete-metric', call)
@@ -221,7 +221,7 @@ async function namesAfter(
   const from = after === undefined ? '-' : `(${sortKeyOfName(after)}`
   const namesByPartition = await Promise.all(
     redis.allPartitions().map(async (partition) => {
-      const key = redis.keys(partition).names(project)
+      const key = redis.keys(partition).listedNames(project)
       const sortKeys = textList(await redis.call('zrangebylex', key, from, '+', 'LIMIT', 0, namesPerPartition))
       return sortKeys.map(nameOfSortKey)
     }),

@@ -110,7 +110,7 @@ async function connectServer(
   const commits = new Redis(url, { ...options, ...COMMIT_OPTIONS, enableOfflineQueue: false })
   const common = new Redis(url, { ...options, commandTimeout: commandTimeoutMs, maxRetriesPerRequest: 3 })
   const newSubscriber = (): Redis => common.duplicate({ autoResubscribe: true, maxRetriesPerRequest: null })
-  return open({ name: displayAddressOf(url), commits, common, newSubscriber }, startTimeoutMs)
+  return openConnections({ name: displayAddressOf(url), commits, common, newSubscriber }, startTimeoutMs)
 }
 
 async function connectCluster(
@@ -140,7 +140,10 @@ async function connectCluster(
   }
   const common = new Cluster(nodes, commonOptions)
   const newSubscriber = (): Cluster => new Cluster(nodes, { ...commonOptions, shardedSubscribers: true })
-  return open({ name: `the cluster of ${clusterNodes.join(', ')}`, commits, common, newSubscriber }, startTimeoutMs)
+  return openConnections(
+    { name: `the cluster of ${clusterNodes.join(', ')}`, commits, common, newSubscriber },
+    startTimeoutMs,
+  )
 }
 
 interface Clients {
@@ -151,7 +154,10 @@ interface Clients {
 }
 
 /** Connects the clients. If the server or cluster cannot be used, closes them and rejects. */
-async function open({ name, commits, common, newSubscriber }: Clients, startTimeoutMs: number): Promise<Connections> {
+async function openConnections(
+  { name, commits, common, newSubscriber }: Clients,
+  startTimeoutMs: number,
+): Promise<Connections> {
   const openClients = [commits, common]
   let isClosed = false
   const close = (): void => {

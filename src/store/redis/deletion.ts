@@ -41,7 +41,7 @@ export async function clearDeleted(
     windowsLeft -= await clearWindows(redis, partition, metricId, resolutions, windowsLeft, nowMs)
     if (windowsLeft <= 0) return true
     // UNLINK frees memory in a background thread of the server, however large the keys are.
-    const expired = resolutions.map((resolutionMs) => keys.expired({ metricId, resolutionMs }))
+    const expired = resolutions.map((resolutionMs) => keys.expiredStretches({ metricId, resolutionMs }))
     await redis.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
     // The metric is removed from this list last: if the gateway stops before, the next call removes what is left.
     await redis.call('hdel', keys.metricsToRemove, idsAndOrders[i]!)

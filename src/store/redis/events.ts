@@ -11,7 +11,7 @@ import { decodeEvent, decodeEventAge, encodeEventTime } from './text-encoding.ts
 /** Events per call of `expire-events.lua`. */
 const EXPIRED_PER_CALL = 200
 
-interface Page {
+interface EventPage {
   /** Whether the page was limited, so that the partition may have more events after it. */
   readonly isLimited: boolean
   readonly events: readonly StoredEvent[]
@@ -31,7 +31,7 @@ export async function readEvents(redis: RedisAccess, request: EventRequest): Pro
       ? `(${encodeEventTime(after.timeMs)}${after.id}`
       : `(${encodeEventTime(toMs + 1)}`
   const pages = await Promise.all(
-    redis.allPartitions().map(async (partition): Promise<Page> => {
+    redis.allPartitions().map(async (partition): Promise<EventPage> => {
       const call = new ScriptCall().key(redis.keys(partition).events(project)).arg(newest, oldest, limit, bytesMax)
       const [isLimited, ...members] = textList(await redis.run('read-events', call))
       return { isLimited: isLimited === '1', events: members.map((member) => decodeEvent(project, member)) }

@@ -21,7 +21,7 @@ export interface PartitionKeys {
   /** Hash: `order` → order of the newest inbox entry ever, `bytes` → bytes of the blocks that the inbox lists now. */
   readonly counters: string
   /** Sorted set: window by its expiry. */
-  readonly due: string
+  readonly dueWindows: string
   /** Sorted set: name of a block that no index or inbox entry lists, by the time from which it may be removed. */
   readonly expiringBlocks: string
   /** Hash: block name → number of entries that list the block, minus 1. Blocks with one entry are not in it. */
@@ -38,9 +38,9 @@ export interface PartitionKeys {
   /** Hash: metric name → metric id. */
   catalog(project: string): string
   /** Sorted set: `sortKeyOfName` of each metric that has points. All scores are 0, so it is sorted by member. */
-  names(project: string): string
+  listedNames(project: string): string
   /** Hash: metric name → the last deleted generation of the name. */
-  deleted(project: string): string
+  deletedGenerations(project: string): string
   /** Hash: id of a deleted metric whose data is not removed yet → order of the newest inbox entry at its deletion. */
   readonly metricsToRemove: string
   /** Hash: the row of a metric. */
@@ -58,7 +58,7 @@ export interface PartitionKeys {
   /** Sorted set: index entry by the start of its window. */
   timeline(timeline: TimelineKey): string
   /** Sorted set: expired stretch of a timeline by its start. */
-  expired(timeline: TimelineKey): string
+  expiredStretches(timeline: TimelineKey): string
   /** HyperLogLog: the members of a series in a bucket. The key is this prefix and the series id. */
   sketchKeyPrefix(bucket: Pick<SetKey, 'metricId' | 'resolutionMs' | 'bucketMs'>): string
   /** Set: names (`sketchName`) of the set sketches of a window. */
@@ -87,15 +87,15 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     markers: `${base}markers`,
     inbox: `${base}inbox`,
     counters: `${base}counters`,
-    due: `${base}due`,
+    dueWindows: `${base}due`,
     expiringBlocks: `${base}expiring`,
     extraListings: `${base}extra`,
     lease: `${base}lease`,
     windowsWithSetsToDelete: `${base}condemned`,
     channel: `${base}commits`,
     catalog: (project) => `${base}catalog:${project}`,
-    names: (project) => `${base}names:${project}`,
-    deleted: (project) => `${base}deleted:${project}`,
+    listedNames: (project) => `${base}names:${project}`,
+    deletedGenerations: (project) => `${base}deleted:${project}`,
     metricsToRemove: `${base}dying`,
     metric: (metricId) => `${base}metric:${formatId(metricId)}`,
     series: (metricId) => `${base}series:${formatId(metricId)}`,
@@ -104,7 +104,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     scalars: (block) => `${base}block:${block}`,
     sketches: (block) => `${base}sketch:${block}`,
     timeline: (timeline) => `${base}timeline:${timelineName(timeline)}`,
-    expired: (timeline) => `${base}expired:${timelineName(timeline)}`,
+    expiredStretches: (timeline) => `${base}expired:${timelineName(timeline)}`,
     sketchKeyPrefix: ({ metricId, resolutionMs, bucketMs }) =>
       `${base}set:${formatId(metricId)}.${resolutionMs}.${bucketMs}.`,
     sketchNamesOf: (window) => `${base}sets:${windowName(window)}`,

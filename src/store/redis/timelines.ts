@@ -53,7 +53,7 @@ export async function readIndex(redis: RedisAccess, request: IndexRequest): Prom
   for (const { resolutionMs, stretch } of timelines) {
     const timeline = { metricId, resolutionMs }
     call
-      .key(keys.timeline(timeline), keys.expired(timeline))
+      .key(keys.timeline(timeline), keys.expiredStretches(timeline))
       .arg(windowStart(resolutionMs, stretch.fromMs), stretch.fromMs, stretch.toMs)
   }
   const [inboxReply, ...replies] = textLists(await redis.run('read-index', call))
@@ -142,7 +142,7 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
   const blockKeys = (block: string): readonly [string, string] => [keys.scalars(block), keys.sketches(block)]
   const encodeWindowOf = (timeline: TimelineKey, windowMs: number): string => encodeWindow({ ...timeline, windowMs })
   const call = new ScriptCall()
-    .key(keys.inbox, keys.counters, keys.due, keys.expiringBlocks, keys.extraListings)
+    .key(keys.inbox, keys.counters, keys.dueWindows, keys.expiringBlocks, keys.extraListings)
     .arg(fold.nowMs + UNLISTED_BLOCK_KEPT_MS, SERVER_TTL_MS)
   call.arg(fold.inbox.length)
   for (const entry of fold.inbox) {
@@ -157,7 +157,7 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
   call.arg(fold.added.length)
   for (const { timeline, entry } of fold.added) {
     call
-      .key(keys.timeline(timeline), keys.expired(timeline), ...blockKeys(entry.block))
+      .key(keys.timeline(timeline), keys.expiredStretches(timeline), ...blockKeys(entry.block))
       .arg(encodeWindowOf(timeline, entry.windowMs), entry.windowMs, windowWidthMs(timeline.resolutionMs))
       .arg(encodeIndexEntry(entry), entry.block)
   }
@@ -197,8 +197,8 @@ export async function dueWindows(
   nowMs: number,
   max: number,
 ): Promise<WindowKey[]> {
-  const { due } = redis.keys(partition)
-  return textList(await redis.call('zrangebyscore', due, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeWindow)
+  const key = redis.keys(partition).dueWindows
+  return textList(await redis.call('zrangebyscore', key, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeWindow)
 }
 
 /** Expires a window. Returns false, and leaves the window as it is, if the window expires after `dueByMs`. */
@@ -231,7 +231,7 @@ async function expiryCall(
   const reply = await redis.call('zrangebyscore', keys.timeline(window), windowMs, windowMs)
   const members = textList(reply)
   const call = new ScriptCall()
-    .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiringBlocks, keys.extraListings)
+    .key(keys.dueWindows, keys.timeline(window), keys.expiredStretches(window), keys.expiringBlocks, keys.extraListings)
     .key(keys.sketchNamesOf(window), keys.setsToDeleteOf(window), keys.windowsWithSetsToDelete)
     .arg(encodeWindow(window), windowName(window), windowMs, windowWidthMs(resolutionMs), dueByMs)
     .arg(
@@ -246,6 +246,6 @@ async function expiryCall(
   }
   const dropped = dropExpiredAtResolutions ?? []
   call.arg(dropped.length)
-  for (const finerMs of dropped) call.key(keys.expired({ metricId, resolutionMs: finerMs }))
+  for (const finerMs of dropped) call.key(keys.expiredStretches({ metricId, resolutionMs: finerMs }))
   return call
 }
