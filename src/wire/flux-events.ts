@@ -44,10 +44,10 @@ export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLim
   }
   const events: NewEvent[] = []
   const rejected: ItemError[] = []
-  const messages = new ErrorMessageBudget()
+  const messageBudget = new ErrorMessageBudget()
   for (const [index, item] of items.entries()) {
     const event = decodeFluxEvent(item, nowMs, limits)
-    if ('code' in event) rejected.push({ index, code: event.code, message: messages.take(event.message) })
+    if ('code' in event) rejected.push({ index, code: event.code, message: messageBudget.take(event.message) })
     else events.push(event)
   }
   return { events, rejected }

@@ -25,10 +25,10 @@ export function decodeFluxPoint<S extends SeriesRef>(
 ): StoredPoint | undefined {
   const scanner = new ItemScanner(bytes, 'flux', 'lines')
   const { itemCache } = sink
-  const isPlain = scanner.nextItem(true) && scanner.readItem(nowMs) && scanner.readBodyEnd()
+  const isPlain = scanner.moveToNextItem(true) && scanner.readItem(nowMs) && scanner.readBodyEnd()
   const cachedItem = isPlain ? itemCache.find(scanner.identity) : undefined
-  const rules = { grammar: 'flux', nowMs } as const
-  if (cachedItem !== undefined && deliverScanned(scanner, cachedItem.series, sink, 0, rules)) {
+  const scanOptions = { grammar: 'flux', nowMs } as const
+  if (cachedItem !== undefined && deliverScanned(scanner, cachedItem.series, sink, 0, scanOptions)) {
     const { nameStart, nameEnd, typeStart, typeEnd } = scanner.identity
     return {
       nameJson: decodeText(bytes, nameStart, nameEnd),

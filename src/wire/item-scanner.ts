@@ -74,7 +74,7 @@ export class ItemScanner extends JsonCursor {
   }
 
   /** Moves to the next item. Returns false if there is none. */
-  nextItem(isFirst: boolean): boolean {
+  moveToNextItem(isFirst: boolean): boolean {
     this.skipSpace()
     if (this.#framing === 'lines') {
       if (this.bytes[this.position] !== OPEN_BRACE) return false
@@ -139,37 +139,37 @@ export class ItemScanner extends JsonCursor {
     this.skipSpace()
     for (;;) {
       const keyStart = this.position
-      const key = this.#readKeyFlags()
-      if (key === 0 || (seenFlags & key) !== 0) return false
-      seenFlags |= key
-      const start = this.position
-      if (key === NAME_FLAG) {
+      const keyFlags = this.#readKeyFlags()
+      if (keyFlags === 0 || (seenFlags & keyFlags) !== 0) return false
+      seenFlags |= keyFlags
+      const memberStart = this.position
+      if (keyFlags === NAME_FLAG) {
         if (!this.skipPlainString()) return false
-        identity.nameStart = start
+        identity.nameStart = memberStart
         identity.nameEnd = this.position
-      } else if (key === TYPE_FLAG) {
+      } else if (keyFlags === TYPE_FLAG) {
         if (!this.skipPlainString()) return false
-        identity.typeStart = start
+        identity.typeStart = memberStart
         identity.typeEnd = this.position
-      } else if (key === TAGS_FLAG) {
+      } else if (keyFlags === TAGS_FLAG) {
         if (!this.skipPlainTags()) return false
-        identity.tagsStart = start
+        identity.tagsStart = memberStart
         identity.tagsEnd = this.position
-      } else if (key === TYPED_VALUE_FLAGS) {
+      } else if (keyFlags === TYPED_VALUE_FLAGS) {
         identity.typeStart = keyStart
         identity.typeEnd = keyStart + (bytes[keyStart + 1] === GAUGE_KEY[1] ? GAUGE_KEY : COUNTER_KEY).length
         if (!this.#readNestedValue()) return false
-      } else if (key === VALUE_FLAG) {
-        if (bytes[start] === QUOTE) this.member = this.readAsciiString()
+      } else if (keyFlags === VALUE_FLAG) {
+        if (bytes[memberStart] === QUOTE) this.member = this.readAsciiString()
         else this.value = this.readNumber()
-        if (bytes[start] === QUOTE ? this.member === undefined : Number.isNaN(this.value)) return false
-        this.#valueStart = start
+        if (bytes[memberStart] === QUOTE ? this.member === undefined : Number.isNaN(this.value)) return false
+        this.#valueStart = memberStart
         this.#valueEnd = this.position
       } else {
         const timeMs = this.readTimeMs()
         if (timeMs === undefined) return false
         this.timeMs = timeMs
-        this.#timeStart = start
+        this.#timeStart = memberStart
         this.#timeEnd = this.position
       }
       this.skipSpace()

@@ -37,7 +37,7 @@ export async function readJsonBody(bytes: Uint8Array): Promise<unknown> {
 }
 
 export function parseJsonBodyInSteps(bytes: Uint8Array): Steps<unknown> {
-  return parseText(readBodyText(bytes), PARSED_AT_ONCE_CHARS_MAX)
+  return parseJsonText(readBodyText(bytes), PARSED_AT_ONCE_CHARS_MAX)
 }
 
 /** Parses a body and passes it to `visit`. If it is an array, passes each element instead. */
@@ -60,7 +60,7 @@ export function* eachJsonLineItem(bytes: Uint8Array, visit: (item: unknown) => S
 }
 
 function* eachItemOf(text: string, atOnceCharsMax: number, visit: (item: unknown) => Steps<void>): Steps<void> {
-  const value = yield* parseText(text, atOnceCharsMax, visit)
+  const value = yield* parseJsonText(text, atOnceCharsMax, visit)
   if (!Array.isArray(value)) yield* visit(value)
   // If the array was parsed in steps, its elements have been visited already and `value` is empty.
   else for (const item of value) yield* visit(item)
@@ -79,7 +79,7 @@ function readBodyText(bytes: Uint8Array): string {
  * Parses a text. If the text is an array and is parsed in steps, passes each element to `visitElement`, if given, and
  * then returns an empty array.
  */
-function* parseText(
+function* parseJsonText(
   text: string,
   atOnceCharsMax: number,
   visitElement?: (element: unknown) => Steps<void>,

@@ -23,7 +23,7 @@ export class JsonCursor {
   protected readonly view: DataView
   /** Position of the last date that was parsed; -1 if none. An equal date is not parsed again. */
   #lastDatePosition = -1
-  #lastDateMs = 0
+  #lastMidnightMs = 0
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes
@@ -62,10 +62,10 @@ export class JsonCursor {
   protected skipPlainString(): boolean {
     const bytes = this.bytes
     if (bytes[this.position] !== QUOTE) return false
-    for (let at = this.position + 1; at < bytes.length; at++) {
-      const byte = bytes[at]!
+    for (let index = this.position + 1; index < bytes.length; index++) {
+      const byte = bytes[index]!
       if (byte === QUOTE) {
-        this.position = at + 1
+        this.position = index + 1
         return true
       }
       if (byte === BACKSLASH) return false
@@ -81,13 +81,13 @@ export class JsonCursor {
     const bytes = this.bytes
     if (bytes[this.position] !== OPEN_BRACE) return false
     let inString = false
-    for (let at = this.position + 1; at < bytes.length; at++) {
-      const byte = bytes[at]!
+    for (let index = this.position + 1; index < bytes.length; index++) {
+      const byte = bytes[index]!
       if (byte === QUOTE) inString = !inString
       else if (byte === BACKSLASH) return false
       else if (!inString) {
         if (byte === CLOSE_BRACE) {
-          this.position = at + 1
+          this.position = index + 1
           return true
         }
         if (byte === OPEN_BRACE || byte === OPEN_BRACKET) return false
@@ -100,11 +100,11 @@ export class JsonCursor {
   protected readAsciiString(): string | undefined {
     const bytes = this.bytes
     const start = this.position + 1
-    for (let at = start; at < bytes.length; at++) {
-      const byte = bytes[at]!
+    for (let index = start; index < bytes.length; index++) {
+      const byte = bytes[index]!
       if (byte === QUOTE) {
-        this.position = at + 1
-        return asciiText(bytes, start, at)
+        this.position = index + 1
+        return asciiText(bytes, start, index)
       }
       if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return undefined
     }
@@ -114,13 +114,13 @@ export class JsonCursor {
   /** Moves from the opening quote of a string to its closing quote. Returns false if the string has no end. */
   protected skipToClosingQuote(): boolean {
     const bytes = this.bytes
-    for (let at = this.position + 1; at < bytes.length; at++) {
-      const byte = bytes[at]
+    for (let index = this.position + 1; index < bytes.length; index++) {
+      const byte = bytes[index]
       if (byte === QUOTE) {
-        this.position = at
+        this.position = index
         return true
       }
-      if (byte === BACKSLASH) at++
+      if (byte === BACKSLASH) index++
     }
     return false
   }
@@ -131,34 +131,34 @@ export class JsonCursor {
    */
   protected readNumber(): number {
     const bytes = this.bytes
-    let at = this.position
-    const negative = bytes[at] === MINUS
-    if (negative) at++
-    const start = at
+    let index = this.position
+    const isNegative = bytes[index] === MINUS
+    if (isNegative) index++
+    const start = index
     let mantissa = 0
-    let byte = bytes[at]!
+    let byte = bytes[index]!
     while (byte >= ZERO && byte <= NINE) {
       mantissa = mantissa * 10 + (byte - ZERO)
-      byte = bytes[++at]!
+      byte = bytes[++index]!
     }
-    let digits = at - start
-    if (digits === 0 || (digits > 1 && bytes[start] === ZERO)) return Number.NaN
-    let decimals = 0
+    let digitCount = index - start
+    if (digitCount === 0 || (digitCount > 1 && bytes[start] === ZERO)) return Number.NaN
+    let decimalCount = 0
     if (byte === DOT) {
-      const point = at
-      byte = bytes[++at]!
+      const pointIndex = index
+      byte = bytes[++index]!
       while (byte >= ZERO && byte <= NINE) {
         mantissa = mantissa * 10 + (byte - ZERO)
-        byte = bytes[++at]!
+        byte = bytes[++index]!
       }
-      decimals = at - point - 1
-      digits += decimals
-      if (decimals === 0) return Number.NaN
+      decimalCount = index - pointIndex - 1
+      digitCount += decimalCount
+      if (decimalCount === 0) return Number.NaN
     }
-    if (digits > 15 || byte === 0x65 || byte === 0x45 || byte === PLUS) return Number.NaN
-    this.position = at
-    const value = decimals === 0 ? mantissa : mantissa / POWERS_OF_TEN[decimals]!
-    return negative ? -value : value
+    if (digitCount > 15 || byte === 0x65 || byte === 0x45 || byte === PLUS) return Number.NaN
+    this.position = index
+    const value = decimalCount === 0 ? mantissa : mantissa / POWERS_OF_TEN[decimalCount]!
+    return isNegative ? -value : value
   }
 
   /** Reads a time in any accepted form without escapes. Returns undefined for any other value. */
@@ -172,10 +172,10 @@ export class JsonCursor {
     // 2024-01-15T10:30:00Z or 2024-01-15T10:30:00.000Z
     const length = bytes[start + 20] === QUOTE ? 20 : bytes[start + 24] === QUOTE ? 24 : 0
     if (length > 0 && this.#readDate(start)) {
-      const timeMs = timeOfDayMs(bytes, start + 10, length)
-      if (timeMs >= 0) {
+      const sinceMidnightMs = timeOfDayMs(bytes, start + 10, length)
+      if (sinceMidnightMs >= 0) {
         this.position = start + length + 1
-        return this.#lastDateMs + timeMs
+        return this.#lastMidnightMs + sinceMidnightMs
       }
     }
     const text = this.readAsciiString()
@@ -183,7 +183,7 @@ export class JsonCursor {
   }
 
   /**
-   * Reads the date in the ten bytes from `start`: sets `#lastDateMs` to its midnight. Returns false if it is no date.
+   * Reads the date in the ten bytes from `start`: sets `#lastMidnightMs` to its midnight. Returns false if it is no date.
    */
   #readDate(start: number): boolean {
     const bytes = this.bytes
@@ -197,18 +197,18 @@ export class JsonCursor {
     const midnightMs = parsePointTime(asciiText(bytes, start, start + 10))
     if (midnightMs === undefined) return false
     this.#lastDatePosition = start
-    this.#lastDateMs = midnightMs
+    this.#lastMidnightMs = midnightMs
     return true
   }
 }
 
 /** Returns the milliseconds since midnight of `T10:30:00Z` or `T10:30:00.000Z`, and -1 for any other form. */
-function timeOfDayMs(bytes: Uint8Array, start: number, length: number): number {
+function timeOfDayMs(bytes: Uint8Array, start: number, timestampLength: number): number {
   if (
     bytes[start] !== 0x54 ||
     bytes[start + 3] !== COLON ||
     bytes[start + 6] !== COLON ||
-    bytes[start + length - 11] !== 0x5a
+    bytes[start + timestampLength - 11] !== 0x5a
   )
     return -1
   const hour = twoDigits(bytes, start + 1)
@@ -216,24 +216,24 @@ function timeOfDayMs(bytes: Uint8Array, start: number, length: number): number {
   const second = twoDigits(bytes, start + 7)
   if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return -1
   let millisecond = 0
-  if (length === 24) {
-    const tens = twoDigits(bytes, start + 10)
-    const ones = twoDigits(bytes, start + 11)
-    if (bytes[start + 9] !== DOT || tens < 0 || ones < 0) return -1
-    millisecond = tens * 10 + (ones % 10)
+  if (timestampLength === 24) {
+    const firstTwoDigits = twoDigits(bytes, start + 10)
+    const lastTwoDigits = twoDigits(bytes, start + 11)
+    if (bytes[start + 9] !== DOT || firstTwoDigits < 0 || lastTwoDigits < 0) return -1
+    millisecond = firstTwoDigits * 10 + (lastTwoDigits % 10)
   }
   return ((hour * 60 + minute) * 60 + second) * 1_000 + millisecond
 }
 
-function twoDigits(bytes: Uint8Array, at: number): number {
-  const tens = bytes[at]! - ZERO
-  const ones = bytes[at + 1]! - ZERO
+function twoDigits(bytes: Uint8Array, index: number): number {
+  const tens = bytes[index]! - ZERO
+  const ones = bytes[index + 1]! - ZERO
   return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : -1
 }
 
 function asciiText(bytes: Uint8Array, start: number, end: number): string {
   let text = ''
-  for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at]!)
+  for (let index = start; index < end; index++) text += String.fromCharCode(bytes[index]!)
   return text
 }
 

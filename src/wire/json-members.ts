@@ -18,47 +18,47 @@ export function findArrayMembers<N extends string>(
   bytes: Uint8Array,
   names: readonly N[],
 ): Map<N, Uint8Array> | undefined {
-  const found = new Map<N, Uint8Array>()
-  let at = skipSpace(bytes, 0)
-  if (bytes[at] !== OPEN_BRACE) return undefined
+  const arrays = new Map<N, Uint8Array>()
+  let position = skipSpace(bytes, 0)
+  if (bytes[position] !== OPEN_BRACE) return undefined
   do {
-    at = skipSpace(bytes, at + 1)
-    const name = names.find((candidate) => isNameAt(bytes, at, candidate))
-    if (name === undefined || found.has(name)) return undefined
-    at = skipSpace(bytes, at + name.length + 2)
-    if (bytes[at] !== COLON) return undefined
-    const start = skipSpace(bytes, at + 1)
+    position = skipSpace(bytes, position + 1)
+    const name = names.find((candidate) => isNameAt(bytes, position, candidate))
+    if (name === undefined || arrays.has(name)) return undefined
+    position = skipSpace(bytes, position + name.length + 2)
+    if (bytes[position] !== COLON) return undefined
+    const start = skipSpace(bytes, position + 1)
     if (bytes[start] !== OPEN_BRACKET) return undefined
-    at = endOfValue(bytes, start)
-    found.set(name, bytes.subarray(start, at))
-    at = skipSpace(bytes, at)
-  } while (bytes[at] === COMMA)
-  if (bytes[at] !== CLOSE_BRACE || skipSpace(bytes, at + 1) !== bytes.length) return undefined
-  return found
+    position = endOfArray(bytes, start)
+    arrays.set(name, bytes.subarray(start, position))
+    position = skipSpace(bytes, position)
+  } while (bytes[position] === COMMA)
+  if (bytes[position] !== CLOSE_BRACE || skipSpace(bytes, position + 1) !== bytes.length) return undefined
+  return arrays
 }
 
 /** Whether the bytes at a position are this name as a JSON string. Names are ASCII. */
-function isNameAt(bytes: Uint8Array, at: number, name: string): boolean {
-  if (bytes[at] !== QUOTE || bytes[at + name.length + 1] !== QUOTE) return false
-  for (let i = 0; i < name.length; i++) if (bytes[at + 1 + i] !== name.charCodeAt(i)) return false
+function isNameAt(bytes: Uint8Array, position: number, name: string): boolean {
+  if (bytes[position] !== QUOTE || bytes[position + name.length + 1] !== QUOTE) return false
+  for (let i = 0; i < name.length; i++) if (bytes[position + 1 + i] !== name.charCodeAt(i)) return false
   return true
 }
 
 function skipSpace(bytes: Uint8Array, start: number): number {
-  let at = start
-  let byte = bytes[at]
-  while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++at]
-  return at
+  let position = start
+  let byte = bytes[position]
+  while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++position]
+  return position
 }
 
 /** Returns the position after the bracket that closes an array; the end of the bytes if no bracket closes it. */
-function endOfValue(bytes: Uint8Array, start: number): number {
+function endOfArray(bytes: Uint8Array, start: number): number {
   let depth = 0
-  for (let at = start; at < bytes.length; at++) {
-    const byte = bytes[at]
-    if (byte === QUOTE) at = endOfString(bytes, at)
+  for (let position = start; position < bytes.length; position++) {
+    const byte = bytes[position]
+    if (byte === QUOTE) position = endOfString(bytes, position)
     else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) depth++
-    else if ((byte === CLOSE_BRACKET || byte === CLOSE_BRACE) && --depth === 0) return at + 1
+    else if ((byte === CLOSE_BRACKET || byte === CLOSE_BRACE) && --depth === 0) return position + 1
   }
   return bytes.length
 }
@@ -67,7 +67,7 @@ function endOfValue(bytes: Uint8Array, start: number): number {
  * Returns the position of the closing quote of a string; a position at or after the end of the bytes if it has none.
  */
 function endOfString(bytes: Uint8Array, start: number): number {
-  let at = start + 1
-  for (; at < bytes.length && bytes[at] !== QUOTE; at++) if (bytes[at] === BACKSLASH) at++
-  return at
+  let position = start + 1
+  for (; position < bytes.length && bytes[position] !== QUOTE; position++) if (bytes[position] === BACKSLASH) position++
+  return position
 }

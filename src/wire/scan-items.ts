@@ -39,50 +39,51 @@ export interface ScanOptions<S extends SeriesRef> {
 export function* scanItems<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
-  rules: ScanOptions<S>,
+  options: ScanOptions<S>,
 ): Steps<number | undefined> {
-  const { nowMs } = rules
+  const { nowMs } = options
   const budget = new StepBudget()
   let { itemCache } = sink
-  const scanner = new ItemScanner(bytes, rules.grammar, rules.framing)
+  const scanner = new ItemScanner(bytes, options.grammar, options.framing)
   if (!scanner.readItemsStart()) return undefined
   let index = 0
-  let previous: CachedItem<S> | undefined
-  for (; scanner.nextItem(index === 0); index++) {
-    if (index >= rules.itemsMax) return undefined
-    const start = scanner.position
-    const expected = previous?.following
-    let entry = expected !== undefined && scanner.readItemWithLayout(expected.layout, nowMs) ? expected : undefined
-    if (entry === undefined) {
-      scanner.position = start
+  let previousItem: CachedItem<S> | undefined
+  for (; scanner.moveToNextItem(index === 0); index++) {
+    if (index >= options.itemsMax) return undefined
+    const itemStart = scanner.position
+    const expectedItem = previousItem?.following
+    let cachedItem =
+      expectedItem !== undefined && scanner.readItemWithLayout(expectedItem.layout, nowMs) ? expectedItem : undefined
+    if (cachedItem === undefined) {
+      scanner.position = itemStart
       if (scanner.readItem(nowMs)) {
-        entry = itemCache.find(scanner.identity)
-        if (entry !== undefined && (entry.layout === undefined || entry === expected)) {
-          const layout = scanner.createLayout(start)
-          if (layout !== undefined) itemCache.keepLayout(entry, layout)
+        cachedItem = itemCache.find(scanner.identity)
+        if (cachedItem !== undefined && (cachedItem.layout === undefined || cachedItem === expectedItem)) {
+          const layout = scanner.createLayout(itemStart)
+          if (layout !== undefined) itemCache.keepLayout(cachedItem, layout)
         }
       } else {
-        scanner.position = start
+        scanner.position = itemStart
         if (!scanner.skipObject()) return undefined
       }
     }
-    const end = scanner.position
+    const itemEnd = scanner.position
     if (!scanner.readItemEnd()) return undefined
-    if (entry === undefined || !deliverScanned(scanner, entry.series, sink, index, rules)) {
-      const item = yield* parseItem(bytes.subarray(start, end))
+    if (cachedItem === undefined || !deliverScanned(scanner, cachedItem.series, sink, index, options)) {
+      const item = yield* parseItem(bytes.subarray(itemStart, itemEnd))
       if (item === undefined) return undefined
-      const series = yield* rules.decode(item, index)
+      const series = yield* options.decode(item, index)
       if (budget.spend(PARSED_ITEM_STEP_UNITS)) yield
-      if (entry === undefined && series !== undefined && scanner.isPlain && sink.mayCache(series))
-        entry = itemCache.add(scanner.identity, series)
+      if (cachedItem === undefined && series !== undefined && scanner.isPlain && sink.mayCache(series))
+        cachedItem = itemCache.add(scanner.identity, series)
     }
-    if (previous !== undefined) previous.following = entry
-    previous = entry
-    if (budget.spend(SCANNED_ITEM_STEP_UNITS + end - start)) {
+    if (previousItem !== undefined) previousItem.following = cachedItem
+    previousItem = cachedItem
+    if (budget.spend(SCANNED_ITEM_STEP_UNITS + itemEnd - itemStart)) {
       yield
       if (sink.itemCache !== itemCache) {
         itemCache = sink.itemCache
-        previous = undefined
+        previousItem = undefined
       }
     }
   }
