@@ -130,7 +130,7 @@ class ItemDecoder<S extends SeriesRef> {
   itemCount = 0
   readonly #unreadableTimeSamples: unknown[] = []
   readonly #unreadableTimeIndexes: number[] = []
-  #currentIndex = 0
+  #itemIndex = 0
   #pointCount = 0
   readonly #sink: PointSink<S>
   readonly #pointsMax: number
@@ -140,7 +140,7 @@ class ItemDecoder<S extends SeriesRef> {
     this.#sink = sink
     this.#pointsMax = pointsMax
     const onUnreadableTime = (value: unknown): void => {
-      this.#unreadableTimeIndexes.push(this.#currentIndex)
+      this.#unreadableTimeIndexes.push(this.#itemIndex)
       if (this.#unreadableTimeSamples.length < UNREADABLE_TIME_SAMPLES_MAX) this.#unreadableTimeSamples.push(value)
     }
     this.#itemOptions = { nowMs, limits, onUnreadableTime }
@@ -155,10 +155,10 @@ class ItemDecoder<S extends SeriesRef> {
   }
 
   *decode(item: unknown, index: number): Steps<S | undefined> {
-    this.#currentIndex = index
-    const delivered = yield* decodeBetterStackItem(item, index, this.#sink, this.#itemOptions)
-    this.#countItem(index, typeof delivered === 'number' ? delivered : 1)
-    return typeof delivered === 'number' ? undefined : delivered
+    this.#itemIndex = index
+    const seriesOrPointCount = yield* decodeBetterStackItem(item, index, this.#sink, this.#itemOptions)
+    this.#countItem(index, typeof seriesOrPointCount === 'number' ? seriesOrPointCount : 1)
+    return typeof seriesOrPointCount === 'number' ? undefined : seriesOrPointCount
   }
 
   /** Rejects the next item, because it could not be decoded. */
@@ -167,9 +167,9 @@ class ItemDecoder<S extends SeriesRef> {
     this.#countItem(this.itemCount, 0)
   }
 
-  #countItem(index: number, points: number): void {
+  #countItem(index: number, pointCount: number): void {
     this.itemCount = index + 1
-    this.#pointCount += points
+    this.#pointCount += pointCount
     if (Math.max(this.#pointCount, this.itemCount) > this.#pointsMax) {
       throw new GatewayError('payload_too_large', `at most ${this.#pointsMax} points are allowed in a request`)
     }

@@ -111,25 +111,25 @@ interface PendingPoint {
  * with the first reason. Returns the series of a delivered gauge or counter, otherwise the number of points delivered.
  */
 export function* decodeBetterStackItem<S extends SeriesRef>(
-  given: unknown,
+  rawItem: unknown,
   index: number,
   sink: PointSink<S>,
   options: BetterStackItemOptions,
 ): Steps<S | number> {
-  const delivered = yield* validateAndDeliver(given, index, sink, options)
-  if (typeof delivered === 'number' || !('code' in delivered)) return delivered
-  sink.reject(index, delivered)
+  const outcome = yield* validateAndDeliver(rawItem, index, sink, options)
+  if (typeof outcome === 'number' || !('code' in outcome)) return outcome
+  sink.reject(index, outcome)
   return 0
 }
 
 function* validateAndDeliver<S extends SeriesRef>(
-  given: unknown,
+  rawItem: unknown,
   index: number,
   sink: PointSink<S>,
   options: BetterStackItemOptions,
 ): Steps<S | number | Rejection> {
-  const item = unwrapItem(given)
-  if (item === undefined) return reject('invalid_body', `a metric must be an object, not ${describeValue(given)}`)
+  const item = unwrapItem(rawItem)
+  if (item === undefined) return reject('invalid_body', `a metric must be an object, not ${describeValue(rawItem)}`)
   const typeKey = typeKeyOf(item)
   if (typeof typeKey !== 'string') return typeKey
   const head = parseItemHead(item, options)
@@ -155,20 +155,20 @@ function* validateAndDeliver<S extends SeriesRef>(
 }
 
 /** Returns the inner item of `{"metric": {…}}`, unless the outer object has a name of its own. */
-function unwrapItem(given: unknown): BetterStackItem | undefined {
-  if (!isObject<BetterStackItem>(given)) return undefined
-  const { name, metric } = given
-  return name === undefined && isObject<BetterStackItem>(metric) ? metric : given
+function unwrapItem(rawItem: unknown): BetterStackItem | undefined {
+  if (!isObject<BetterStackItem>(rawItem)) return undefined
+  const { name, metric } = rawItem
+  return name === undefined && isObject<BetterStackItem>(metric) ? metric : rawItem
 }
 
 function typeKeyOf(item: BetterStackItem): TypeKey | Rejection {
-  let found: TypeKey | undefined
+  let typeKey: TypeKey | undefined
   for (const key of TYPE_KEYS) {
     if ((item[key] ?? undefined) === undefined) continue
-    if (found !== undefined) return reject('invalid_type', `a metric has one type, not both ${found} and ${key}`)
-    found = key
+    if (typeKey !== undefined) return reject('invalid_type', `a metric has one type, not both ${typeKey} and ${key}`)
+    typeKey = key
   }
-  return found ?? reject('invalid_type', `a metric must have one of ${TYPE_KEYS.join(', ')}`)
+  return typeKey ?? reject('invalid_type', `a metric must have one of ${TYPE_KEYS.join(', ')}`)
 }
 
 function parseItemHead(
@@ -179,12 +179,12 @@ function parseItemHead(
   const badName = checkName(name, limits)
   if (badName !== undefined) return badName
   assert(typeof name === 'string', 'name was checked')
-  const given = item.dt ?? item.timestamp
+  const rawTime = item.dt ?? item.timestamp
   let timeMs: number | undefined = nowMs
-  if (given !== undefined && given !== null) {
-    timeMs = parsePointTime(given)
+  if (rawTime !== undefined && rawTime !== null) {
+    timeMs = parsePointTime(rawTime)
     if (timeMs === undefined) {
-      onUnreadableTime(given)
+      onUnreadableTime(rawTime)
       timeMs = nowMs
     }
   }
@@ -247,78 +247,78 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
   const budget = new StepBudget()
   const { name, tags, temporality } = head
   const mode = temporality === 'total' ? 'total' : 'add'
-  const totals = pointsOfCountAndSum('histogram', value, head, mode)
-  if ('code' in totals) return totals
+  const countAndSum = pointsOfCountAndSum('histogram', value, head, mode)
+  if ('code' in countAndSum) return countAndSum
   const { buckets } = value
   if (!Array.isArray(buckets)) return reject('invalid_value', `buckets must be an array, not ${describeValue(buckets)}`)
   const countByLimit = new Map<string, number>()
   let countInBuckets = 0
-  let hasAllCounts = true
+  let hasSkippedBucket = false
   for (const bucket of buckets) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
-    const { upper_limit, count: given } = isObject<HistogramBucket>(bucket ?? EMPTY_ELEMENT)
+    const { upper_limit, count: rawCount } = isObject<HistogramBucket>(bucket ?? EMPTY_ELEMENT)
       ? (bucket ?? EMPTY_ELEMENT)
       : INVALID_ELEMENT
     const limit = parseUpperLimit(upper_limit)
-    const count = parseOptionalNumber(given)
+    const count = parseOptionalNumber(rawCount)
     if (limit === undefined || count === undefined || (count !== 'absent' && count < 0))
       return reject('invalid_value', 'a bucket must have a number upper_limit and a count of 0 or more')
     if (count === 'absent' || Number.isNaN(limit)) {
-      hasAllCounts = false
+      hasSkippedBucket = true
       continue
     }
-    const text = limitOrQuantileText(limit)
-    countByLimit.set(text, (countByLimit.get(text) ?? 0) + count)
+    const limitText = limitOrQuantileText(limit)
+    countByLimit.set(limitText, (countByLimit.get(limitText) ?? 0) + count)
     countInBuckets += count
   }
-  if (hasAllCounts && totals.count !== undefined) {
-    const countAboveBuckets = Math.max(0, totals.count - countInBuckets)
+  if (!hasSkippedBucket && countAndSum.count !== undefined) {
+    const countAboveBuckets = Math.max(0, countAndSum.count - countInBuckets)
     // The first value of a running total only sets the start from which later values are counted. So the total of
     // `+Inf` is delivered from the beginning, even if it is 0.
     if (countAboveBuckets > 0 || mode === 'total')
       countByLimit.set('+Inf', (countByLimit.get('+Inf') ?? 0) + countAboveBuckets)
   }
-  const measured: PendingPoint[] = []
+  const points: PendingPoint[] = []
   for (const [limit, count] of countByLimit) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
-    measured.push({ name, type: 'histogram', tags: [...tags, ['upper_limit', limit]], mode, value: count })
+    points.push({ name, type: 'histogram', tags: [...tags, ['upper_limit', limit]], mode, value: count })
   }
-  for (const total of totals.points) measured.push(total)
-  return requirePoints('histogram', measured)
+  for (const point of countAndSum.points) points.push(point)
+  return requirePoints('histogram', points)
 }
 
 /** Returns a point with the value of each quantile, and counters for the sum and the count. */
 function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
   const { name, tags, temporality } = head
-  const totals = pointsOfCountAndSum('summary', value, head, temporality === 'total' ? 'total' : 'add')
-  if ('code' in totals) return totals
+  const countAndSum = pointsOfCountAndSum('summary', value, head, temporality === 'total' ? 'total' : 'add')
+  if ('code' in countAndSum) return countAndSum
   const { quantiles } = value
   if (!Array.isArray(quantiles))
     return reject('invalid_value', `quantiles must be an array, not ${describeValue(quantiles)}`)
-  const measured: PendingPoint[] = []
-  for (const given of quantiles) {
+  const points: PendingPoint[] = []
+  for (const rawQuantile of quantiles) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
-    const { quantile: rank, value: observed } = isObject<SummaryQuantile>(given ?? EMPTY_ELEMENT)
-      ? (given ?? EMPTY_ELEMENT)
+    const { quantile: rawRank, value: rawValue } = isObject<SummaryQuantile>(rawQuantile ?? EMPTY_ELEMENT)
+      ? (rawQuantile ?? EMPTY_ELEMENT)
       : INVALID_ELEMENT
-    const quantile = parseOptionalNumber(rank)
-    const number = parseOptionalNumber(observed)
-    if (quantile === undefined || number === undefined || (quantile !== 'absent' && !(quantile >= 0 && quantile <= 1)))
+    const rank = parseOptionalNumber(rawRank)
+    const quantileValue = parseOptionalNumber(rawValue)
+    if (rank === undefined || quantileValue === undefined || (rank !== 'absent' && !(rank >= 0 && rank <= 1)))
       return reject('invalid_value', 'a quantile must have a quantile of 0 to 1 and a number as its value')
-    if (quantile === 'absent' || number === 'absent') continue
-    const text = limitOrQuantileText(quantile)
-    measured.push({ name, type: 'summary', tags: [...tags, ['quantile', text]], mode: 'add', value: number })
+    if (rank === 'absent' || quantileValue === 'absent') continue
+    const rankText = limitOrQuantileText(rank)
+    points.push({ name, type: 'summary', tags: [...tags, ['quantile', rankText]], mode: 'add', value: quantileValue })
   }
-  for (const total of totals.points) measured.push(total)
-  return requirePoints('summary', measured)
+  for (const point of countAndSum.points) points.push(point)
+  return requirePoints('summary', points)
 }
 
 /**
  * Returns the points of a histogram or a summary. If there is none, because no number is finite, returns a rejection.
  */
-function requirePoints(type: string, measured: readonly PendingPoint[]): readonly PendingPoint[] | Rejection {
-  return measured.length > 0 ? measured : reject('invalid_value', `no part of the ${type} is a finite number`)
+function requirePoints(type: string, points: readonly PendingPoint[]): readonly PendingPoint[] | Rejection {
+  return points.length > 0 ? points : reject('invalid_value', `no part of the ${type} is a finite number`)
 }
 
 interface CountAndSum {
@@ -329,14 +329,14 @@ interface CountAndSum {
 /** Returns `NAME_count` and `NAME_sum`, unless they are absent. */
 function pointsOfCountAndSum(
   type: string,
-  { count: givenCount, sum: givenSum }: TypedValue,
+  { count: rawCount, sum: rawSum }: TypedValue,
   { name, tags }: ItemHead,
   mode: PendingPoint['mode'],
 ): CountAndSum | Rejection {
-  const count = parseOptionalNumber(givenCount)
+  const count = parseOptionalNumber(rawCount)
   if (count === undefined || (count !== 'absent' && count < 0))
     return reject('invalid_value', `a ${type} must have a count of 0 or more`)
-  const sum = parseOptionalNumber(givenSum)
+  const sum = parseOptionalNumber(rawSum)
   if (sum === undefined) return reject('invalid_value', `a ${type} must have a number as its sum`)
   const counter = { type: 'counter', tags, mode } as const
   return {
@@ -349,16 +349,16 @@ function pointsOfCountAndSum(
 }
 
 function* deliverPoints<S extends SeriesRef>(
-  measured: readonly PendingPoint[] | Rejection,
+  points: readonly PendingPoint[] | Rejection,
   { timeMs }: ItemHead,
   index: number,
   sink: PointSink<S>,
   limits: PointLimits,
 ): Steps<number | Rejection> {
-  if ('code' in measured) return measured
+  if ('code' in points) return points
   const budget = new StepBudget()
   const series: S[] = []
-  for (const { name, type, tags } of measured) {
+  for (const { name, type, tags } of points) {
     if (budget.spend(SERIES_STEP_UNITS)) yield
     const badName = checkName(name, limits)
     if (badName !== undefined) return badName
@@ -366,12 +366,12 @@ function* deliverPoints<S extends SeriesRef>(
     if ('code' in resolved) return resolved
     series.push(resolved)
   }
-  for (const [i, { mode, value }] of measured.entries()) {
+  for (const [i, { mode, value }] of points.entries()) {
     if (budget.spend(POINT_STEP_UNITS)) yield
     if (mode === 'total') sink.addTotal(index, series[i]!, timeMs, value)
     else sink.add(index, series[i]!, timeMs, value)
   }
-  return measured.length
+  return points.length
 }
 
 function* deliverMembers<S extends SeriesRef>(
@@ -383,10 +383,10 @@ function* deliverMembers<S extends SeriesRef>(
   if (!Array.isArray(values)) return reject('invalid_value', `values must be an array, not ${describeValue(values)}`)
   const members: string[] = []
   const budget = new StepBudget()
-  for (const given of values) {
+  for (const rawMember of values) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
     // The members of Vector's sets are texts, but some sources of Vector write numbers.
-    const member = numberText(given) ?? given
+    const member = numberText(rawMember) ?? rawMember
     const bad = checkValue('set', member)
     if (bad !== undefined) return bad
     assert(typeof member === 'string', 'the member was checked')
@@ -416,16 +416,16 @@ function* deliverSamples<S extends SeriesRef>(
   const budget = new StepBudget()
   for (const sample of samples) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
-    const { value: given, rate: givenRate = 1 } = isObject<DistributionSample>(sample ?? EMPTY_ELEMENT)
+    const { value: rawValue, rate: rawRate = 1 } = isObject<DistributionSample>(sample ?? EMPTY_ELEMENT)
       ? (sample ?? EMPTY_ELEMENT)
       : INVALID_ELEMENT
-    const observed = parseOptionalNumber(given)
-    if (observed === undefined || !isWeight(givenRate))
+    const value = parseOptionalNumber(rawValue)
+    if (value === undefined || !isWeight(rawRate))
       return reject('invalid_value', 'a sample must have a finite value and a whole rate from 0 to 2^53')
-    const rate = Number(givenRate)
-    if (observed === 'absent') absentCount++
-    if (observed === 'absent' || rate === 0) continue
-    values.push(observed)
+    const rate = Number(rawRate)
+    if (value === 'absent') absentCount++
+    if (value === 'absent' || rate === 0) continue
+    values.push(value)
     weights.push(rate)
   }
   if (values.length === 0)
