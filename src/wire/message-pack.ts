@@ -31,16 +31,16 @@ export function* eachMessagePackItem(bytes: Uint8Array, { visit, reject }: Messa
   const budget = new StepBudget()
   const itemCount = reader.openArray() ?? 1
   for (let i = 0; i < itemCount; i++) {
-    const start = reader.at
+    const start = reader.position
     const item = reader.readItem()
-    if (budget.spend(ITEM_STEP_UNITS + 4 * (reader.at - start))) yield
+    if (budget.spend(ITEM_STEP_UNITS + 4 * (reader.position - start))) yield
     if (reader.rejectionReason === undefined) yield* visit(item)
     else reject(reader.rejectionReason)
   }
-  if (reader.at !== bytes.length) throw undecodableError('something follows its end')
+  if (reader.position !== bytes.length) throw invalidMessagePackError('something follows its end')
 }
 
-function undecodableError(reason: string): GatewayError {
+function invalidMessagePackError(reason: string): GatewayError {
   return new GatewayError('invalid_body', `the body is not valid MessagePack: ${reason}`)
 }
 
@@ -63,7 +63,7 @@ const FIX_ARRAY = 0x90
 const ARRAY_16 = 0xdc
 
 class MessagePackReader {
-  at = 0
+  position = 0
   /** Why the item that was read last is invalid. Undefined: it is valid. */
   rejectionReason: string | undefined = undefined
   readonly #bytes: Uint8Array
@@ -78,9 +78,9 @@ class MessagePackReader {
   /** Moves to the first element of an array and returns its length. Undefined: the next value is not an array. */
   openArray(): number | undefined {
     this.#requireBytes(1)
-    const byte = this.#bytes[this.at]!
+    const byte = this.#bytes[this.position]!
     if ((byte & 0xf0) !== FIX_ARRAY && byte !== ARRAY_16 && byte !== ARRAY_16 + 1) return undefined
-    this.at++
+    this.position++
     const length = byte < ARRAY_16 ? byte & 0x0f : this.#readUnsigned(byte === ARRAY_16 ? 2 : 4)
     this.#requireBytes(length)
     return length
@@ -97,7 +97,7 @@ class MessagePackReader {
     if (++this.#valueCount > ITEM_VALUES_MAX)
       throw new GatewayError('payload_too_large', `at most ${ITEM_VALUES_MAX} values are allowed in an item`)
     this.#requireBytes(1)
-    const byte = this.#bytes[this.at++]!
+    const byte = this.#bytes[this.position++]!
     if (byte < 0x80) return byte
     if (byte < 0x90) return this.#readMap(byte & 0x0f, depth)
     if (byte < 0xa0) return this.#readArray(byte & 0x0f, depth)
@@ -163,7 +163,7 @@ class MessagePackReader {
       case 0xdf:
         return this.#readMap(this.#readUnsigned(4), depth)
       default:
-        throw undecodableError('a byte begins no value')
+        throw invalidMessagePackError('a byte begins no value')
     }
   }
 
@@ -202,23 +202,23 @@ class MessagePackReader {
     const bytes = this.#bytes
     if (length > CACHED_TEXT_BYTES_MAX) return this.#decodeText(start)
     let hash = length
-    for (let at = start; at < this.at; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193)
+    for (let i = start; i < this.position; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
     const slot = (hash ^ (hash >>> 15)) & (CACHED_TEXT_SLOTS - 1)
-    const known = cachedTexts[slot]
-    if (known !== undefined && known.bytes.length === length) {
+    const cachedText = cachedTexts[slot]
+    if (cachedText !== undefined && cachedText.bytes.length === length) {
       let i = 0
-      while (i < length && known.bytes[i] === bytes[start + i]) i++
-      if (i === length) return known.text
+      while (i < length && cachedText.bytes[i] === bytes[start + i]) i++
+      if (i === length) return cachedText.text
     }
     const text = this.#decodeText(start)
     // A faulty text is not cached.
-    if (this.rejectionReason === undefined) cachedTexts[slot] = { bytes: bytes.slice(start, this.at), text }
+    if (this.rejectionReason === undefined) cachedTexts[slot] = { bytes: bytes.slice(start, this.position), text }
     return text
   }
 
   #decodeText(start: number): string {
     try {
-      return UTF8.decode(this.#bytes.subarray(start, this.at))
+      return UTF8.decode(this.#bytes.subarray(start, this.position))
     } catch {
       this.rejectionReason = 'a text is no valid UTF-8'
       return ''
@@ -228,7 +228,7 @@ class MessagePackReader {
   /** Reads text that was packed as bytes. Bytes that are not UTF-8 stay bytes, which no field accepts. */
   #readBytes(length: number): string | Uint8Array {
     const start = this.#skip(length)
-    const bytes = this.#bytes.subarray(start, this.at)
+    const bytes = this.#bytes.subarray(start, this.position)
     try {
       return UTF8.decode(bytes)
     } catch {
@@ -240,7 +240,7 @@ class MessagePackReader {
   #readExtension(length: number): Date | Uint8Array {
     const type = this.#view.getInt8(this.#skip(1))
     const start = this.#skip(length)
-    if (type !== -1) return this.#bytes.subarray(start, this.at)
+    if (type !== -1) return this.#bytes.subarray(start, this.position)
     const view = this.#view
     switch (length) {
       case 4:
@@ -267,29 +267,29 @@ class MessagePackReader {
   }
 
   /** Reads an unsigned integer of 1, 2 or 4 bytes. */
-  #readUnsigned(bytes: 1 | 2 | 4): number {
-    const start = this.#skip(bytes)
-    if (bytes === 1) return this.#bytes[start]!
-    return bytes === 2 ? this.#view.getUint16(start) : this.#view.getUint32(start)
+  #readUnsigned(byteCount: 1 | 2 | 4): number {
+    const start = this.#skip(byteCount)
+    if (byteCount === 1) return this.#bytes[start]!
+    return byteCount === 2 ? this.#view.getUint16(start) : this.#view.getUint32(start)
   }
 
   /** Throws `invalid_body` if so many values cannot follow, or if they are nested too deeply. */
-  #requireValues(values: number, depth: number): void {
+  #requireValues(valueCount: number, depth: number): void {
     // Each value takes at least one byte.
-    this.#requireBytes(values)
-    if (values > 0 && depth === BODY_NESTING_MAX)
-      throw undecodableError(`it is nested deeper than ${BODY_NESTING_MAX} levels`)
+    this.#requireBytes(valueCount)
+    if (valueCount > 0 && depth === BODY_NESTING_MAX)
+      throw invalidMessagePackError(`it is nested deeper than ${BODY_NESTING_MAX} levels`)
   }
 
   /** Skips bytes and returns their start. */
-  #skip(bytes: number): number {
-    this.#requireBytes(bytes)
-    const start = this.at
-    this.at += bytes
+  #skip(byteCount: number): number {
+    this.#requireBytes(byteCount)
+    const start = this.position
+    this.position += byteCount
     return start
   }
 
-  #requireBytes(bytes: number): void {
-    if (bytes > this.#bytes.length - this.at) throw undecodableError('it ends too early')
+  #requireBytes(byteCount: number): void {
+    if (byteCount > this.#bytes.length - this.position) throw invalidMessagePackError('it ends too early')
   }
 }

@@ -24,42 +24,42 @@ export function* decompressSnappy(bytes: Uint8Array): Steps<Uint8Array> {
   const budget = new StepBudget()
   const { length, end } = readLength(bytes)
   const output = new Uint8Array(length)
-  let at = end
-  let written = 0
-  while (at < bytes.length) {
-    const start = at
-    const tag = bytes[at++]!
+  let position = end
+  let writtenBytes = 0
+  while (position < bytes.length) {
+    const start = position
+    const tag = bytes[position++]!
     const kind = tag & 3
     let size: number
     if (kind === LITERAL) {
       size = (tag >> 2) + 1
       if (size > 60) {
-        const extra = size - 60
-        requireBytes(bytes, at, extra)
-        size = littleEndian(bytes, at, extra) + 1
-        at += extra
+        const sizeBytes = size - 60
+        requireBytes(bytes, position, sizeBytes)
+        size = readLittleEndian(bytes, position, sizeBytes) + 1
+        position += sizeBytes
       }
-      requireBytes(bytes, at, size)
-      if (size > length - written) throw invalidSnappyError('it is longer than it says', start)
-      output.set(bytes.subarray(at, at + size), written)
-      at += size
+      requireBytes(bytes, position, size)
+      if (size > length - writtenBytes) throw invalidSnappyError('it is longer than it says', start)
+      output.set(bytes.subarray(position, position + size), writtenBytes)
+      position += size
     } else {
-      const extra = kind === COPY_1 ? 1 : kind === COPY_2 ? 2 : 4
-      requireBytes(bytes, at, extra)
+      const offsetBytes = kind === COPY_1 ? 1 : kind === COPY_2 ? 2 : 4
+      requireBytes(bytes, position, offsetBytes)
       size = kind === COPY_1 ? ((tag >> 2) & 7) + 4 : (tag >> 2) + 1
-      const low = littleEndian(bytes, at, extra)
+      const low = readLittleEndian(bytes, position, offsetBytes)
       const offset = kind === COPY_1 ? ((tag >> 5) << 8) | low : low
-      at += extra
-      if (offset === 0 || offset > written) throw invalidSnappyError('a copy begins before the output', start)
-      if (size > length - written) throw invalidSnappyError('it is longer than it says', start)
+      position += offsetBytes
+      if (offset === 0 || offset > writtenBytes) throw invalidSnappyError('a copy begins before the output', start)
+      if (size > length - writtenBytes) throw invalidSnappyError('it is longer than it says', start)
       // If the two ranges overlap, the copied bytes repeat.
-      if (offset >= size) output.copyWithin(written, written - offset, written - offset + size)
-      else for (let i = 0; i < size; i++) output[written + i] = output[written - offset + i]!
+      if (offset >= size) output.copyWithin(writtenBytes, writtenBytes - offset, writtenBytes - offset + size)
+      else for (let i = 0; i < size; i++) output[writtenBytes + i] = output[writtenBytes - offset + i]!
     }
-    written += size
+    writtenBytes += size
     if (budget.spend(4 + (size >> 2))) yield
   }
-  if (written !== length) throw invalidSnappyError('it is shorter than it says', at)
+  if (writtenBytes !== length) throw invalidSnappyError('it is shorter than it says', position)
   return output
 }
 
@@ -82,16 +82,16 @@ function readLength(bytes: Uint8Array): { readonly length: number; readonly end:
   throw invalidSnappyError('its length has more than 32 bits', 0)
 }
 
-function littleEndian(bytes: Uint8Array, at: number, size: number): number {
+function readLittleEndian(bytes: Uint8Array, position: number, size: number): number {
   let value = 0
-  for (let i = size - 1; i >= 0; i--) value = value * 256 + bytes[at + i]!
+  for (let i = size - 1; i >= 0; i--) value = value * 256 + bytes[position + i]!
   return value
 }
 
-function requireBytes(bytes: Uint8Array, at: number, size: number): void {
-  if (size > bytes.length - at) throw invalidSnappyError('it ends too early', at)
+function requireBytes(bytes: Uint8Array, position: number, size: number): void {
+  if (size > bytes.length - position) throw invalidSnappyError('it ends too early', position)
 }
 
-function invalidSnappyError(reason: string, at: number): GatewayError {
-  return new GatewayError('invalid_body', `the body is not valid Snappy: ${reason} (at byte ${at})`)
+function invalidSnappyError(reason: string, position: number): GatewayError {
+  return new GatewayError('invalid_body', `the body is not valid Snappy: ${reason} (at byte ${position})`)
 }

@@ -22,7 +22,7 @@ const options = () => ({
   limits: DEFAULT_POINT_LIMITS,
   pointsMax: 10_000,
   configuredTagKeys: new Set<string>(),
-  histograms: new CumulativeHistograms(0).beginChanges('shop'),
+  histogramChanges: new CumulativeHistograms(0).beginChanges('shop'),
   metadataOf: () => undefined,
 })
 

@@ -83,9 +83,9 @@ async function storePoints(
   }
 }
 
-function otlpOptions({ limits }: OtlpRoutesOptions, nowMs: number, histograms: HistogramChanges): OtlpOptions {
+function otlpOptions({ limits }: OtlpRoutesOptions, nowMs: number, histogramChanges: HistogramChanges): OtlpOptions {
   const { points, requestPointsMax, otlpTags } = limits
-  return { nowMs, limits: points, pointsMax: requestPointsMax, configuredTagKeys: new Set(otlpTags), histograms }
+  return { nowMs, limits: points, pointsMax: requestPointsMax, configuredTagKeys: new Set(otlpTags), histogramChanges }
 }
 
 interface DecodableBody {

@@ -122,7 +122,7 @@ async function storeSamples(
     nowMs,
     limits: limits.points,
     pointsMax: limits.requestPointsMax,
-    histograms: changes,
+    histogramChanges: changes,
     metadataOf: (family) => metadata.get(project, family),
   }
   let written: DeliveredItems = { itemCount: 0, histogramIndexes: new Set() }

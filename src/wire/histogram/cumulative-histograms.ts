@@ -5,7 +5,7 @@ import { type Bins, type ExponentialHistogram, rescaleBins } from './exponential
  * between a cumulative histogram and the previous state of its series is stored.
  *
  * The states are in the memory of one process and bounded: the oldest are evicted. If a histogram has no previous state
- * and started after `#completeSinceMs`, all of its observations are stored. If it started earlier, they may have been
+ * and started after `#lastEvictionMs`, all of its observations are stored. If it started earlier, they may have been
  * stored before, so none is stored. Invariant: one gateway never stores an observation twice.
  */
 export interface CumulativeHistogram extends ExponentialHistogram {
@@ -25,10 +25,10 @@ export class CumulativeHistograms {
    * Time of the last eviction, or of the creation of this object. No state of a histogram that started later was
    * evicted.
    */
-  #completeSinceMs: number
+  #lastEvictionMs: number
 
   constructor(nowMs: number, statesMax = CUMULATIVE_HISTOGRAMS_MAX) {
-    this.#completeSinceMs = nowMs
+    this.#lastEvictionMs = nowMs
     this.#statesMax = statesMax
   }
 
@@ -41,21 +41,21 @@ export class CumulativeHistograms {
     return new HistogramChanges(this, project)
   }
 
-  get(series: string): CumulativeHistogram | undefined {
-    return this.#states.get(series)
+  get(seriesKey: string): CumulativeHistogram | undefined {
+    return this.#states.get(seriesKey)
   }
 
   /** Sets the state of a series. Undefined removes it. */
-  set(series: string, state: CumulativeHistogram | undefined, nowMs: number): void {
-    this.#states.delete(series)
+  set(seriesKey: string, state: CumulativeHistogram | undefined, nowMs: number): void {
+    this.#states.delete(seriesKey)
     if (state === undefined) return
-    this.#states.set(series, state)
+    this.#states.set(seriesKey, state)
     if (this.#states.size <= this.#statesMax) return
     for (const oldest of this.#states.keys()) {
       this.#states.delete(oldest)
       break
     }
-    this.#completeSinceMs = nowMs
+    this.#lastEvictionMs = nowMs
   }
 
   /**
@@ -63,7 +63,7 @@ export class CumulativeHistograms {
    * stored before.
    */
   startedAfterLastEviction({ startMs }: CumulativeHistogram): boolean {
-    return startMs > this.#completeSinceMs
+    return startMs > this.#lastEvictionMs
   }
 }
 
@@ -84,22 +84,22 @@ export class HistogramChanges {
 
   /**
    * Sets the new state of a series and returns the observations since the previous state. Returns undefined if none of
-   * them must be stored. `name` identifies the series within the project. `isReset`: the sender marked the histogram as
+   * them must be stored. `seriesInProject` identifies the series within the project. `isReset`: the sender marked the histogram as
    * the first since a reset.
    */
   advance(
-    name: string,
+    seriesInProject: string,
     current: CumulativeHistogram,
     nowMs: number,
     isReset = false,
   ): ExponentialHistogram | undefined {
-    const series = JSON.stringify([this.#project, name])
-    const previous = this.#histograms.get(series)
+    const seriesKey = JSON.stringify([this.#project, seriesInProject])
+    const previous = this.#histograms.get(seriesKey)
     // The histogram is a repetition or is older than the state. Its observations are already included in the state.
     if (previous !== undefined && current.timeMs <= previous.timeMs) return undefined
-    if (!this.#statesBefore.has(series)) this.#statesBefore.set(series, previous)
-    this.#statesAfter.set(series, current)
-    this.#histograms.set(series, current, nowMs)
+    if (!this.#statesBefore.has(seriesKey)) this.#statesBefore.set(seriesKey, previous)
+    this.#statesAfter.set(seriesKey, current)
+    this.#histograms.set(seriesKey, current, nowMs)
     if (isReset) return current
     if (previous === undefined) return this.#histograms.startedAfterLastEviction(current) ? current : undefined
     if (previous.startMs > 0 && current.startMs > previous.startMs) return current
@@ -111,8 +111,9 @@ export class HistogramChanges {
    * request are then lost rather than stored twice.
    */
   undo(nowMs: number): void {
-    for (const [series, before] of this.#statesBefore) {
-      if (this.#histograms.get(series) === this.#statesAfter.get(series)) this.#histograms.set(series, before, nowMs)
+    for (const [seriesKey, stateBefore] of this.#statesBefore) {
+      if (this.#histograms.get(seriesKey) === this.#statesAfter.get(seriesKey))
+        this.#histograms.set(seriesKey, stateBefore, nowMs)
     }
   }
 }
@@ -142,14 +143,14 @@ function differenceOfBins(
   previous: Bins,
   previousScaleSteps: number,
 ): Bins | undefined {
-  const after = rescaleBins(current, currentScaleSteps)
-  const earlier = rescaleBins(previous, previousScaleSteps)
-  for (const [i, count] of earlier.counts.entries()) {
+  const rescaled = rescaleBins(current, currentScaleSteps)
+  const previousRescaled = rescaleBins(previous, previousScaleSteps)
+  for (const [i, count] of previousRescaled.counts.entries()) {
     if (count === 0) continue
-    const at = earlier.offset + i - after.offset
-    const rest = (after.counts[at] ?? 0) - count
-    if (rest < 0) return undefined
-    after.counts[at] = rest
+    const index = previousRescaled.offset + i - rescaled.offset
+    const increase = (rescaled.counts[index] ?? 0) - count
+    if (increase < 0) return undefined
+    rescaled.counts[index] = increase
   }
-  return after
+  return rescaled
 }

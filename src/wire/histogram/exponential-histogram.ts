@@ -114,24 +114,24 @@ function insertExtremes(bins: Bin[], min: number | undefined, max: number | unde
   const first = bins[0]
   const last = bins.at(-1)
   if (first === undefined || last === undefined) return
-  const least = min !== undefined && min >= first.low && min <= first.high ? min : undefined
-  const most = max !== undefined && max >= last.low && max <= last.high ? max : undefined
+  const validMin = min !== undefined && min >= first.low && min <= first.high ? min : undefined
+  const validMax = max !== undefined && max >= last.low && max <= last.high ? max : undefined
   // The remaining observations of both bins lie between the minimum and the maximum.
-  if (least !== undefined) {
-    first.low = least
-    first.value = Math.max(first.value, least)
+  if (validMin !== undefined) {
+    first.low = validMin
+    first.value = Math.max(first.value, validMin)
   }
-  if (most !== undefined) {
-    last.high = most
-    last.value = Math.min(last.value, most)
+  if (validMax !== undefined) {
+    last.high = validMax
+    last.value = Math.min(last.value, validMax)
   }
-  if (least !== undefined) {
+  if (validMin !== undefined) {
     first.weight--
-    bins.unshift({ low: least, high: least, value: least, weight: 1 })
+    bins.unshift({ low: validMin, high: validMin, value: validMin, weight: 1 })
   }
-  if (most !== undefined && last.weight > 0) {
+  if (validMax !== undefined && last.weight > 0) {
     last.weight--
-    bins.push({ low: most, high: most, value: most, weight: 1 })
+    bins.push({ low: validMax, high: validMax, value: validMax, weight: 1 })
   }
   for (let i = bins.length - 1; i >= 0; i--) if (bins[i]!.weight === 0) bins.splice(i, 1)
 }
@@ -143,14 +143,14 @@ function insertExtremes(bins: Bin[], min: number | undefined, max: number | unde
 const ADJUSTMENT_PASSES_MAX = 8
 
 function adjustToSum(bins: readonly Bin[], sum: number): void {
-  for (let round = 0; round < ADJUSTMENT_PASSES_MAX; round++) {
-    let fixed = 0
-    let movable = 0
+  for (let pass = 0; pass < ADJUSTMENT_PASSES_MAX; pass++) {
+    let fixedSum = 0
+    let movableSum = 0
     for (const { low, high, value, weight } of bins) {
-      if (value > low && value < high) movable += value * weight
-      else fixed += value * weight
+      if (value > low && value < high) movableSum += value * weight
+      else fixedSum += value * weight
     }
-    const factor = (sum - fixed) / movable
+    const factor = (sum - fixedSum) / movableSum
     if (!(factor > 0) || !Number.isFinite(factor) || Math.abs(factor - 1) < Number.EPSILON) return
     for (const bin of bins) {
       if (bin.value > bin.low && bin.value < bin.high)
@@ -163,12 +163,12 @@ function adjustToSum(bins: readonly Bin[], sum: number): void {
 export function rescaleBins({ offset, counts }: Bins, scaleSteps: number): Bins {
   if (scaleSteps <= 0 || counts.length === 0) return { offset, counts: [...counts] }
   const factor = 2 ** scaleSteps
-  const first = Math.floor(offset / factor)
+  const firstJoined = Math.floor(offset / factor)
   const joined: number[] = []
   for (const [i, count] of counts.entries()) {
-    const at = Math.floor((offset + i) / factor) - first
-    while (joined.length <= at) joined.push(0)
-    joined[at]! += count
+    const index = Math.floor((offset + i) / factor) - firstJoined
+    while (joined.length <= index) joined.push(0)
+    joined[index]! += count
   }
-  return { offset: first, counts: joined }
+  return { offset: firstJoined, counts: joined }
 }

@@ -37,7 +37,7 @@ export interface OtlpOptions {
   /** Keys of the resource and scope attributes that become tags, in addition to `DEFAULT_TAG_KEYS`. */
   readonly configuredTagKeys: ReadonlySet<string>
   /** Computes the increase of cumulative exponential histograms. */
-  readonly histograms: HistogramChanges
+  readonly histogramChanges: HistogramChanges
 }
 
 /** How a number is stored: as a value of a gauge, as an increase, or as a running total. */
@@ -129,9 +129,9 @@ export class PointDelivery<S extends SeriesRef> {
     const numbers: SeriesNumber<S>[] = []
     const bucketCounts = counts.length > 0 ? counts : [count]
     const rejection =
-      bucketCounts.reduce<Rejection | undefined>((found, value, i) => {
+      bucketCounts.reduce<Rejection | undefined>((rejected, value, i) => {
         const limit = ['upper_limit', limitOrQuantileText(bounds[i] ?? Number.POSITIVE_INFINITY)] as const
-        return found ?? this.#addNumber(numbers, name, 'histogram', [...tags, limit], mode as NumberMode, value)
+        return rejected ?? this.#addNumber(numbers, name, 'histogram', [...tags, limit], mode as NumberMode, value)
       }, undefined) ??
       this.#addNumber(numbers, `${name}_count`, 'counter', tags, mode as NumberMode, count) ??
       this.#addNumber(numbers, `${name}_sum`, 'counter', tags, mode as NumberMode, sum) ??
@@ -181,7 +181,7 @@ export class PointDelivery<S extends SeriesRef> {
     histogram: ExponentialHistogram,
     index: number,
   ): void {
-    const { nowMs, histograms } = this.options
+    const { nowMs, histogramChanges } = this.options
     const mode = sumModeOf(metric)
     const timeMs = this.#timeOf(times)
     const bad = typeof mode === 'string' ? (checkHistogram(histogram) ?? checkInstant(timeMs, nowMs)) : mode
@@ -193,7 +193,11 @@ export class PointDelivery<S extends SeriesRef> {
     const increase =
       mode === 'delta'
         ? histogram
-        : histograms.advance(seriesKey(metric.name, tags), { ...histogram, startMs: times.startMs, timeMs }, nowMs)
+        : histogramChanges.advance(
+            seriesKey(metric.name, tags),
+            { ...histogram, startMs: times.startMs, timeMs },
+            nowMs,
+          )
     if (increase === undefined) return
     const { values, weights } = observationsOf(increase)
     this.#countPoints(values.length)
@@ -246,9 +250,9 @@ export class PointDelivery<S extends SeriesRef> {
    * (`addTotalSince`). The added total then replaces this one, so the later total counts in full.
    */
   #addToSink(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
-    const { startMs, startRestNs, timeRestNs } = times
+    const { startMs, startSubMillisecondNs, timeSubMillisecondNs } = times
     const timeMs = this.#timeOf(times)
-    const isAfterStart = startMs < timeMs || (startMs === timeMs && startRestNs < timeRestNs)
+    const isAfterStart = startMs < timeMs || (startMs === timeMs && startSubMillisecondNs < timeSubMillisecondNs)
     if (mode !== 'total') this.sink.add(index, series, timeMs, value)
     else if (startMs > 0 && isAfterStart)
       this.sink.addTotalSince(index, series, Math.max(timeMs, startMs + 1), value, startMs)
@@ -261,8 +265,8 @@ export class PointDelivery<S extends SeriesRef> {
   }
 
   /** Adds to the number of points of the request. Throws `payload_too_large` if there are too many. */
-  #countPoints(points: number): void {
-    this.#pointCount += points
+  #countPoints(pointCount: number): void {
+    this.#pointCount += pointCount
     const { pointsMax } = this.options
     if (this.#pointCount > pointsMax)
       throw new GatewayError('payload_too_large', `at most ${pointsMax} points are allowed in a request`)

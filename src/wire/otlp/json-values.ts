@@ -20,51 +20,51 @@ const NOT_FINITE: ReadonlyMap<unknown, number> = new Map([
 /**
  * Returns an integer that is given as text or as a number; 0 if it is absent. Beyond 2^53, returns the nearest double.
  */
-export function integerOf(given: unknown): number {
-  if (given === undefined || given === null) return 0
-  if (typeof given === 'bigint' || Number.isInteger(given)) return Number(given)
-  if (typeof given === 'string' && INTEGER.test(given)) return Number(given)
+export function integerOf(value: unknown): number {
+  if (value === undefined || value === null) return 0
+  if (typeof value === 'bigint' || Number.isInteger(value)) return Number(value)
+  if (typeof value === 'string' && INTEGER.test(value)) return Number(value)
   throw new GatewayError(
     'invalid_body',
-    `an integer must be digits, as a number or as text, not ${describeValue(given)}`,
+    `an integer must be digits, as a number or as text, not ${describeValue(value)}`,
   )
 }
 
 /** Returns a double that is given as a number, or as text such as `1.5` or `NaN`. An absent one throws, too. */
-export function doubleOf(given: unknown): number {
-  if (typeof given === 'number' || typeof given === 'bigint') return Number(given)
-  const special = NOT_FINITE.get(given)
+export function doubleOf(value: unknown): number {
+  if (typeof value === 'number' || typeof value === 'bigint') return Number(value)
+  const special = NOT_FINITE.get(value)
   if (special !== undefined) return special
-  if (typeof given === 'string' && DOUBLE.test(given)) return Number(given)
-  throw new GatewayError('invalid_body', `a number must be a number, not ${describeValue(given)}`)
+  if (typeof value === 'string' && DOUBLE.test(value)) return Number(value)
+  throw new GatewayError('invalid_body', `a number must be a number, not ${describeValue(value)}`)
 }
 
 /**
  * Converts UNIX nanoseconds to milliseconds, rounded down, and the nanoseconds beyond them. Both are 0 if the time is
  * absent.
  */
-export function millisecondsOf(given: unknown): readonly [ms: number, restNs: number] {
-  if (given === undefined || given === null || given === 0) return [0, 0]
-  const isExact = typeof given === 'bigint' || (typeof given === 'string' && INTEGER.test(given))
-  const nanos = isExact ? BigInt(given) : BigInt(integerOf(given))
+export function splitUnixNanos(value: unknown): readonly [ms: number, subMillisecondNs: number] {
+  if (value === undefined || value === null || value === 0) return [0, 0]
+  const isExact = typeof value === 'bigint' || (typeof value === 'string' && INTEGER.test(value))
+  const nanos = isExact ? BigInt(value) : BigInt(integerOf(value))
   return [Number(nanos / 1_000_000n), Number(nanos % 1_000_000n)]
 }
 
-export function flagsOf(given: unknown): number {
-  return typeof given === 'number' ? given : 0
+export function flagsOf(value: unknown): number {
+  return typeof value === 'number' ? value : 0
 }
 
 /** Converts an attribute to a tag. Undefined: the attribute has no value. */
-export function attributeOf({ key, value }: Readonly<Record<string, unknown>>): TagPair | undefined {
+export function tagOfAttribute({ key, value }: Readonly<Record<string, unknown>>): TagPair | undefined {
   const text = textOfValue(anyValueOf(value, 0))
   return text === undefined ? undefined : [typeof key === 'string' ? key : '', text]
 }
 
-function anyValueOf(given: unknown, depth: number): AttributeValue {
-  if (!isObject(given)) return undefined
+function anyValueOf(value: unknown, depth: number): AttributeValue {
+  if (!isObject(value)) return undefined
   if (depth > ATTRIBUTE_DEPTH_MAX)
     throw new GatewayError('invalid_body', `an attribute is nested deeper than ${ATTRIBUTE_DEPTH_MAX} levels`)
-  const { stringValue, boolValue, intValue, doubleValue, arrayValue, kvlistValue, bytesValue } = given
+  const { stringValue, boolValue, intValue, doubleValue, arrayValue, kvlistValue, bytesValue } = value
   if (typeof stringValue === 'string') return stringValue
   if (typeof boolValue === 'boolean') return boolValue
   if (typeof intValue === 'string' && INTEGER.test(intValue)) return BigInt(intValue)

@@ -5,7 +5,7 @@ import { describeValue } from '../../model/point.ts'
 import { StepBudget, type Steps } from '../../model/steps.ts'
 import { type Bins, EXPONENTIAL_BINS_MAX, type ExponentialHistogram } from '../histogram/exponential-histogram.ts'
 import { type OtlpOptions, PointDelivery } from './deliver-points.ts'
-import { attributeOf, doubleOf, flagsOf, integerOf, millisecondsOf } from './json-values.ts'
+import { doubleOf, flagsOf, integerOf, splitUnixNanos, tagOfAttribute } from './json-values.ts'
 import {
   ATTRIBUTES_MAX,
   DEFAULT_TAG_KEYS,
@@ -44,13 +44,13 @@ export function* decodeOtlpJson<S extends SeriesRef>(
   const delivery = new PointDelivery(sink, options)
   const tagKeysWanted = new Set([...DEFAULT_TAG_KEYS, ...options.configuredTagKeys])
   const budget = new StepBudget()
-  for (const found of eachMetric(body, tagKeysWanted)) {
+  for (const metricWithPoints of eachMetric(body, tagKeysWanted)) {
     if (budget.spend(POINT_STEP_UNITS)) yield
-    if (found === undefined) continue
-    const { metric, tags, dataPoints, path } = found
-    for (const [i, given] of dataPoints.entries()) {
-      const at = `${path}.dataPoints[${i}]`
-      deliverPoint(delivery, metric, tags, objectAt(given, at), at)
+    if (metricWithPoints === undefined) continue
+    const { metric, tags, dataPoints, path } = metricWithPoints
+    for (const [i, dataPoint] of dataPoints.entries()) {
+      const pointPath = `${path}.dataPoints[${i}]`
+      deliverPoint(delivery, metric, tags, objectAt(dataPoint, pointPath), pointPath)
       if (budget.spend(POINT_STEP_UNITS)) yield
     }
   }
@@ -59,14 +59,18 @@ export function* decodeOtlpJson<S extends SeriesRef>(
 /** Returns the same as `protobufNeedsIdempotencyKey`, for a JSON body. */
 export function* jsonNeedsIdempotencyKey(body: unknown): Steps<boolean> {
   const budget = new StepBudget()
-  for (const found of eachMetric(body, new Set())) {
+  for (const metricWithPoints of eachMetric(body, new Set())) {
     if (budget.spend(POINT_STEP_UNITS)) yield
-    if (found?.metric.temporality === TEMPORALITY_DELTA || found?.metric.kind === 'exponentialHistogram') return true
+    if (
+      metricWithPoints?.metric.temporality === TEMPORALITY_DELTA ||
+      metricWithPoints?.metric.kind === 'exponentialHistogram'
+    )
+      return true
   }
   return false
 }
 
-interface FoundMetric {
+interface MetricWithPoints {
   readonly metric: OtlpMetric
   /** Tags from the attributes of the resource and the scope. */
   readonly tags: readonly TagPair[]
@@ -79,11 +83,11 @@ interface FoundMetric {
  * Yields the metrics of a body. Yields undefined for each resource, scope and metric of an unknown type, so that the
  * caller can pause there.
  */
-function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generator<FoundMetric | undefined> {
+function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generator<MetricWithPoints | undefined> {
   for (const [resourceMetrics, resourcePath] of objectsIn(objectAt(body, 'the body'), 'resourceMetrics', '')) {
     yield undefined
     const resource = resourceMetrics['resource'] ?? {}
-    const resourceTags = attributesOf(objectAt(resource, `${resourcePath}.resource`), `${resourcePath}.resource`)
+    const resourceTags = tagsOfAttributes(objectAt(resource, `${resourcePath}.resource`), `${resourcePath}.resource`)
     for (const [scopeMetrics, scopePath] of objectsIn(resourceMetrics, 'scopeMetrics', resourcePath)) {
       yield undefined
       const scope = objectAt(scopeMetrics['scope'] ?? {}, `${scopePath}.scope`)
@@ -94,17 +98,17 @@ function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generat
         ...scopeNameAndVersion.flatMap(([key, text]): TagPair[] =>
           typeof text === 'string' && text !== '' ? [[key, text]] : [],
         ),
-        ...attributesOf(scope, `${scopePath}.scope`),
+        ...tagsOfAttributes(scope, `${scopePath}.scope`),
       ]
       const tags = [...resourceTags, ...scopeTags].filter(([key]) => tagKeysWanted.has(key))
-      for (const [given, path] of objectsIn(scopeMetrics, 'metrics', scopePath)) {
-        const kind = OTLP_KINDS.find((candidate) => isObject(given[candidate]))
+      for (const [rawMetric, path] of objectsIn(scopeMetrics, 'metrics', scopePath)) {
+        const kind = OTLP_KINDS.find((candidate) => isObject(rawMetric[candidate]))
         if (kind === undefined) {
           yield undefined
           continue
         }
-        const data = objectAt(given[kind], path)
-        const metric = metricOf(given, data, kind)
+        const data = objectAt(rawMetric[kind], path)
+        const metric = metricOf(rawMetric, data, kind)
         yield {
           metric,
           tags,
@@ -116,8 +120,8 @@ function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generat
   }
 }
 
-function metricOf(given: JsonObject, data: JsonObject, kind: OtlpKind): OtlpMetric {
-  const { name = '', unit, description } = given
+function metricOf(rawMetric: JsonObject, data: JsonObject, kind: OtlpKind): OtlpMetric {
+  const { name = '', unit, description } = rawMetric
   return {
     // A name that is not text becomes an empty name. An empty name is invalid, so the points are rejected.
     name: typeof name === 'string' ? name : '',
@@ -132,10 +136,10 @@ function metricOf(given: JsonObject, data: JsonObject, kind: OtlpKind): OtlpMetr
 }
 
 /** Returns the number of an aggregation temporality. Some senders write the name of the enum value instead. */
-function temporalityOf(given: unknown): number {
-  if (given === 'AGGREGATION_TEMPORALITY_DELTA') return TEMPORALITY_DELTA
-  if (given === 'AGGREGATION_TEMPORALITY_CUMULATIVE') return TEMPORALITY_CUMULATIVE
-  return typeof given === 'number' ? given : 0
+function temporalityOf(value: unknown): number {
+  if (value === 'AGGREGATION_TEMPORALITY_DELTA') return TEMPORALITY_DELTA
+  if (value === 'AGGREGATION_TEMPORALITY_CUMULATIVE') return TEMPORALITY_CUMULATIVE
+  return typeof value === 'number' ? value : 0
 }
 
 function deliverPoint<S extends SeriesRef>(
@@ -146,13 +150,13 @@ function deliverPoint<S extends SeriesRef>(
   path: string,
 ): void {
   if ((flagsOf(point['flags']) & FLAG_NO_RECORDED_VALUE) !== 0) return
-  const [startMs, startRestNs] = millisecondsOf(point['startTimeUnixNano'])
-  const [timeMs, timeRestNs] = millisecondsOf(point['timeUnixNano'])
-  const times: PointTimes = { startMs, timeMs, startRestNs, timeRestNs }
+  const [startMs, startSubMillisecondNs] = splitUnixNanos(point['startTimeUnixNano'])
+  const [timeMs, timeSubMillisecondNs] = splitUnixNanos(point['timeUnixNano'])
+  const times: PointTimes = { startMs, timeMs, startSubMillisecondNs, timeSubMillisecondNs }
   const value = metric.kind === 'gauge' || metric.kind === 'sum' ? numberOf(point) : 0
   if (Number.isNaN(value)) return
   const index = delivery.nextItem()
-  const tags = [...sharedTags, ...attributesOf(point, path)]
+  const tags = [...sharedTags, ...tagsOfAttributes(point, path)]
   switch (metric.kind) {
     case 'gauge':
     case 'sum':
@@ -193,7 +197,7 @@ function numberOf({ asInt, asDouble }: JsonObject): number {
 }
 
 function sumAndExtremesOf({ sum, min, max }: JsonObject): Pick<ExponentialHistogram, 'sum' | 'min' | 'max'> {
-  const optional = (given: unknown) => (given === undefined || given === null ? undefined : doubleOf(given))
+  const optional = (value: unknown) => (value === undefined || value === null ? undefined : doubleOf(value))
   return { sum: optional(sum), min: optional(min), max: optional(max) }
 }
 
@@ -207,8 +211,8 @@ function exponentialHistogramOf(point: JsonObject): ExponentialHistogram {
   }
 }
 
-function binsOf(given: unknown): Bins {
-  const bins = objectAt(given, 'the bins of an exponential histogram')
+function binsOf(rawBins: unknown): Bins {
+  const bins = objectAt(rawBins, 'the bins of an exponential histogram')
   return {
     offset: integerOf(bins['offset']),
     counts: numbersAt(bins, 'bucketCounts', EXPONENTIAL_BINS_MAX, integerOf),
@@ -217,47 +221,48 @@ function binsOf(given: unknown): Bins {
 
 /** Returns rank and value of each quantile, in turn. */
 function quantilesOf(point: JsonObject): number[] {
-  const quantiles = arrayAt(point['quantileValues'], 'quantileValues')
-  if (quantiles.length > SUMMARY_QUANTILES_MAX) throw tooManyElementsError('quantileValues', SUMMARY_QUANTILES_MAX)
-  return quantiles.flatMap((given) => {
-    const { quantile = 0, value = 0 } = objectAt(given, 'a quantile')
+  const rawQuantiles = arrayAt(point['quantileValues'], 'quantileValues')
+  if (rawQuantiles.length > SUMMARY_QUANTILES_MAX) throw tooManyElementsError('quantileValues', SUMMARY_QUANTILES_MAX)
+  return rawQuantiles.flatMap((rawQuantile) => {
+    const { quantile = 0, value = 0 } = objectAt(rawQuantile, 'a quantile')
     return [doubleOf(quantile), doubleOf(value)]
   })
 }
 
-function numbersAt(point: JsonObject, name: string, max: number, read: (given: unknown) => number): number[] {
+function numbersAt(point: JsonObject, name: string, countMax: number, read: (element: unknown) => number): number[] {
   const values = arrayAt(point[name], name)
-  if (values.length > max) throw tooManyElementsError(name, max)
+  if (values.length > countMax) throw tooManyElementsError(name, countMax)
   return values.map(read)
 }
 
-function tooManyElementsError(name: string, max: number): GatewayError {
-  return new GatewayError('invalid_body', `${name} may have ${max} elements at most`)
+function tooManyElementsError(name: string, countMax: number): GatewayError {
+  return new GatewayError('invalid_body', `${name} may have ${countMax} elements at most`)
 }
 
 /** Returns the attributes of a resource, a scope or a point as tags. */
-function attributesOf(owner: JsonObject, path: string): TagPair[] {
-  const attributes = arrayAt(owner['attributes'], `${path}.attributes`)
-  if (attributes.length > ATTRIBUTES_MAX) throw tooManyElementsError(`${path}.attributes`, ATTRIBUTES_MAX)
-  return attributes.flatMap((given, i) => {
-    const tag = attributeOf(objectAt(given, `${path}.attributes[${i}]`))
+function tagsOfAttributes(owner: JsonObject, path: string): TagPair[] {
+  const rawAttributes = arrayAt(owner['attributes'], `${path}.attributes`)
+  if (rawAttributes.length > ATTRIBUTES_MAX) throw tooManyElementsError(`${path}.attributes`, ATTRIBUTES_MAX)
+  return rawAttributes.flatMap((rawAttribute, i) => {
+    const tag = tagOfAttribute(objectAt(rawAttribute, `${path}.attributes[${i}]`))
     return tag === undefined ? [] : [tag]
   })
 }
 
 /** Yields the objects in the array `name` of `owner`, each with its path. An absent array is empty. */
 function* objectsIn(owner: JsonObject, name: string, path: string): Generator<readonly [JsonObject, string]> {
-  const at = path === '' ? name : `${path}.${name}`
-  for (const [i, element] of arrayAt(owner[name], at).entries()) yield [objectAt(element, `${at}[${i}]`), `${at}[${i}]`]
+  const arrayPath = path === '' ? name : `${path}.${name}`
+  for (const [i, element] of arrayAt(owner[name], arrayPath).entries())
+    yield [objectAt(element, `${arrayPath}[${i}]`), `${arrayPath}[${i}]`]
 }
 
-function objectAt(given: unknown, path: string): JsonObject {
-  if (isObject<JsonObject>(given)) return given
-  throw new GatewayError('invalid_body', `${path} must be an object, not ${describeValue(given)}`)
+function objectAt(value: unknown, path: string): JsonObject {
+  if (isObject<JsonObject>(value)) return value
+  throw new GatewayError('invalid_body', `${path} must be an object, not ${describeValue(value)}`)
 }
 
-function arrayAt(given: unknown, path: string): readonly unknown[] {
-  if (given === undefined || given === null) return []
-  if (Array.isArray(given)) return given
-  throw new GatewayError('invalid_body', `${path} must be an array, not ${describeValue(given)}`)
+function arrayAt(value: unknown, path: string): readonly unknown[] {
+  if (value === undefined || value === null) return []
+  if (Array.isArray(value)) return value
+  throw new GatewayError('invalid_body', `${path} must be an array, not ${describeValue(value)}`)
 }

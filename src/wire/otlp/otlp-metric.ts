@@ -31,12 +31,12 @@ export interface PointTimes {
   /** Time of the point in UNIX milliseconds. 0: unknown. */
   timeMs: number
   /** The nanoseconds (0 to 999,999) by which the exact times are later than `startMs` and `timeMs`. */
-  startRestNs: number
-  timeRestNs: number
+  startSubMillisecondNs: number
+  timeSubMillisecondNs: number
 }
 
 export function unknownTimes(): PointTimes {
-  return { startMs: 0, timeMs: 0, startRestNs: 0, timeRestNs: 0 }
+  return { startMs: 0, timeMs: 0, startSubMillisecondNs: 0, timeSubMillisecondNs: 0 }
 }
 
 export interface HistogramPoint {

@@ -164,10 +164,10 @@ class OtlpDecoder<S extends SeriesRef> {
 
   *#readResourceMetrics(end: number): Steps<void> {
     const reader = this.#reader
-    const start = reader.at
+    const start = reader.position
     this.#resourceRange = yield* this.#rangeOf(1, end)
     const tags = yield* this.#readAttributes(this.#resourceRange, 1)
-    reader.at = start
+    reader.position = start
     while (reader.next(end)) {
       if (this.#budget.spend(MESSAGE_STEP_UNITS)) yield
       if (reader.field === 2) yield* this.#readScopeMetrics(reader.enter(), tags)
@@ -177,11 +177,11 @@ class OtlpDecoder<S extends SeriesRef> {
 
   *#readScopeMetrics(end: number, resourceTags: readonly TagPair[]): Steps<void> {
     const reader = this.#reader
-    const start = reader.at
+    const start = reader.position
     const scopeTags = yield* this.#readScope(yield* this.#rangeOf(1, end))
     this.#sharedTags = [...resourceTags, ...scopeTags]
     this.#isItemCacheUsable = scopeTags.length === 0
-    reader.at = start
+    reader.position = start
     while (reader.next(end)) {
       if (this.#budget.spend(MESSAGE_STEP_UNITS)) yield
       if (reader.field === 2) yield* this.#readMetric(reader.enter())
@@ -192,12 +192,12 @@ class OtlpDecoder<S extends SeriesRef> {
   /** Returns the range of the last occurrence of a field in the message from the current position to `end`. */
   *#rangeOf(field: number, end: number): Steps<ByteRange> {
     const reader = this.#reader
-    const range = { start: reader.at, end: reader.at }
+    const range = { start: reader.position, end: reader.position }
     while (reader.next(end)) {
       if (reader.field === field) {
         range.end = reader.enter()
-        range.start = reader.at
-        reader.at = range.end
+        range.start = reader.position
+        reader.position = range.end
       } else reader.skip()
       if (this.#budget.spend(1)) yield
     }
@@ -210,16 +210,16 @@ class OtlpDecoder<S extends SeriesRef> {
   *#readAttributes({ start, end }: ByteRange, field: number): Steps<TagPair[]> {
     const reader = this.#reader
     const tags: TagPair[] = []
-    reader.at = start
+    reader.position = start
     while (reader.next(end)) {
       if (reader.field !== field) {
         reader.skip()
         continue
       }
-      const attributeStart = reader.at
+      const attributeStart = reader.position
       const tag = readKeyValue(reader)
       if (tag !== undefined && this.#tagKeysWanted.has(tag[0]) && tags.length < ATTRIBUTES_MAX) tags.push(tag)
-      if (this.#budget.spend(MESSAGE_STEP_UNITS + reader.at - attributeStart)) yield
+      if (this.#budget.spend(MESSAGE_STEP_UNITS + reader.position - attributeStart)) yield
     }
     return tags
   }
@@ -227,7 +227,7 @@ class OtlpDecoder<S extends SeriesRef> {
   *#readScope(range: ByteRange): Steps<TagPair[]> {
     const reader = this.#reader
     const tags: TagPair[] = []
-    reader.at = range.start
+    reader.position = range.start
     while (reader.next(range.end)) {
       const key = reader.field === 1 ? SCOPE_NAME_TAG_KEY : reader.field === 2 ? SCOPE_VERSION_TAG_KEY : undefined
       if (key === undefined) reader.skip()
@@ -246,47 +246,47 @@ class OtlpDecoder<S extends SeriesRef> {
     let description = ''
     let unit = ''
     let kind: OtlpKind | undefined
-    const data = { start: reader.at, end: reader.at }
-    identity.typeStart = identity.typeEnd = reader.at
+    const dataRange = { start: reader.position, end: reader.position }
+    identity.typeStart = identity.typeEnd = reader.position
     while (reader.next(end)) {
       if (reader.field === 1) {
         const nameEnd = reader.enter()
-        identity.typeStart = reader.at
+        identity.typeStart = reader.position
         identity.typeEnd = nameEnd
         name = reader.text(nameEnd)
       } else if (reader.field === 2) description = reader.text(reader.enter())
       else if (reader.field === 3) unit = reader.text(reader.enter())
       else if (KIND_BY_FIELD[reader.field] !== undefined) {
         kind = KIND_BY_FIELD[reader.field]
-        data.end = reader.enter()
-        data.start = reader.at
-        reader.at = data.end
+        dataRange.end = reader.enter()
+        dataRange.start = reader.position
+        reader.position = dataRange.end
       } else reader.skip()
     }
     if (kind !== undefined) {
       const about = { ...(unit !== '' && { unit }), ...(description !== '' && { description }) }
-      reader.at = data.start
-      const { temporality, isMonotonic } = yield* readAggregation(reader, data.end, this.#budget)
-      yield* this.#readPoints(data, { name, about, kind, temporality, isMonotonic })
+      reader.position = dataRange.start
+      const { temporality, isMonotonic } = yield* readAggregation(reader, dataRange.end, this.#budget)
+      yield* this.#readPoints(dataRange, { name, about, kind, temporality, isMonotonic })
     }
-    reader.at = end
+    reader.position = end
   }
 
   *#readPoints({ start, end }: ByteRange, metric: OtlpMetric): Steps<void> {
     const reader = this.#reader
     const mode = metric.kind === 'gauge' || metric.kind === 'sum' ? numberModeOf(metric) : undefined
-    reader.at = start
+    reader.position = start
     while (reader.next(end)) {
       if (reader.field !== 1) {
         reader.skip()
         continue
       }
-      const pointStart = reader.at
+      const pointStart = reader.position
       const pointEnd = reader.enter()
       if (pointEnd - pointStart > POINT_BYTES_MAX) {
         const reason = `a point may have ${POINT_BYTES_MAX} bytes at most`
         this.#delivery.reject(this.#delivery.nextItem(), reject('invalid_value', reason))
-        reader.at = pointEnd
+        reader.position = pointEnd
       } else if (mode === undefined) this.#readHistogramOrSummary(pointEnd, metric)
       else this.#readNumber(pointEnd, metric, typeof mode === 'string' ? mode : undefined)
       const units = MESSAGE_STEP_UNITS + pointEnd - pointStart + this.#resolvedSeriesCount * SERIES_STEP_UNITS
@@ -298,12 +298,12 @@ class OtlpDecoder<S extends SeriesRef> {
   #readNumber(end: number, metric: OtlpMetric, mode: NumberMode | undefined): void {
     const reader = this.#reader
     const identity = this.#identity
-    const start = reader.at
+    const start = reader.position
     const times = this.#times
     clearTimes(times)
     let value = Number.NaN
     let flags = 0
-    let isContiguous = true
+    let areAttributesContiguous = true
     let tagsStart = start
     let tagsEnd = start
     while (reader.next(end)) {
@@ -324,10 +324,10 @@ class OtlpDecoder<S extends SeriesRef> {
           break
         case 7: {
           // The number and wire type of a field below 16 take one byte.
-          const fieldStart = reader.at - 1
+          const fieldStart = reader.position - 1
           if (tagsEnd === start) tagsStart = fieldStart
-          else if (fieldStart !== tagsEnd) isContiguous = false
-          reader.at = tagsEnd = reader.enter()
+          else if (fieldStart !== tagsEnd) areAttributesContiguous = false
+          reader.position = tagsEnd = reader.enter()
           break
         }
         case 8:
@@ -340,25 +340,30 @@ class OtlpDecoder<S extends SeriesRef> {
     }
     if (Number.isNaN(value) || (flags & FLAG_NO_RECORDED_VALUE) !== 0) return
     const index = this.#delivery.nextItem()
-    if (mode !== undefined && isContiguous && this.#isItemCacheUsable) {
+    if (mode !== undefined && areAttributesContiguous && this.#isItemCacheUsable) {
       identity.nameStart = this.#resourceRange.start
       identity.nameEnd = this.#resourceRange.end
       identity.tagsStart = tagsStart
       identity.tagsEnd = tagsEnd
       const { sink } = this.#delivery
-      const entry = sink.itemCache.find(identity)
-      if (entry !== undefined && entry.series.kind === numberTypeOf(mode) && sink.canAddTo(entry.series)) {
-        this.#delivery.deliverToSeries(entry.series, mode, times, value, index)
+      const cachedItem = sink.itemCache.find(identity)
+      if (
+        cachedItem !== undefined &&
+        cachedItem.series.kind === numberTypeOf(mode) &&
+        sink.canAddTo(cachedItem.series)
+      ) {
+        this.#delivery.deliverToSeries(cachedItem.series, mode, times, value, index)
         return
       }
-      const series = this.#resolveNumber(start, end, metric, value, index)
-      if (entry === undefined && series !== undefined && sink.mayCache(series)) sink.itemCache.add(identity, series)
+      const series = this.#deliverUncachedNumber(start, end, metric, value, index)
+      if (cachedItem === undefined && series !== undefined && sink.mayCache(series))
+        sink.itemCache.add(identity, series)
       return
     }
-    this.#resolveNumber(start, end, metric, value, index)
+    this.#deliverUncachedNumber(start, end, metric, value, index)
   }
 
-  #resolveNumber(start: number, end: number, metric: OtlpMetric, value: number, index: number): S | undefined {
+  #deliverUncachedNumber(start: number, end: number, metric: OtlpMetric, value: number, index: number): S | undefined {
     const tags = this.#pointTags(start, end, 7)
     this.#resolvedSeriesCount++
     if ('code' in tags) {
@@ -372,15 +377,15 @@ class OtlpDecoder<S extends SeriesRef> {
   #pointTags(start: number, end: number, field: number): readonly TagPair[] | Rejection {
     const reader = this.#reader
     const tags = [...this.#sharedTags]
-    let attributes = 0
-    reader.at = start
+    let attributeCount = 0
+    reader.position = start
     while (reader.next(end)) {
       if (reader.field !== field) {
         reader.skip()
         continue
       }
-      if (++attributes > ATTRIBUTES_MAX) {
-        reader.at = end
+      if (++attributeCount > ATTRIBUTES_MAX) {
+        reader.position = end
         return reject('invalid_tags', `a point may have ${ATTRIBUTES_MAX} attributes at most`)
       }
       const tag = readKeyValue(reader)
@@ -392,23 +397,23 @@ class OtlpDecoder<S extends SeriesRef> {
   #readHistogramOrSummary(end: number, metric: OtlpMetric): void {
     const reader = this.#reader
     const delivery = this.#delivery
-    const start = reader.at
+    const start = reader.position
     const times = this.#times
     const deliver = <P>(
       { point, flags, rejection }: DecodedPoint<P>,
-      attributes: number,
-      accept: DeliverPoint<P>,
+      attributesField: number,
+      deliverPoint: DeliverPoint<P>,
     ): void => {
       if ((flags & FLAG_NO_RECORDED_VALUE) !== 0) return
       const index = delivery.nextItem()
-      const tags = rejection ?? this.#pointTags(start, end, attributes)
+      const tags = rejection ?? this.#pointTags(start, end, attributesField)
       if ('code' in tags) delivery.reject(index, tags)
-      else accept.call(delivery, metric, tags, times, point, index)
+      else deliverPoint.call(delivery, metric, tags, times, point, index)
     }
     if (metric.kind === 'histogram') deliver(readHistogram(reader, end, times), 9, delivery.deliverHistogram)
     else if (metric.kind === 'summary') deliver(readSummary(reader, end, times), 7, delivery.deliverSummary)
     else deliver(readExponentialHistogram(reader, end, times), 1, delivery.deliverExponentialHistogram)
-    reader.at = end
+    reader.position = end
     this.#resolvedSeriesCount++
   }
 }

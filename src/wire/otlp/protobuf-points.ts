@@ -43,17 +43,17 @@ function readDouble(reader: ProtobufReader): number {
 export function readStart(reader: ProtobufReader, times: PointTimes): void {
   reader.requireWireType(FIXED64)
   times.startMs = reader.nanosAsMs()
-  times.startRestNs = reader.restNs
+  times.startSubMillisecondNs = reader.subMillisecondNs
 }
 
 export function readTime(reader: ProtobufReader, times: PointTimes): void {
   reader.requireWireType(FIXED64)
   times.timeMs = reader.nanosAsMs()
-  times.timeRestNs = reader.restNs
+  times.timeSubMillisecondNs = reader.subMillisecondNs
 }
 
 export function clearTimes(times: PointTimes): void {
-  times.startMs = times.timeMs = times.startRestNs = times.timeRestNs = 0
+  times.startMs = times.timeMs = times.startSubMillisecondNs = times.timeSubMillisecondNs = 0
 }
 
 function readFlags(reader: ProtobufReader): number {
@@ -98,7 +98,7 @@ export function readHistogram(reader: ProtobufReader, end: number, times: PointT
       default:
         reader.skip()
     }
-    if (!isWithinLimits) reader.at = end
+    if (!isWithinLimits) reader.position = end
   }
   return { point, flags, rejection: isWithinLimits ? undefined : tooManyRejection(HISTOGRAM_BUCKETS_MAX, 'buckets') }
 }
@@ -148,7 +148,7 @@ export function readExponentialHistogram(
       default:
         reader.skip()
     }
-    if (!isWithinLimits) reader.at = end
+    if (!isWithinLimits) reader.position = end
   }
   return { point, flags, rejection: isWithinLimits ? undefined : tooManyRejection(EXPONENTIAL_BINS_MAX, 'bins') }
 }
@@ -195,7 +195,7 @@ export function readSummary(reader: ProtobufReader, end: number, times: PointTim
       default:
         reader.skip()
     }
-    if (!isWithinLimits) reader.at = end
+    if (!isWithinLimits) reader.position = end
   }
   return { point, flags, rejection: isWithinLimits ? undefined : tooManyRejection(SUMMARY_QUANTILES_MAX, 'quantiles') }
 }

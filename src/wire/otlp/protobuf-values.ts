@@ -25,9 +25,9 @@ const ATTRIBUTE_BYTES_MAX = 1_048_576
 export function readKeyValue(reader: ProtobufReader): TagPair | undefined {
   let key = ''
   let value: AttributeValue
-  const budget: ValuesLeft = { values: ATTRIBUTE_VALUES_MAX }
+  const budget: ValueBudget = { valuesLeft: ATTRIBUTE_VALUES_MAX }
   const end = reader.enter()
-  if (end - reader.at > ATTRIBUTE_BYTES_MAX)
+  if (end - reader.position > ATTRIBUTE_BYTES_MAX)
     throw reader.fault(`an attribute has more than ${ATTRIBUTE_BYTES_MAX} bytes`)
   while (reader.next(end)) {
     if (reader.field === 1) key = reader.text(reader.enter())
@@ -52,11 +52,11 @@ interface AttributeMap {
 }
 
 /** The number of values that the lists and maps of an attribute may still add. */
-interface ValuesLeft {
-  values: number
+interface ValueBudget {
+  valuesLeft: number
 }
 
-function readAnyValue(reader: ProtobufReader, depth: number, budget: ValuesLeft): AttributeValue {
+function readAnyValue(reader: ProtobufReader, depth: number, budget: ValueBudget): AttributeValue {
   if (depth > ATTRIBUTE_DEPTH_MAX)
     throw reader.fault(`an attribute is nested deeper than ${ATTRIBUTE_DEPTH_MAX} levels`)
   let value: AttributeValue
@@ -86,8 +86,8 @@ function readAnyValue(reader: ProtobufReader, depth: number, budget: ValuesLeft)
       case 7: {
         reader.requireWireType(LENGTH_DELIMITED)
         const bytesEnd = reader.enter()
-        value = reader.bytes.subarray(reader.at, bytesEnd)
-        reader.at = bytesEnd
+        value = reader.bytes.subarray(reader.position, bytesEnd)
+        reader.position = bytesEnd
         break
       }
       default:
@@ -97,21 +97,21 @@ function readAnyValue(reader: ProtobufReader, depth: number, budget: ValuesLeft)
   return value
 }
 
-function readList(reader: ProtobufReader, depth: number, budget: ValuesLeft): AttributeValue[] {
+function readList(reader: ProtobufReader, depth: number, budget: ValueBudget): AttributeValue[] {
   const list: AttributeValue[] = []
   for (const end = reader.enter(); reader.next(end); ) {
-    if (--budget.values < 0) reader.at = end
+    if (--budget.valuesLeft < 0) reader.position = end
     else if (reader.field === 1) list.push(readAnyValue(reader, depth + 1, budget))
     else reader.skip()
   }
   return list
 }
 
-function readMap(reader: ProtobufReader, depth: number, budget: ValuesLeft): AttributeMap {
+function readMap(reader: ProtobufReader, depth: number, budget: ValueBudget): AttributeMap {
   const entries: [string, AttributeValue][] = []
   for (const end = reader.enter(); reader.next(end); ) {
-    if (--budget.values < 0) {
-      reader.at = end
+    if (--budget.valuesLeft < 0) {
+      reader.position = end
       break
     }
     if (reader.field !== 1) {

@@ -29,7 +29,7 @@ export interface RemoteWriteOptions {
   /** Maximum number of samples and histograms in a request, plus the points into which histograms are divided. */
   readonly pointsMax: number
   /** Computes the increase of cumulative native histograms. */
-  readonly histograms: HistogramChanges
+  readonly histogramChanges: HistogramChanges
   /** Returns the metadata of a metric family from earlier requests. */
   readonly metadataOf: (
     family: string,
@@ -80,9 +80,9 @@ export class SampleDelivery<S extends SeriesRef> {
     const series = this.#resolve(seriesMetric.name, seriesMetric.type, tags, about)
     if (!('code' in series) || series.code !== 'type_conflict') return series
     // A metric keeps the type of its first sample, which may have arrived before the metadata.
-    const other = seriesMetric.type === 'counter' ? 'gauge' : seriesMetric.type === 'gauge' ? 'counter' : undefined
-    const kept = other && this.#resolve(seriesMetric.name, other, tags, about)
-    return kept === undefined || 'code' in kept ? series : kept
+    const otherType = seriesMetric.type === 'counter' ? 'gauge' : seriesMetric.type === 'gauge' ? 'counter' : undefined
+    const otherSeries = otherType && this.#resolve(seriesMetric.name, otherType, tags, about)
+    return otherSeries === undefined || 'code' in otherSeries ? series : otherSeries
   }
 
   /** Delivers a sample. `startMs` is 0 if the start is unknown. */
@@ -95,7 +95,7 @@ export class SampleDelivery<S extends SeriesRef> {
         : (checkInstant(timeMs, this.options.nowMs) ??
           (Number.isFinite(value) ? undefined : reject('invalid_value', `a sample must be finite, not ${value}`)))
     if (bad !== undefined) this.sink.reject(index, bad)
-    else this.#add(series as S, index, timeMs, value, startMs)
+    else this.#addToSink(series as S, index, timeMs, value, startMs)
   }
 
   /**
@@ -144,12 +144,17 @@ export class SampleDelivery<S extends SeriesRef> {
     about: MetricMetadata | undefined,
     index: number,
   ): Rejection | undefined {
-    const { nowMs, histograms } = this.options
+    const { nowMs, histogramChanges } = this.options
     const rejection = checkHistogram(bins)
     const series = rejection ?? this.#resolve(name, 'distribution', tags, about)
     if ('code' in series) return series
-    const key = JSON.stringify([name, ...tags])
-    const increase = histograms.advance(key, { ...bins, startMs, timeMs }, nowMs, resetHint === RESET_HINT_RESET)
+    const seriesKey = JSON.stringify([name, ...tags])
+    const increase = histogramChanges.advance(
+      seriesKey,
+      { ...bins, startMs, timeMs },
+      nowMs,
+      resetHint === RESET_HINT_RESET,
+    )
     if (increase === undefined) return undefined
     const { values, weights } = observationsOf(increase)
     this.#countPoints(values.length)
@@ -169,34 +174,34 @@ export class SampleDelivery<S extends SeriesRef> {
     index: number,
   ): Rejection | undefined {
     const { offset, counts } = bins.positive
-    const parts: { series: S; value: number }[] = []
-    const add = (
-      metric: string,
+    const points: { series: S; value: number }[] = []
+    const addPoint = (
+      metricName: string,
       type: MetricType,
-      partTags: Labels,
+      pointTags: Labels,
       value: number | undefined,
     ): Rejection | undefined => {
       if (value === undefined) return undefined
       if (!(value >= 0 && value <= COUNT_MAX) && type === 'histogram')
         return reject('invalid_value', 'counts of a histogram must be 0 to 2^53')
-      const series = this.#resolve(metric, type, partTags, undefined)
+      const series = this.#resolve(metricName, type, pointTags, undefined)
       if ('code' in series) return series
-      parts.push({ series, value })
+      points.push({ series, value })
       return undefined
     }
     for (let i = 0; i <= limits.length; i++) {
       const limit = limitOrQuantileText(limits[i] ?? Number.POSITIVE_INFINITY)
-      const bad = add(name, 'histogram', [...tags, ['upper_limit', limit]], counts[i - offset] ?? 0)
+      const bad = addPoint(name, 'histogram', [...tags, ['upper_limit', limit]], counts[i - offset] ?? 0)
       if (bad !== undefined) return bad
     }
-    const bad = add(`${name}_count`, 'counter', tags, count) ?? add(`${name}_sum`, 'counter', tags, bins.sum)
+    const bad = addPoint(`${name}_count`, 'counter', tags, count) ?? addPoint(`${name}_sum`, 'counter', tags, bins.sum)
     if (bad !== undefined) return bad
-    this.#countPoints(parts.length)
-    for (const { series, value } of parts) this.#add(series, index, timeMs, value, startMs)
+    this.#countPoints(points.length)
+    for (const { series, value } of points) this.#addToSink(series, index, timeMs, value, startMs)
     return undefined
   }
 
-  #add(series: S, index: number, timeMs: number, value: number, startMs: number): void {
+  #addToSink(series: S, index: number, timeMs: number, value: number, startMs: number): void {
     if (series.kind !== 'counter') this.sink.add(index, series, timeMs, value)
     else if (startMs > 0 && startMs < timeMs) this.sink.addTotalSince(index, series, timeMs, value, startMs)
     else this.sink.addTotal(index, series, timeMs, value)
@@ -213,8 +218,8 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   /** Adds to the number of points of the request. Throws `payload_too_large` if there are too many. */
-  #countPoints(points: number): void {
-    this.#pointCount += points
+  #countPoints(pointCount: number): void {
+    this.#pointCount += pointCount
     const { pointsMax } = this.options
     if (this.#pointCount > pointsMax)
       throw new GatewayError('payload_too_large', `at most ${pointsMax} points are allowed in a request`)

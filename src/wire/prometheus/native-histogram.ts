@@ -97,7 +97,7 @@ function readFields(
         break
       case 3:
         reader.requireWireType(FIXED64)
-        histogram.isStale = reader.at + 8 <= reader.bytes.length && isStaleMarker(reader.view, reader.at)
+        histogram.isStale = reader.position + 8 <= reader.bytes.length && isStaleMarker(reader.view, reader.position)
         bins.sum = reader.double()
         break
       case 4:
@@ -177,8 +177,8 @@ function readSpan(reader: ProtobufReader, spans: number[]): boolean {
  * are too many bins, or too few counts.
  */
 function addCountsToBins(bins: Bins, { spans, deltas, counts }: SpannedCounts, offsetShift: number): boolean {
-  let next = 0
-  let value = 0
+  let nextCount = 0
+  let count = 0
   for (let i = 0; i < spans.length; i += 2) {
     const offset = spans[i]!
     const length = spans[i + 1]!
@@ -186,11 +186,11 @@ function addCountsToBins(bins: Bins, { spans, deltas, counts }: SpannedCounts, o
     const gap = i === 0 ? 0 : offset
     if (gap < 0 || bins.counts.length + gap + length > EXPONENTIAL_BINS_MAX) return false
     for (let skipped = 0; skipped < gap; skipped++) bins.counts.push(0)
-    for (let bin = 0; bin < length; bin++, next++) {
-      const given = deltas.length > 0 ? deltas[next] : counts[next]
-      if (given === undefined) return false
-      value = deltas.length > 0 ? value + given : given
-      bins.counts.push(value)
+    for (let bin = 0; bin < length; bin++, nextCount++) {
+      const encodedCount = deltas.length > 0 ? deltas[nextCount] : counts[nextCount]
+      if (encodedCount === undefined) return false
+      count = deltas.length > 0 ? count + encodedCount : encodedCount
+      bins.counts.push(count)
     }
   }
   return true

@@ -45,24 +45,25 @@ export function metricOfSeries(
   labels: [name: string, value: string][],
   typeOf: (family: string) => PrometheusType | undefined,
 ): SeriesMetric | Rejection {
-  const limit = labels.find(([label]) => label === 'le')
-  const rank = labels.find(([label]) => label === 'quantile')
+  const limitLabel = labels.find(([label]) => label === 'le')
+  const quantileLabel = labels.find(([label]) => label === 'quantile')
   const ownType = typeOf(name)
   if (ownType === 'counter' || ownType === 'gauge') return { name, type: ownType }
-  const family = /^(.+)_(bucket|sum|count|gsum|gcount)$/.exec(name)
-  const base = family?.[1] ?? name
-  const isGaugeHistogram = ownType === 'gaugehistogram' || (family !== null && typeOf(base) === 'gaugehistogram')
+  const suffixMatch = /^(.+)_(bucket|sum|count|gsum|gcount)$/.exec(name)
+  const familyName = suffixMatch?.[1] ?? name
+  const isGaugeHistogram =
+    ownType === 'gaugehistogram' || (suffixMatch !== null && typeOf(familyName) === 'gaugehistogram')
   if (isGaugeHistogram) return { name, type: 'gauge' }
-  switch (family?.[2]) {
+  switch (suffixMatch?.[2]) {
     case 'bucket':
-      if (limit === undefined) break
-      return normalizeNumber(limit) ?? { name: base, type: 'histogram' }
+      if (limitLabel === undefined) break
+      return normalizeNumber(limitLabel) ?? { name: familyName, type: 'histogram' }
     case 'sum':
     case 'count':
       return { name, type: 'counter' }
   }
   if (name.endsWith('_total')) return { name, type: 'counter' }
-  if (rank !== undefined) return normalizeNumber(rank) ?? { name, type: 'summary' }
+  if (quantileLabel !== undefined) return normalizeNumber(quantileLabel) ?? { name, type: 'summary' }
   return { name, type: 'gauge' }
 }
 

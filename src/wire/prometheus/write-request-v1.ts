@@ -42,15 +42,15 @@ export function* decodeWriteRequestV1<S extends SeriesRef>(
 ): Steps<DeliveredItems> {
   const reader = new ProtobufReader(bytes)
   const delivery = new SampleDelivery(sink, options)
-  const series = new SeriesDecoder(reader, delivery)
+  const seriesDecoder = new SeriesDecoder(reader, delivery)
   const budget = new StepBudget()
   for (const end = bytes.length; reader.next(end); ) {
     if (reader.field !== 1) reader.skip()
     else {
-      const start = reader.at
+      const start = reader.position
       const seriesEnd = enterSeries(reader)
-      const isKnown = series.read(seriesEnd)
-      if (budget.spend(reader.at - start + (isKnown ? 0 : SERIES_STEP_UNITS))) yield
+      const wasCached = seriesDecoder.read(seriesEnd)
+      if (budget.spend(reader.position - start + (wasCached ? 0 : SERIES_STEP_UNITS))) yield
     }
     if (budget.spend(MESSAGE_STEP_UNITS)) yield
   }
@@ -101,7 +101,7 @@ function readFamily(reader: ProtobufReader): [string, FamilyMetadata] {
 /** Enters the message of a series and returns its end. Throws if the series is too large. */
 export function enterSeries(reader: ProtobufReader): number {
   const end = reader.enter()
-  if (end - reader.at > SERIES_BYTES_MAX) throw reader.fault(`a series has more than ${SERIES_BYTES_MAX} bytes`)
+  if (end - reader.position > SERIES_BYTES_MAX) throw reader.fault(`a series has more than ${SERIES_BYTES_MAX} bytes`)
   return end
 }
 
@@ -120,34 +120,34 @@ class SeriesDecoder<S extends SeriesRef> {
   /** Reads the series that ends at `end`. Returns whether its labels were in the item cache. */
   read(end: number): boolean {
     const reader = this.#reader
-    const start = reader.at
-    const isContiguous = this.#findLabels(end)
+    const start = reader.position
+    const areLabelsContiguous = this.#findLabels(end)
     const { sink } = this.#delivery
     let series: S | Rejection | undefined
-    let isKnown = false
+    let wasCached = false
     // Called only if there is a sample. If the series has only native histograms, its metric has another type.
-    const resolve = (): S | Rejection => {
+    const resolveSeries = (): S | Rejection => {
       if (series !== undefined) return series
-      const entry = isContiguous ? sink.itemCache.find(this.#identity) : undefined
-      if (entry !== undefined && sink.canAddTo(entry.series)) {
-        isKnown = true
-        return (series = entry.series)
+      const cachedItem = areLabelsContiguous ? sink.itemCache.find(this.#identity) : undefined
+      if (cachedItem !== undefined && sink.canAddTo(cachedItem.series)) {
+        wasCached = true
+        return (series = cachedItem.series)
       }
-      const at = reader.at
+      const position = reader.position
       const labels = readLabels(reader, start, end)
       series = 'code' in labels ? labels : this.#delivery.resolve(labels)
-      if (entry === undefined && isContiguous && !('code' in series) && sink.mayCache(series)) {
+      if (cachedItem === undefined && areLabelsContiguous && !('code' in series) && sink.mayCache(series)) {
         sink.itemCache.add(this.#identity, series)
       }
-      reader.at = at
+      reader.position = position
       return series
     }
-    reader.at = start
+    reader.position = start
     while (reader.next(end)) {
-      if (reader.field === 2) readSample(reader, this.#delivery, resolve, 0)
+      if (reader.field === 2) readSample(reader, this.#delivery, resolveSeries, 0)
       else if (reader.field === 4) {
         const histogram = readNativeHistogram(reader, reader.enter())
-        const at = reader.at
+        const position = reader.position
         const labels = readLabels(reader, start, end)
         this.#delivery.deliverHistogram(
           'code' in labels ? [] : labels,
@@ -155,30 +155,30 @@ class SeriesDecoder<S extends SeriesRef> {
           0,
           undefined,
         )
-        reader.at = at
+        reader.position = position
       } else reader.skip()
     }
-    return isKnown
+    return wasCached
   }
 
   /** Finds the bytes of the labels for the item cache. Returns false if other fields lie between the labels. */
   #findLabels(end: number): boolean {
     const reader = this.#reader
     const identity = this.#identity
-    const start = reader.at
-    let isContiguous = true
+    const start = reader.position
+    let areLabelsContiguous = true
     identity.tagsStart = identity.tagsEnd = start
     while (reader.next(end)) {
       if (reader.field !== 1) {
         reader.skip()
         continue
       }
-      const fieldStart = reader.at - 1
+      const fieldStart = reader.position - 1
       if (identity.tagsEnd === start) identity.tagsStart = fieldStart
-      else if (fieldStart !== identity.tagsEnd) isContiguous = false
-      reader.at = identity.tagsEnd = reader.enter()
+      else if (fieldStart !== identity.tagsEnd) areLabelsContiguous = false
+      reader.position = identity.tagsEnd = reader.enter()
     }
-    return isContiguous
+    return areLabelsContiguous
   }
 }
 
@@ -186,7 +186,7 @@ class SeriesDecoder<S extends SeriesRef> {
 export function readSample<S extends SeriesRef>(
   reader: ProtobufReader,
   delivery: SampleDelivery<S>,
-  resolve: () => S | Rejection,
+  resolveSeries: () => S | Rejection,
   startMs: number,
 ): void {
   let value = 0
@@ -197,7 +197,7 @@ export function readSample<S extends SeriesRef>(
     if (reader.field === 1) {
       reader.requireWireType(FIXED64)
       value = reader.double()
-      isStale = Number.isNaN(value) && isStaleMarker(reader.view, reader.at - 8)
+      isStale = Number.isNaN(value) && isStaleMarker(reader.view, reader.position - 8)
     } else if (reader.field === 2) {
       reader.requireWireType(VARINT)
       timeMs = reader.int64()
@@ -206,13 +206,13 @@ export function readSample<S extends SeriesRef>(
       ownStartMs = reader.int64()
     } else reader.skip()
   }
-  if (isStale) delivery.deliverStaleMarker(resolve(), timeMs)
-  else delivery.deliverSample(resolve(), timeMs, value, ownStartMs || startMs)
+  if (isStale) delivery.deliverStaleMarker(resolveSeries(), timeMs)
+  else delivery.deliverSample(resolveSeries(), timeMs, value, ownStartMs || startMs)
 }
 
 function readLabels(reader: ProtobufReader, start: number, end: number): Labels | Rejection {
   const labels: Labels = []
-  reader.at = start
+  reader.position = start
   while (reader.next(end)) {
     if (reader.field !== 1) {
       reader.skip()

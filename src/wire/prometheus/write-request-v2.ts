@@ -38,9 +38,9 @@ export function* decodeWriteRequestV2<S extends SeriesRef>(
   for (const end = bytes.length; reader.next(end); ) {
     if (reader.field !== SERIES_FIELD) reader.skip()
     else {
-      const start = reader.at
+      const start = reader.position
       readSeries(reader, enterSeries(reader), symbols, delivery)
-      if (budget.spend(SERIES_STEP_UNITS + reader.at - start)) yield
+      if (budget.spend(SERIES_STEP_UNITS + reader.position - start)) yield
     }
     if (budget.spend(MESSAGE_STEP_UNITS)) yield
   }
@@ -73,13 +73,13 @@ function* readSymbols(bytes: Uint8Array): Steps<readonly string[]> {
   const budget = new StepBudget()
   const symbols: string[] = []
   for (const end = bytes.length; reader.next(end); ) {
-    const start = reader.at
+    const start = reader.position
     if (reader.field !== SYMBOL_FIELD) reader.skip()
     else if (symbols.length === SYMBOLS_MAX)
       throw new GatewayError('payload_too_large', `at most ${SYMBOLS_MAX} symbols are allowed in a request`)
     else {
       symbols.push(reader.text(reader.enter()))
-      if (budget.spend(reader.at - start)) yield
+      if (budget.spend(reader.position - start)) yield
     }
     if (budget.spend(MESSAGE_STEP_UNITS)) yield
   }
@@ -100,20 +100,25 @@ function readSeries<S extends SeriesRef>(
   symbols: readonly string[],
   delivery: SampleDelivery<S>,
 ): void {
-  const start = reader.at
+  const start = reader.position
   const head = readHead(reader, end, symbols)
   const { labels, createdMs } = head
   let series: S | Rejection | undefined
-  const resolve = (): S | Rejection =>
+  const resolveSeries = (): S | Rejection =>
     // Called only if there is a sample: `resolve` normalizes the labels in place, but histograms need unchanged labels.
     (series ??= 'code' in labels ? labels : delivery.resolve(labels, head))
-  reader.at = start
+  reader.position = start
   while (reader.next(end)) {
-    if (reader.field === 2) readSample(reader, delivery, resolve, createdMs)
+    if (reader.field === 2) readSample(reader, delivery, resolveSeries, createdMs)
     else if (reader.field === 3) {
       const histogram = readNativeHistogram(reader, reader.enter())
-      const isBad = 'code' in labels
-      delivery.deliverHistogram(isBad ? [] : labels, isBad ? labels : histogram, createdMs, head.about)
+      const areLabelsInvalid = 'code' in labels
+      delivery.deliverHistogram(
+        areLabelsInvalid ? [] : labels,
+        areLabelsInvalid ? labels : histogram,
+        createdMs,
+        head.about,
+      )
     } else reader.skip()
   }
 }
@@ -126,20 +131,20 @@ function readUint32(reader: ProtobufReader): number {
 }
 
 function readHead(reader: ProtobufReader, end: number, symbols: readonly string[]): SeriesHead {
-  const references: number[] = []
+  const symbolIndexes: number[] = []
   let isWithinLimits = true
   let type: PrometheusType | undefined
   let about: MetricMetadata = {}
   let createdMs = 0
-  const symbol = (reference: number): string => {
-    const text = symbols[reference]
-    if (text === undefined) throw reader.fault(`symbol ${reference} is not in the table of ${symbols.length}`)
+  const symbol = (symbolIndex: number): string => {
+    const text = symbols[symbolIndex]
+    if (text === undefined) throw reader.fault(`symbol ${symbolIndex} is not in the table of ${symbols.length}`)
     return text
   }
   while (reader.next(end)) {
     switch (reader.field) {
       case 1:
-        isWithinLimits = reader.repeatedVarints(references, 2 * LABELS_MAX, asUint32) && isWithinLimits
+        isWithinLimits = reader.repeatedVarints(symbolIndexes, 2 * LABELS_MAX, asUint32) && isWithinLimits
         break
       case 5: {
         let help = 0
@@ -163,8 +168,9 @@ function readHead(reader: ProtobufReader, end: number, symbols: readonly string[
   }
   if (!isWithinLimits)
     return { labels: reject('invalid_tags', `a series may have ${LABELS_MAX} labels at most`), type, about, createdMs }
-  if (references.length % 2 !== 0) throw reader.fault('a label has no value')
+  if (symbolIndexes.length % 2 !== 0) throw reader.fault('a label has no value')
   const labels: Labels = []
-  for (let i = 0; i < references.length; i += 2) labels.push([symbol(references[i]!), symbol(references[i + 1]!)])
+  for (let i = 0; i < symbolIndexes.length; i += 2)
+    labels.push([symbol(symbolIndexes[i]!), symbol(symbolIndexes[i + 1]!)])
   return { labels, type, about, createdMs }
 }

@@ -33,12 +33,12 @@ export class ProtobufReader {
   readonly bytes: Uint8Array
   readonly view: DataView
   /** Position of the next byte to read. */
-  at = 0
+  position = 0
   /** Number of the field that `next` found. */
   field = 0
   wireType = 0
   /** Nanoseconds beyond the milliseconds that `nanosAsMs` returned last. */
-  restNs = 0
+  subMillisecondNs = 0
   /** Lower and upper 32 bits of the last varint. */
   #low = 0
   #high = 0
@@ -50,8 +50,8 @@ export class ProtobufReader {
 
   /** Moves to the value of the next field. Returns false at the end of the message. */
   next(end: number): boolean {
-    if (this.at >= end) {
-      if (this.at > end) throw this.fault('a field reaches beyond its message')
+    if (this.position >= end) {
+      if (this.position > end) throw this.fault('a field reaches beyond its message')
       return false
     }
     const tag = this.uint32()
@@ -73,8 +73,8 @@ export class ProtobufReader {
   enter(): number {
     this.requireWireType(LENGTH_DELIMITED)
     const length = this.uint32()
-    if (length > this.bytes.length - this.at) throw this.fault('a length reaches beyond the end')
-    return this.at + length
+    if (length > this.bytes.length - this.position) throw this.fault('a length reaches beyond the end')
+    return this.position + length
   }
 
   /** Skips the value of the field. */
@@ -87,7 +87,7 @@ export class ProtobufReader {
         this.#advance(8)
         return
       case LENGTH_DELIMITED:
-        this.at = this.enter()
+        this.position = this.enter()
         return
       case FIXED32:
         this.#advance(4)
@@ -100,15 +100,15 @@ export class ProtobufReader {
   /** Throws `invalid_body` if the field has another wire type. */
   requireWireType(wireType: WireType): void {
     if (this.wireType === wireType) return
-    const found = WIRE_TYPE_NAMES[this.wireType] ?? `of wire type ${this.wireType}`
-    throw this.fault(`field ${this.field} is ${found}, not ${WIRE_TYPE_NAMES[wireType]}`)
+    const actualName = WIRE_TYPE_NAMES[this.wireType] ?? `of wire type ${this.wireType}`
+    throw this.fault(`field ${this.field} is ${actualName}, not ${WIRE_TYPE_NAMES[wireType]}`)
   }
 
   /** Reads a varint and returns its lower 32 bits. For tags, lengths and enums. */
   uint32(): number {
-    const byte = this.bytes[this.at]
+    const byte = this.bytes[this.position]
     if (byte !== undefined && byte < 0x80) {
-      this.at++
+      this.position++
       return byte
     }
     return this.#varint() >>> 0
@@ -151,14 +151,14 @@ export class ProtobufReader {
 
   /** Reads 8 bytes as an unsigned integer. Beyond 2^53, returns the nearest double. */
   fixed64(): number {
-    const at = this.#advance(8)
-    return this.view.getUint32(at + 4, true) * TWO_POW_32 + this.view.getUint32(at, true)
+    const start = this.#advance(8)
+    return this.view.getUint32(start + 4, true) * TWO_POW_32 + this.view.getUint32(start, true)
   }
 
   /** Reads 8 bytes as a signed integer. Beyond ±2^53, returns the nearest double. */
   sfixed64(): number {
-    const at = this.#advance(8)
-    return this.view.getInt32(at + 4, true) * TWO_POW_32 + this.view.getUint32(at, true)
+    const start = this.#advance(8)
+    return this.view.getInt32(start + 4, true) * TWO_POW_32 + this.view.getUint32(start, true)
   }
 
   double(): number {
@@ -166,23 +166,23 @@ export class ProtobufReader {
   }
 
   /**
-   * Reads UNIX nanoseconds and returns milliseconds, rounded down. `restNs` then has the remaining nanoseconds. Both
-   * are exact, although a double cannot represent all nanoseconds.
+   * Reads UNIX nanoseconds and returns milliseconds, rounded down. `subMillisecondNs` then has the remaining
+   * nanoseconds. Both are exact, although a double cannot represent all nanoseconds.
    */
   nanosAsMs(): number {
-    const at = this.#advance(8)
-    const high = this.view.getUint32(at + 4, true)
+    const start = this.#advance(8)
+    const high = this.view.getUint32(start + 4, true)
     // 2^32 ns are 4,294 ms and 967,296 ns.
-    const nanos = high * 967_296 + this.view.getUint32(at, true)
+    const nanos = high * 967_296 + this.view.getUint32(start, true)
     const ms = Math.floor(nanos / 1e6)
-    this.restNs = nanos - ms * 1e6
+    this.subMillisecondNs = nanos - ms * 1e6
     return high * 4_294 + ms
   }
 
   /** Reads the text from the current position to `end`. */
   text(end: number): string {
-    const start = this.at
-    this.at = end
+    const start = this.position
+    this.position = end
     try {
       return UTF8.decode(this.bytes.subarray(start, end))
     } catch {
@@ -191,48 +191,48 @@ export class ProtobufReader {
   }
 
   /**
-   * Appends the values of a repeated field of 64-bit values, packed or not. If there would be more than `max` values,
-   * skips them and returns false.
+   * Appends the values of a repeated field of 64-bit values, packed or not. If `values` would then have more than
+   * `countMax` elements, skips the values instead and returns false.
    */
-  repeated64(values: number[], max: number, read: (reader: ProtobufReader) => number): boolean {
+  repeated64(values: number[], countMax: number, read: (reader: ProtobufReader) => number): boolean {
     if (this.wireType !== LENGTH_DELIMITED) {
       this.requireWireType(FIXED64)
-      if (values.length >= max) return this.#skipTo(this.at + 8)
+      if (values.length >= countMax) return this.#skipTo(this.position + 8)
       values.push(read(this))
       return true
     }
     const end = this.enter()
-    if ((end - this.at) % 8 !== 0) throw this.fault(`field ${this.field} does not hold whole 64-bit values`)
-    if ((end - this.at) / 8 > max - values.length) return this.#skipTo(end)
-    while (this.at < end) values.push(read(this))
+    if ((end - this.position) % 8 !== 0) throw this.fault(`field ${this.field} does not hold whole 64-bit values`)
+    if ((end - this.position) / 8 > countMax - values.length) return this.#skipTo(end)
+    while (this.position < end) values.push(read(this))
     return true
   }
 
   /** Same as `repeated64`, for a repeated field of varints. */
-  repeatedVarints(values: number[], max: number, read: (reader: ProtobufReader) => number): boolean {
+  repeatedVarints(values: number[], countMax: number, read: (reader: ProtobufReader) => number): boolean {
     if (this.wireType !== LENGTH_DELIMITED) {
       this.requireWireType(VARINT)
       const value = read(this)
-      if (values.length >= max) return false
+      if (values.length >= countMax) return false
       values.push(value)
       return true
     }
     const end = this.enter()
-    while (this.at < end) {
-      if (values.length >= max) return this.#skipTo(end)
+    while (this.position < end) {
+      if (values.length >= countMax) return this.#skipTo(end)
       values.push(read(this))
     }
-    if (this.at > end) throw this.fault('a field reaches beyond its message')
+    if (this.position > end) throw this.fault('a field reaches beyond its message')
     return true
   }
 
   /** Returns the error for a fault in the body. */
-  fault(reason: string, at = this.at): GatewayError {
-    return new GatewayError('invalid_body', `the body is not valid protobuf: ${reason} (at byte ${at})`)
+  fault(reason: string, position = this.position): GatewayError {
+    return new GatewayError('invalid_body', `the body is not valid protobuf: ${reason} (at byte ${position})`)
   }
 
   #skipTo(end: number): false {
-    this.#advance(end - this.at)
+    this.#advance(end - this.position)
     return false
   }
 
@@ -242,9 +242,9 @@ export class ProtobufReader {
     let low = 0
     let high = 0
     for (let shift = 0; shift < 70; shift += 7) {
-      const byte = bytes[this.at]
+      const byte = bytes[this.position]
       if (byte === undefined) throw this.fault('it ends too early')
-      this.at++
+      this.position++
       const bits = byte & 0x7f
       if (shift < 28) low |= bits << shift
       else if (shift === 28) {
@@ -261,10 +261,10 @@ export class ProtobufReader {
   }
 
   /** Skips bytes and returns their start. */
-  #advance(bytes: number): number {
-    if (bytes > this.bytes.length - this.at) throw this.fault('it ends too early')
-    const start = this.at
-    this.at += bytes
+  #advance(byteCount: number): number {
+    if (byteCount > this.bytes.length - this.position) throw this.fault('it ends too early')
+    const start = this.position
+    this.position += byteCount
     return start
   }
 }

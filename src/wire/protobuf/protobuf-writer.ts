@@ -26,8 +26,8 @@ export class ProtobufWriter {
   }
 
   #varint(value: number): void {
-    let rest = value
-    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.#bytes.push((rest % 0x80) | 0x80)
-    this.#bytes.push(rest)
+    let remaining = value
+    for (; remaining >= 0x80; remaining = Math.floor(remaining / 0x80)) this.#bytes.push((remaining % 0x80) | 0x80)
+    this.#bytes.push(remaining)
   }
 }

@@ -16,7 +16,7 @@ const decode = (body: unknown) =>
     limits: DEFAULT_POINT_LIMITS,
     pointsMax: 10_000,
     configuredTagKeys: new Set<string>(),
-    histograms: new CumulativeHistograms(0).beginChanges('shop'),
+    histogramChanges: new CumulativeHistograms(0).beginChanges('shop'),
   })
 
 function outcomeOf(body: unknown): string {

@@ -38,7 +38,7 @@ function decode(encoding: 'protobuf' | 'json', request: OtlpRequest, given: Opti
     limits: DEFAULT_POINT_LIMITS,
     pointsMax,
     configuredTagKeys: new Set(tags),
-    histograms: (histograms ?? new CumulativeHistograms(0)).beginChanges('shop'),
+    histogramChanges: (histograms ?? new CumulativeHistograms(0)).beginChanges('shop'),
   }
   if (encoding === 'json') runAtOnce(decodeOtlpJson(JSON.parse(JSON.stringify(request)), recorder.sink, options))
   else runAtOnce(decodeOtlpProtobuf(encodeOtlp(request), recorder.sink, options))
@@ -349,7 +349,7 @@ describe('a series found by its bytes', () => {
       limits: DEFAULT_POINT_LIMITS,
       pointsMax: 10,
       configuredTagKeys: new Set<string>(),
-      histograms: new CumulativeHistograms(0).beginChanges('shop'),
+      histogramChanges: new CumulativeHistograms(0).beginChanges('shop'),
     }
     runAtOnce(decodeOtlpProtobuf(body, recorder.sink, options))
     expect(spelt(recorder)).toEqual(['gauge m{a=v,b=v} add 5 @0s'])
@@ -363,7 +363,7 @@ describe('a body of another structure', () => {
       limits: DEFAULT_POINT_LIMITS,
       pointsMax: 10,
       configuredTagKeys: new Set<string>(),
-      histograms: new CumulativeHistograms(0).beginChanges('shop'),
+      histogramChanges: new CumulativeHistograms(0).beginChanges('shop'),
     }
     const { sink } = createRecordingSink('shop')
     const steps =

@@ -37,7 +37,7 @@ function decode(version: 1 | 2, body: Uint8Array, given: Given = {}): RecordingS
     nowMs: NOW_MS,
     limits: DEFAULT_POINT_LIMITS,
     pointsMax,
-    histograms: (histograms ?? new CumulativeHistograms(0)).beginChanges('shop'),
+    histogramChanges: (histograms ?? new CumulativeHistograms(0)).beginChanges('shop'),
     metadataOf: (family) => families[family],
   }
   const steps = version === 1 ? decodeWriteRequestV1 : decodeWriteRequestV2
