@@ -12,25 +12,27 @@ export interface BetterStackBodyOptions {
   readonly format: BetterStackFormat
   readonly nowMs: number
   readonly limits: PointLimits
-  /** Maximum number of points in a request, and maximum number of items. */
+  /** Maximum number of points of a request, and also of its items. */
   readonly pointsMax: number
 }
 
 export interface DecodedBetterStackBody {
   readonly itemCount: number
-  /** Some of the times that could not be parsed. */
+  /** The first `UNREADABLE_TIME_SAMPLES_MAX` of the times that could not be parsed, for a log line. */
   readonly unreadableTimeSamples: readonly unknown[]
-  /** Indexes of the items whose time could not be parsed. They get the time of reception instead. */
+  /**
+   * Indexes of the items whose time could not be parsed. Such an item gets the time of reception. It may still be
+   * rejected for another reason.
+   */
   readonly unreadableTimeIndexes: readonly number[]
 }
 
-/** Maximum number of unreadable times that are returned, for a log line. */
 const UNREADABLE_TIME_SAMPLES_MAX = 10
 
 /**
- * Decodes a body and delivers its points: one item or an array of items; in NDJSON, one or the other on each line.
- * Throws `invalid_body` if a part of it cannot be decoded, or `payload_too_large`. The caller then discards all points
- * delivered so far.
+ * Decodes a body and delivers its points. A body is one item or an array of items; in NDJSON, each line is one or the
+ * other. An invalid item is rejected alone. Throws `invalid_body` if the body is not in its format, or
+ * `payload_too_large`; the caller then discards all points delivered so far.
  */
 export function* decodeBetterStackBody<S extends SeriesRef>(
   bytes: Uint8Array,
@@ -45,7 +47,7 @@ export function* decodeBetterStackBody<S extends SeriesRef>(
   return yield* decodeWithoutScanner(bytes, sink, options)
 }
 
-/** Decodes with the general parsers. For bodies that the fast path does not support. */
+/** Decodes with the general parsers: MessagePack, and bodies that the fast path does not support. */
 export function* decodeWithoutScanner<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
@@ -57,7 +59,7 @@ export function* decodeWithoutScanner<S extends SeriesRef>(
     try {
       return yield* decodeItems(sink, options, ({ visit }) => eachJsonItem(bytes, visit))
     } catch (error) {
-      // Some senders declare NDJSON as JSON, so a body with several lines that is not JSON is decoded as NDJSON.
+      // Some senders declare NDJSON as JSON, so a body with a line break that is not JSON is decoded as NDJSON.
       const mayBeNdjson = error instanceof GatewayError && error.code === 'invalid_body' && bytes.includes(NEWLINE)
       if (!mayBeNdjson) throw error
       sink.restart()
@@ -72,6 +74,7 @@ export function* decodeWithoutScanner<S extends SeriesRef>(
 /** Receives the items of a body from its parser. */
 interface ItemVisitor {
   visit(item: unknown): Steps<void>
+  /** Called instead of `visit`, with the reason, for an item that cannot be decoded. */
   reject(reason: string): void
 }
 
@@ -99,14 +102,14 @@ const NEWLINE = 0x0a
 const OPEN_BRACE = 0x7b
 
 /**
- * Returns how the items of a body are separated. JSON that begins with an object is scanned as lines: it is one item,
- * or NDJSON.
+ * Returns how the scanner separates the items of a body. If the first byte of a JSON body is `{`, the body is one item
+ * or undeclared NDJSON, so it is scanned as lines.
  */
 function framingOf(bytes: Uint8Array, format: BetterStackFormat): 'lines' | 'array' {
   return format === 'ndjson' || bytes[0] === OPEN_BRACE ? 'lines' : 'array'
 }
 
-/** Decodes JSON and NDJSON on the fast path. Returns undefined if the body must be decoded as a whole. */
+/** Decodes JSON or NDJSON on the fast path. Returns undefined if the general parsers must decode the body instead. */
 function* scanBetterStackBody<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
@@ -122,10 +125,11 @@ function* scanBetterStackBody<S extends SeriesRef>(
     itemsMax: pointsMax,
     decode: (item, index) => items.decode(item, index),
   })
+  // `items` does not count the items that the scanner delivers without parsing them.
   return itemCount === undefined ? undefined : { ...items.outcome(), itemCount }
 }
 
-/** Decodes items one by one. Throws `payload_too_large` if a request has too many items or points. */
+/** Decodes parsed items one by one. Throws `payload_too_large` for too many items, or too many points in them. */
 class ItemDecoder<S extends SeriesRef> {
   itemCount = 0
   readonly #unreadableTimeSamples: unknown[] = []
@@ -154,6 +158,7 @@ class ItemDecoder<S extends SeriesRef> {
     }
   }
 
+  /** Returns the series of a delivered gauge or counter, otherwise undefined. */
   *decode(item: unknown, index: number): Steps<S | undefined> {
     this.#itemIndex = index
     const seriesOrPointCount = yield* decodeBetterStackItem(item, index, this.#sink, this.#itemOptions)

@@ -20,8 +20,8 @@ import { parseUpperLimit } from './upper-limit.ts'
 
 /**
  * An item of the Better Stack API, or of the Vector agent, which sends to the same route: `{"name", TYPE: {…}, "dt"?,
- * "tags"?}`. TYPE is a key such as `gauge`, and its member holds the value. A histogram or a summary becomes many
- * points.
+ * "tags"?}`. TYPE is a key such as `gauge`, and the object under it holds the value. A gauge or a counter is one point.
+ * An item of any other type becomes many points.
  */
 interface BetterStackItem extends Partial<Readonly<Record<TypeKey, unknown>>> {
   readonly metric?: unknown
@@ -45,7 +45,7 @@ const TYPE_KEYS = [
 ] as const
 type TypeKey = (typeof TYPE_KEYS)[number]
 
-/** The member of an item that holds its value, with the fields of all types. */
+/** The object under the type key of an item, such as `{"value": 1}`, with the fields of all types. */
 interface TypedValue {
   readonly value?: unknown
   readonly values?: unknown
@@ -82,11 +82,11 @@ const POINT_STEP_UNITS = 32
 export interface BetterStackItemOptions {
   readonly nowMs: number
   readonly limits: PointLimits
-  /** Called with a time that cannot be parsed. The item gets the time of reception. */
+  /** Called with a time that cannot be parsed. The item then gets the time of reception. */
   readonly onUnreadableTime: (value: unknown) => void
 }
 
-/** The fields that all points of an item share. */
+/** The validated fields of an item besides its value. */
 interface ItemHead {
   readonly name: string
   readonly timeMs: number
@@ -97,7 +97,7 @@ interface ItemHead {
 
 type TagPair = readonly [key: string, value: string]
 
-/** A decoded point. The points of an item are delivered after the whole item has been validated. */
+/** A decoded point of a histogram or a summary. It is delivered after the whole item has been validated. */
 interface PendingPoint {
   readonly name: string
   readonly type: MetricType
@@ -107,8 +107,8 @@ interface PendingPoint {
 }
 
 /**
- * Validates an item and delivers all of its points to the sink. If one of its points is invalid, rejects the whole item
- * with the first reason. Returns the series of a delivered gauge or counter, otherwise the number of points delivered.
+ * Validates an item and delivers its points to the sink. If a part of the item is invalid, rejects the whole item with
+ * the first reason. Returns the series of a delivered gauge or counter, otherwise the number of points delivered.
  */
 export function* decodeBetterStackItem<S extends SeriesRef>(
   rawItem: unknown,
@@ -154,7 +154,7 @@ function* validateAndDeliver<S extends SeriesRef>(
   }
 }
 
-/** Returns the inner item of `{"metric": {…}}`, unless the outer object has a name of its own. */
+/** Returns the item: the object itself, or the object in `{"metric": {…}}` if the outer object has no `name`. */
 function unwrapItem(rawItem: unknown): BetterStackItem | undefined {
   if (!isObject<BetterStackItem>(rawItem)) return undefined
   const { name, metric } = rawItem
@@ -195,7 +195,7 @@ function parseItemHead(
   if (typeof namespace === 'string' && namespace !== '') {
     const namespaceTag = readTags({ namespace }, limits)
     if (!Array.isArray(namespaceTag)) return namespaceTag
-    // Inserted at the front, so that a tag with the same name from the sender takes precedence.
+    // Of two tags with the same key, the last one counts. So a tag `namespace` of the sender takes precedence.
     tags.unshift(...namespaceTag)
   }
   return {
@@ -229,8 +229,8 @@ function deliverNumber<S extends SeriesRef>(
 
 /**
  * Parses a number of a histogram, a summary or a distribution. Null, undefined, NaN and infinities are `absent`:
- * senders write null for numbers that are not finite, and an idle source has no quantiles. Only this number is then
- * skipped. Returns undefined for a value that is no number: the whole item is then rejected.
+ * senders write null for numbers that are not finite, and an idle source has no quantiles. Only the part of the item
+ * that needs the number is then skipped. Returns undefined for any other value: the whole item is then rejected.
  */
 function parseOptionalNumber(value: unknown): number | 'absent' | undefined {
   if (value === undefined || value === null) return 'absent'
@@ -238,10 +238,9 @@ function parseOptionalNumber(value: unknown): number | 'absent' | undefined {
 }
 
 /**
- * Returns a point with the count of each bucket, which has the upper limit as a tag, and counters for the sum and the
- * count. If the count of the histogram exceeds the sum of the bucket counts, the difference is added to the bucket
- * `+Inf`. This is not done if the count or the limit of a bucket is absent, because the difference may belong to that
- * bucket.
+ * Returns a point for each bucket (its count, with the tag `upper_limit`), and counters for the count and the sum. A
+ * bucket without a count, or with the limit NaN, is skipped. If the count of the histogram exceeds the sum of the
+ * bucket counts, the difference is added to the bucket `+Inf`, unless a bucket was skipped, to which it may belong.
  */
 function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
@@ -287,7 +286,7 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
   return requirePoints('histogram', points)
 }
 
-/** Returns a point with the value of each quantile, and counters for the sum and the count. */
+/** Returns a point for each quantile (its value, with the tag `quantile`), and counters for the count and the sum. */
 function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
   const { name, tags, temporality } = head
@@ -314,9 +313,7 @@ function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly Pen
   return requirePoints('summary', points)
 }
 
-/**
- * Returns the points of a histogram or a summary. If there is none, because no number is finite, returns a rejection.
- */
+/** Returns the points of a histogram or a summary, or a rejection if there are none. */
 function requirePoints(type: string, points: readonly PendingPoint[]): readonly PendingPoint[] | Rejection {
   return points.length > 0 ? points : reject('invalid_value', `no part of the ${type} is a finite number`)
 }
@@ -326,7 +323,7 @@ interface CountAndSum {
   readonly points: readonly PendingPoint[]
 }
 
-/** Returns `NAME_count` and `NAME_sum`, unless they are absent. */
+/** Returns the count, and the points of the counters `NAME_count` and `NAME_sum`. An absent number has no point. */
 function pointsOfCountAndSum(
   type: string,
   { count: rawCount, sum: rawSum }: TypedValue,
@@ -402,7 +399,7 @@ function* deliverMembers<S extends SeriesRef>(
   return members.length
 }
 
-/** Delivers the samples of a distribution. The rate of a sample is its weight. */
+/** Delivers the samples of a distribution. The rate of a sample is its weight; samples with rate 0 are skipped. */
 function* deliverSamples<S extends SeriesRef>(
   { samples }: TypedValue,
   { name, timeMs, tags }: ItemHead,

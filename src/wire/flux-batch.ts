@@ -5,8 +5,8 @@ import { parseJsonBodyInSteps } from './json-body.ts'
 import { scanItems } from './scan-items.ts'
 
 /**
- * Delivers the body of a batch, `{"metrics":[…]}` or a bare array, and returns the number of items. Throws
- * `invalid_body` or `batch_too_large`; the caller then discards all points delivered so far.
+ * Delivers the body of a batch, `{"metrics":[…]}` or a bare array, and returns the number of items, including rejected
+ * ones. Throws `invalid_body` or `batch_too_large`; the caller then discards all points delivered so far.
  */
 export function* decodeFluxBatch<S extends SeriesRef>(
   bytes: Uint8Array,
@@ -21,7 +21,10 @@ export function* decodeFluxBatch<S extends SeriesRef>(
   return decodeFluxItems(yield* parseJsonBodyInSteps(bytes), sink, nowMs, limits, itemsMax)
 }
 
-/** Decodes a batch on the fast path. Returns undefined if the body must be parsed as a whole. */
+/**
+ * Decodes a batch on the fast path. Returns undefined if the whole body must be parsed instead; the caller then
+ * discards all points delivered so far.
+ */
 export function scanFluxBatch<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,

@@ -9,13 +9,16 @@ import { findArrayMembers } from './json-members.ts'
 
 export interface CombinedBatch {
   readonly events: DecodedEvents
-  /** Delivers the metrics and returns the number of items. Throws the same errors as `decodeCombinedBatch`. */
+  /**
+   * Delivers the metrics and returns the number of items. Throws the same errors as `decodeCombinedBatch`; the caller
+   * then discards all points delivered so far.
+   */
   readonly decodeMetrics: <S extends SeriesRef>(sink: PointSink<S>) => Steps<number>
 }
 
 /**
- * Decodes the body `{"events":[…],"metrics":[…]}`. Each member may be missing or null. Metrics use the fast path
- * of batches. Throws `invalid_body` or `batch_too_large`; the caller then discards all points delivered so far.
+ * Decodes the events of a body `{"events":[…],"metrics":[…]}`, and returns a function that decodes its metrics. Each
+ * member may be missing or null. Throws `invalid_body` or `batch_too_large`.
  */
 export function* decodeCombinedBatch(
   bytes: Uint8Array,
@@ -50,7 +53,7 @@ function* decodeWhole(bytes: Uint8Array, nowMs: number, limits: EventLimits, ite
   if (!Array.isArray(items)) throw new GatewayError('invalid_body', 'metrics must be an array')
   return {
     events: decodeFluxEvents(events ?? [], nowMs, limits, itemsMax),
-    // At most `itemsMax` items are decoded.
+    // No pause is needed, because at most `itemsMax` items are decoded.
     decodeMetrics: (sink) => withoutPause(() => decodeFluxItems(items, sink, nowMs, limits.points, itemsMax)),
   }
 }
@@ -65,7 +68,7 @@ function* parseArray(arrayBytes: Uint8Array, bodyBytes: Uint8Array): Steps<unkno
 
 /**
  * Returns the error to throw for an array that could not be decoded. If the array is not JSON, throws the error of
- * parsing the whole body instead, because it has the position in the body.
+ * parsing the whole body instead, because that error has the position in the body.
  */
 function* errorOfWholeBody(error: unknown, bytes: Uint8Array): Steps<unknown> {
   if (error instanceof GatewayError && error.code === 'invalid_body') yield* parseJsonBodyInSteps(bytes)

@@ -22,9 +22,9 @@ type EventItem = Readonly<
 >
 
 export interface EventLimits {
-  /** Limits of names, tags, times and texts. They are the same as for points. */
+  /** Limits of names and tags, the same as for points. The limit of a tag value also applies to text fields. */
   readonly points: PointLimits
-  /** Maximum stored size of an event. */
+  /** Maximum size of an event in its stored form, JSON in UTF-8. */
   readonly eventBytesMax: number
 }
 
@@ -97,7 +97,7 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
 }
 
 const UTF8 = new TextEncoder()
-/** Maximum nesting depth of properties. It is low enough for a recursive function. */
+/** Maximum nesting depth of properties. It bounds the recursion of `checkProperties`. */
 const PROPERTY_DEPTH_MAX = 64
 const ABSENT_TEXTS = { user_id: null, session_id: null, environment: null, service: null, host: null, request_id: null }
 
@@ -118,8 +118,8 @@ function isAbsent(value: unknown): value is null | undefined {
 }
 
 /**
- * Rejects properties that are nested too deeply. Rejects numbers beyond the range of a double: JSON would return them
- * as null.
+ * Rejects properties that are nested too deeply. Rejects numbers beyond the range of a double, such as `1e999`: they
+ * would be stored as null.
  */
 function checkProperties(value: unknown, levelsLeft: number): Rejection | undefined {
   if (typeof value === 'number' && !Number.isFinite(value))

@@ -13,9 +13,9 @@ export interface StoredPoint {
 }
 
 /**
- * Delivers the body of a request with one point. If the point is invalid, rejects it and returns undefined. If the
- * name, type and tags have the same bytes as those of an earlier body, the body is not parsed. Intended for bodies of a
- * few kilobytes. Throws `invalid_body`.
+ * Delivers the body of a request with one point. If the point is invalid, rejects it and returns undefined. A plain
+ * body (see `ItemScanner`) whose name, type and tags are in the item cache is not parsed, unless it may be invalid.
+ * Works without a pause, so it is intended for bodies of a few kilobytes. Throws `invalid_body`.
  */
 export function decodeFluxPoint<S extends SeriesRef>(
   bytes: Uint8Array,

@@ -27,7 +27,7 @@ interface FluxItem {
   readonly description?: unknown
 }
 
-/** A point as the response to a request with one point shows it. */
+/** A delivered point and its series. */
 export interface TrackedPoint<S extends SeriesRef = SeriesRef> {
   readonly name: string
   readonly type: TrackedType
@@ -37,8 +37,9 @@ export interface TrackedPoint<S extends SeriesRef = SeriesRef> {
 }
 
 /**
- * Validates an item field by field (name, type, value, timestamp, tags). Delivers its point to the sink and returns it.
- * If the item is invalid, delivers the first rejection and returns undefined. Counters of this dialect are deltas.
+ * Validates an item field by field (name, type, value, timestamp, tags). Delivers its point to the sink and returns the
+ * point. If the item is invalid, delivers the first rejection and returns undefined. Counters of this dialect are
+ * deltas.
  */
 export function decodeFluxItem<S extends SeriesRef>(
   item: unknown,
@@ -54,8 +55,8 @@ export function decodeFluxItem<S extends SeriesRef>(
 }
 
 /**
- * Delivers the items of `{"metrics":[…]}` or of a bare array, and returns their number. Throws `invalid_body` or
- * `batch_too_large` before it delivers anything.
+ * Delivers the items of `{"metrics":[…]}` or of a bare array, and returns their number. If it throws
+ * `invalid_body` or `batch_too_large`, it has delivered nothing.
  */
 export function decodeFluxItems(
   body: unknown,

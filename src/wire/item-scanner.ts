@@ -8,9 +8,9 @@ import {
 import { JsonCursor } from './json-cursor.ts'
 
 /**
- * Reads plain items of a batch directly from the bytes, without a JSON parser. An item is plain if its strings have no
- * escapes, its numbers have few digits and its time has a usual form. For anything else the methods return false or
- * undefined, and the caller must parse the item.
+ * Reads plain items of a batch directly from the bytes, without a JSON parser. An item is plain if it has a name, a
+ * type and a value, each key once and no key but those below, and if `JsonCursor` can read all of its values. For any
+ * other item the methods return false or undefined, and the caller must parse the item.
  */
 
 const NEWLINE = 0x0a
@@ -21,21 +21,22 @@ const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
+/** One bit for each key of an item. */
 const NAME_FLAG = 1
 const TYPE_FLAG = 2
 const VALUE_FLAG = 4
 const TIMESTAMP_FLAG = 8
 const TAGS_FLAG = 16
-/** Flags of a key that is the type, and whose member has the value: `"gauge":{"value":1}`. */
+/** Flags of a Better Stack key that is the type and holds the value: `"gauge":{"value":1}`. */
 const TYPED_VALUE_FLAGS = TYPE_FLAG | VALUE_FLAG
 
 /** How items are separated: as elements of an array, or one on each line. */
 export type ItemFraming = 'array' | 'lines'
 
 export class ItemScanner extends JsonCursor {
-  /** Positions of name, type and tags of the item that was read last. Valid only if `isPlain`. */
+  /** Positions of name, type and tags of the item that `readItem` read last. Valid only if `isPlain`. */
   readonly identity: ItemIdentity
-  /** Whether `readItem` could read the last item. False after `readItemWithLayout`. */
+  /** Whether `readItem` could read the last item. False after `readItemWithLayout`, which sets no positions. */
   isPlain = false
   /** The value of the item that was read last, if `member` is undefined. */
   value = 0
@@ -45,7 +46,9 @@ export class ItemScanner extends JsonCursor {
   timeMs = 0
   readonly #grammar: ItemGrammar
   readonly #framing: ItemFraming
+  /** Whether the array of items is in an object: `{"metrics":[…]}`. */
   #isWrapped = false
+  /** End of the line on which the item begins; used only if items are on lines. */
   #lineEnd = 0
   /** Positions of the value and the time of the item that `readItem` read last. -1: the item has no time. */
   #valueStart = 0
@@ -60,7 +63,7 @@ export class ItemScanner extends JsonCursor {
     this.identity = { view: this.view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
   }
 
-  /** Moves past the beginning of the list of items. Returns false if the body begins in another way. */
+  /** Moves past `[`, or in Flux also `{"metrics":[`, unless items are on lines. Returns false if neither is there. */
   readItemsStart(): boolean {
     if (this.#framing === 'lines') return true
     this.skipSpace()
@@ -73,7 +76,7 @@ export class ItemScanner extends JsonCursor {
     return this.takeByte(OPEN_BRACKET)
   }
 
-  /** Moves to the next item. Returns false if there is none. */
+  /** Moves to the `{` of the next item. Returns false if no item follows. */
   moveToNextItem(isFirst: boolean): boolean {
     this.skipSpace()
     if (this.#framing === 'lines') {
@@ -92,7 +95,10 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Moves past white space to the end of the item's line. Returns false if anything else is on the line. */
+  /**
+   * Moves past white space to the end of the line on which the item began. Returns false if the item ends on another
+   * line, or if anything else is on the line. Does nothing if the items are in an array.
+   */
   readItemEnd(): boolean {
     if (this.#framing !== 'lines') return true
     const bytes = this.bytes
@@ -110,7 +116,7 @@ export class ItemScanner extends JsonCursor {
     return this.position === this.bytes.length
   }
 
-  /** Moves past the end of the list of items. Returns false if there is something else, or if the body does not end. */
+  /** Moves past the end of the list of items. Returns whether the list ends here and the body ends after it. */
   readItemsEnd(): boolean {
     if (this.#framing === 'lines') return this.position === this.bytes.length
     if (!this.takeByte(CLOSE_BRACKET)) return false
@@ -183,8 +189,9 @@ export class ItemScanner extends JsonCursor {
   }
 
   /**
-   * Returns the layout of the item that was read last: its bytes without the value and the time. The item began at
-   * `start`. Returns undefined if the item is too long to cache. The bytes of the layout are valid until the next call.
+   * Returns the layout of the item that `readItem` read last: its bytes without the value and the time. The item began
+   * at `start`. Returns undefined if the item is too long to cache. The next call, also of another scanner, overwrites
+   * the bytes of the layout.
    */
   createLayout(start: number): ItemLayout | undefined {
     if (this.position - start > LAYOUT_BYTES_MAX) return undefined
@@ -208,7 +215,10 @@ export class ItemScanner extends JsonCursor {
     }
   }
 
-  /** Whether the next item has this layout. If so, reads its value and time and moves past it. */
+  /**
+   * Reads the value and the time of the next item if it has this layout, and moves past it. Returns false if it has
+   * another layout; the caller must then set the position again.
+   */
   readItemWithLayout(layout: ItemLayout | undefined, nowMs: number): boolean {
     if (layout === undefined || layout.grammar !== this.#grammar) return false
     const { view, start, segmentEnds, gapFields } = layout
@@ -241,7 +251,7 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Moves past an object with any content. Returns false if the object has no end. */
+  /** Moves past an object without checking its content. Returns false if the object has no end. */
   skipObject(): boolean {
     const bytes = this.bytes
     let depth = 0
@@ -258,7 +268,7 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Reads a key and its colon. Returns the flags of the key, or 0 if the key is unknown. */
+  /** Reads a key and its colon. Returns the flags of the key, or 0 if the grammar does not have the key. */
   #readKeyFlags(): number {
     const isFlux = this.#grammar === 'flux'
     switch (this.bytes[this.position + 1]) {
@@ -286,7 +296,7 @@ export class ItemScanner extends JsonCursor {
     }
   }
 
-  /** Reads the number in `{"value":1}` and moves past the object. Returns false for any other value. */
+  /** Reads the number in `{"value":1}` and moves past the object. Returns false if anything else follows. */
   #readNestedValue(): boolean {
     if (!this.takeByte(OPEN_BRACE)) return false
     this.skipSpace()

@@ -5,31 +5,32 @@ import { Pacer } from '../model/pacer.ts'
 import { runAtOnce, runPaced, StepBudget, type Steps } from '../model/steps.ts'
 
 /**
- * Parses JSON bodies. A key `__proto__` becomes an ordinary own property, and an integer that a double cannot represent
- * becomes a bigint. All functions throw `invalid_body` with the position of the fault if the bytes are not JSON.
+ * Parses JSON bodies. A key `__proto__` becomes an ordinary own property. An integer beyond 2^53 - 1 becomes a bigint,
+ * unless it has more than 308 digits. All functions throw `invalid_body` if the bytes are not JSON. The message of a
+ * syntax error has its position; in NDJSON, this is the position in the line.
  */
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
  * Maximum length of a text that `JSON.parse` parses at once, which takes a few milliseconds. A longer text is parsed in
- * steps, by a parser that also limits its nesting.
+ * steps by our own parser.
  */
 const PARSED_AT_ONCE_CHARS_MAX = 512 * 1024
-/** Same as `PARSED_AT_ONCE_CHARS_MAX`, for one line of NDJSON. Smaller, because a body has many lines. */
+/** Same as `PARSED_AT_ONCE_CHARS_MAX`, for one line of NDJSON. It is smaller, because a body has many lines. */
 const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024
 
 const BLANK = /^[ \t\r]*$/
 
-/** Units of work (`StepBudget`) of a line in addition to its bytes. */
+/** Units of work (`StepBudget`) of a line in addition to its characters. */
 const LINE_STEP_UNITS = 32
 
-/** Parses a small body at once. */
+/** Parses a body without a pause, so the body must be small. */
 export function parseJsonBody(bytes: Uint8Array): unknown {
   return runAtOnce(parseJsonBodyInSteps(bytes))
 }
 
-/** Parses a body of any size. A large body is parsed in steps, so other requests run in between. */
+/** Parses a body of any size. A large body is parsed in steps, and other requests may run between them. */
 export async function readJsonBody(bytes: Uint8Array): Promise<unknown> {
   return bytes.length <= PARSED_AT_ONCE_CHARS_MAX
     ? parseJsonBody(bytes)
@@ -76,8 +77,8 @@ function readBodyText(bytes: Uint8Array): string {
 }
 
 /**
- * Parses a text. If the text is an array and is parsed in steps, passes each element to `visitElement`, if given, and
- * then returns an empty array.
+ * Parses a text. If `visitElement` is given and the text is an array that is parsed in steps, calls `visitElement` with
+ * each element and then returns an empty array.
  */
 function* parseJsonText(
   text: string,
@@ -102,7 +103,7 @@ function* parseJsonText(
   }
 }
 
-/** Returns the message of our own parser, which has the position in every version of Node. */
+/** Returns the message of our own parser. It has the position; that of `JSON.parse` differs between Node versions. */
 function syntaxErrorMessage(text: string, atOnceCharsMax: number, error: unknown): string {
   try {
     if (text.length <= atOnceCharsMax) runAtOnce(parseJsonInSteps(text))

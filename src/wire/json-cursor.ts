@@ -1,8 +1,9 @@
 import { parsePointTime } from '../model/parse-instant.ts'
 
 /**
- * A position in the bytes of a JSON text, with readers for plain values: strings without escapes, numbers with few
- * digits, and the usual forms of a time. A reader returns false, undefined or NaN for any other value.
+ * A position in the bytes of a JSON text, with methods that read plain values: strings without escapes, numbers of at
+ * most 15 digits, and times. They return false, undefined or NaN for any other value; the position may then have
+ * moved.
  */
 
 const QUOTE = 0x22
@@ -21,7 +22,7 @@ export class JsonCursor {
   position = 0
   protected readonly bytes: Uint8Array
   protected readonly view: DataView
-  /** Position of the last date that was parsed; -1 if none. An equal date is not parsed again. */
+  /** Position of the last date that was parsed, -1 if none, and its midnight. An equal date is not parsed again. */
   #lastDatePosition = -1
   #lastMidnightMs = 0
 
@@ -43,7 +44,7 @@ export class JsonCursor {
     while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++this.position]
   }
 
-  /** Moves past a key (with its quotes), the colon and white space. Returns false if other bytes follow. */
+  /** Moves past a key, the colon and white space. Returns false if other bytes follow. `key` includes its quotes. */
   protected takeKey(key: Uint8Array): boolean {
     const bytes = this.bytes
     const start = this.position
@@ -56,8 +57,8 @@ export class JsonCursor {
   }
 
   /**
-   * Moves past a string without decoding it: an item is recognized by the raw bytes of its strings. Returns false if
-   * the string contains an escape or has no end.
+   * Moves past a string without decoding it: an item is recognized by the raw bytes of its strings. Returns false, and
+   * does not move, if no string begins here, or if it contains an escape or has no end.
    */
   protected skipPlainString(): boolean {
     const bytes = this.bytes
@@ -74,8 +75,8 @@ export class JsonCursor {
   }
 
   /**
-   * Moves past a tags object without decoding it. Returns false, and does not move, if the object has a nested object
-   * or array, or an escape in a string, or no end.
+   * Moves past a tags object without decoding it. Returns false, and does not move, if no object begins here, or if it
+   * contains an object, an array or a backslash, or has no end.
    */
   protected skipPlainTags(): boolean {
     const bytes = this.bytes
@@ -96,7 +97,7 @@ export class JsonCursor {
     return false
   }
 
-  /** Reads a string of printable ASCII without escapes. Returns undefined for any other string. */
+  /** Reads the string that begins here. Returns undefined unless it is printable ASCII without escapes. */
   protected readAsciiString(): string | undefined {
     const bytes = this.bytes
     const start = this.position + 1
@@ -126,8 +127,9 @@ export class JsonCursor {
   }
 
   /**
-   * Reads a number with at most 15 digits and without exponent. Its digits as an integer and the power of ten (at most
-   * 1e15) are exact doubles, so their quotient is the double nearest to the text. Returns NaN for any other value.
+   * Reads a number with at most 15 digits and without an exponent. Its digits as an integer and the power of ten by
+   * which they are divided are exact doubles, so the quotient is the double nearest to the text. Returns NaN for any
+   * other value.
    */
   protected readNumber(): number {
     const bytes = this.bytes
@@ -161,7 +163,7 @@ export class JsonCursor {
     return isNegative ? -value : value
   }
 
-  /** Reads a time in any accepted form without escapes. Returns undefined for any other value. */
+  /** Reads a time: a number that `readNumber` reads, or an ASCII string without escapes. Undefined: anything else. */
   protected readTimeMs(): number | undefined {
     const bytes = this.bytes
     if (bytes[this.position] !== QUOTE) {
@@ -169,7 +171,7 @@ export class JsonCursor {
       return Number.isNaN(number) ? undefined : parsePointTime(number)
     }
     const start = this.position + 1
-    // 2024-01-15T10:30:00Z or 2024-01-15T10:30:00.000Z
+    // 2024-01-15T10:30:00Z and 2024-01-15T10:30:00.000Z are read without creating a string.
     const length = bytes[start + 20] === QUOTE ? 20 : bytes[start + 24] === QUOTE ? 24 : 0
     if (length > 0 && this.#readDate(start)) {
       const sinceMidnightMs = timeOfDayMs(bytes, start + 10, length)
@@ -183,7 +185,8 @@ export class JsonCursor {
   }
 
   /**
-   * Reads the date in the ten bytes from `start`: sets `#lastMidnightMs` to its midnight. Returns false if it is no date.
+   * Reads the date in the ten bytes from `start`: sets `#lastMidnightMs` to its midnight in UTC. Returns false if the
+   * bytes are no date.
    */
   #readDate(start: number): boolean {
     const bytes = this.bytes
@@ -192,7 +195,7 @@ export class JsonCursor {
       while (i < 10 && bytes[this.#lastDatePosition + i] === bytes[start + i]) i++
       if (i === 10) return true
     }
-    // Ten digits without a dash are UNIX seconds.
+    // Ten digits without a dash would be parsed as UNIX seconds.
     if (bytes[start + 4] !== MINUS) return false
     const midnightMs = parsePointTime(asciiText(bytes, start, start + 10))
     if (midnightMs === undefined) return false
@@ -202,7 +205,10 @@ export class JsonCursor {
   }
 }
 
-/** Returns the milliseconds since midnight of `T10:30:00Z` or `T10:30:00.000Z`, and -1 for any other form. */
+/**
+ * Returns the milliseconds since midnight of `T10:30:00Z` or `T10:30:00.000Z` at `start`, and -1 for any other form.
+ * `timestampLength` (20 or 24) includes the ten characters of the date before it.
+ */
 function timeOfDayMs(bytes: Uint8Array, start: number, timestampLength: number): number {
   if (
     bytes[start] !== 0x54 ||
@@ -225,6 +231,7 @@ function timeOfDayMs(bytes: Uint8Array, start: number, timestampLength: number):
   return ((hour * 60 + minute) * 60 + second) * 1_000 + millisecond
 }
 
+/** Returns the number that two digits form, and -1 if the bytes are no digits. */
 function twoDigits(bytes: Uint8Array, index: number): number {
   const tens = bytes[index]! - ZERO
   const ones = bytes[index + 1]! - ZERO

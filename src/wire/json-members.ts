@@ -10,9 +10,9 @@ const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
 /**
- * Returns the arrays of an object whose members are all arrays with one of these names, each at most once. Returns
- * undefined for any other value. The content of the arrays is not checked: the body is valid JSON if all of the arrays
- * are.
+ * Returns the bytes of the arrays of an object whose members are all arrays with one of these names, each at most once.
+ * Returns undefined for any other body, and for an empty object. The content of the arrays is not checked: the body is
+ * valid JSON if all of the arrays are.
  */
 export function findArrayMembers<N extends string>(
   bytes: Uint8Array,
@@ -37,7 +37,7 @@ export function findArrayMembers<N extends string>(
   return arrays
 }
 
-/** Whether the bytes at a position are this name as a JSON string. Names are ASCII. */
+/** Whether the bytes at a position are this name, which must be ASCII, as a JSON string without escapes. */
 function isNameAt(bytes: Uint8Array, position: number, name: string): boolean {
   if (bytes[position] !== QUOTE || bytes[position + name.length + 1] !== QUOTE) return false
   for (let i = 0; i < name.length; i++) if (bytes[position + 1 + i] !== name.charCodeAt(i)) return false

@@ -4,27 +4,27 @@ import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
  * Decodes MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md) item by item. A fault inside an
- * item (a text that is not UTF-8, a map key that is not text) rejects only that item, because the encoded lengths tell
- * where it ends. A broken structure rejects the whole body. No library decodes in this way: libraries replace invalid
- * text, ignore trailing bytes, or reject the whole body. Integers beyond 2^53 are bigints, the timestamp extension is a
- * Date, and text packed as bytes is text.
+ * item (a text that is not UTF-8, a map key that is null or an array) rejects only that item, because the encoded
+ * lengths tell where it ends. A broken structure rejects the whole body. It is not left to a library, because common
+ * ones replace invalid text, ignore trailing bytes, or reject the whole body for one faulty item. Integers beyond
+ * 2^53 - 1 are bigints, the timestamp extension is a Date, and a byte string that is valid UTF-8 is text.
  */
 
-/** Units of work (`StepBudget`) of an item in addition to its bytes. */
+/** Units of work (`StepBudget`) of an item in addition to four for each of its bytes. */
 const ITEM_STEP_UNITS = 256
 
-/** Maximum number of values in an item. Each value takes memory, even if it is encoded in one byte. */
+/** Maximum number of values in an item, nested ones included. Each takes memory, even if it is encoded in one byte. */
 const ITEM_VALUES_MAX = 4_000_000
 
 export interface MessagePackVisitor {
   visit(item: unknown): Steps<void>
-  /** Called with the reason why an item cannot be decoded. */
+  /** Called instead of `visit`, with the reason, for an item that cannot be decoded. */
   reject(reason: string): void
 }
 
 /**
- * Passes the body to `visit`. If it is an array, passes each element instead. Throws `invalid_body` if the body is not
- * MessagePack, and `payload_too_large` if an item has too many values.
+ * Decodes a body and passes it to `visit`. If it is an array, passes each element instead. Throws `invalid_body` if the
+ * body is not MessagePack, and `payload_too_large` if an item has too many values; earlier items were then passed.
  */
 export function* eachMessagePackItem(bytes: Uint8Array, { visit, reject }: MessagePackVisitor): Steps<void> {
   const reader = new MessagePackReader(bytes)
@@ -48,8 +48,8 @@ function invalidMessagePackError(reason: string): GatewayError {
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * A cached short text, because keys and tag values repeat in each item. The cache is a hash table by the bytes of the
- * text; a new text replaces the previous one of its slot.
+ * A cached short text. Texts are cached, because keys and tag values repeat from item to item. The cache is a hash
+ * table by the bytes of the text; a new text replaces the previous one of its slot.
  */
 interface CachedText {
   readonly bytes: Uint8Array
@@ -75,7 +75,7 @@ class MessagePackReader {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
-  /** Moves to the first element of an array and returns its length. Undefined: the next value is not an array. */
+  /** Moves to the first element of an array and returns the array's length. Undefined: the next value is no array. */
   openArray(): number | undefined {
     this.#requireBytes(1)
     const byte = this.#bytes[this.position]!
@@ -211,7 +211,7 @@ class MessagePackReader {
       if (i === length) return cachedText.text
     }
     const text = this.#decodeText(start)
-    // A faulty text is not cached.
+    // A text that is not valid UTF-8 must not be cached.
     if (this.rejectionReason === undefined) cachedTexts[slot] = { bytes: bytes.slice(start, this.position), text }
     return text
   }
@@ -236,7 +236,7 @@ class MessagePackReader {
     }
   }
 
-  /** Reads a timestamp as a Date, and any other extension as bytes. */
+  /** Reads an extension: a timestamp as a Date, any other as bytes. */
   #readExtension(length: number): Date | Uint8Array {
     const type = this.#view.getInt8(this.#skip(1))
     const start = this.#skip(length)
@@ -273,7 +273,7 @@ class MessagePackReader {
     return byteCount === 2 ? this.#view.getUint16(start) : this.#view.getUint32(start)
   }
 
-  /** Throws `invalid_body` if so many values cannot follow, or if they are nested too deeply. */
+  /** Throws `invalid_body` if the body is too short for so many values, or if they are nested too deeply. */
   #requireValues(valueCount: number, depth: number): void {
     // Each value takes at least one byte.
     this.#requireBytes(valueCount)
@@ -289,6 +289,7 @@ class MessagePackReader {
     return start
   }
 
+  /** Throws `invalid_body` if fewer bytes follow. */
   #requireBytes(byteCount: number): void {
     if (byteCount > this.#bytes.length - this.position) throw invalidMessagePackError('it ends too early')
   }

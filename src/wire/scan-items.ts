@@ -7,13 +7,13 @@ import { parseJsonBodyInSteps } from './json-body.ts'
 
 /**
  * The fast path for a batch. One pass over the bytes finds the name, type, tags, value and time of each item without
- * creating a string or an object. If the name, type and tags of an item have the same bytes as those of an earlier
- * item, the item cache returns its series. If items arrive in the order of an earlier batch, only their values and
- * times are read, and the other bytes are compared.
+ * parsing it as JSON. The item cache returns the series of an item whose name, type and tags have the same bytes as
+ * those of a cached item. If the items also arrive in the order of the last batch, mostly only their values and times
+ * are read, and their other bytes are compared.
  *
  * Any other item (a new one, an escape, an unusual number, an unknown key) is parsed and passed to the decoder of its
- * dialect. A body with another structure must be decoded as a whole by the caller. Invariant: the result is the same as
- * without the fast path.
+ * dialect. A body with another structure must be decoded as a whole by the caller. Invariant: the points and rejections
+ * that are delivered are the same as without the fast path.
  */
 
 /**
@@ -28,7 +28,7 @@ export interface ScanOptions<S extends SeriesRef> {
   readonly nowMs: number
   readonly limits: PointLimits
   readonly itemsMax: number
-  /** Decodes and delivers a parsed item. Returns its series if the item is a single point. */
+  /** Decodes and delivers a parsed item. Returns its series if the item is one point that the scanner could read. */
   decode(item: unknown, index: number): Steps<S | undefined>
 }
 
@@ -81,6 +81,8 @@ export function* scanItems<S extends SeriesRef>(
     previousItem = cachedItem
     if (budget.spend(SCANNED_ITEM_STEP_UNITS + itemEnd - itemStart)) {
       yield
+      // During the pause, the cache of the project may have been replaced. An item of the old cache must not be linked
+      // to an item of the new one.
       if (sink.itemCache !== itemCache) {
         itemCache = sink.itemCache
         previousItem = undefined
@@ -104,8 +106,8 @@ function* parseItem(bytes: Uint8Array): Steps<unknown> {
 }
 
 /**
- * Delivers the item that was read last to its known series. Returns false if the item must be parsed, because it may be
- * invalid.
+ * Delivers the item that was read last to the series from the item cache. Returns false if the item must be parsed,
+ * because it may be invalid, or because its series must be resolved again.
  */
 export function deliverScanned<S extends SeriesRef>(
   { value, member, timeMs }: ItemScanner,

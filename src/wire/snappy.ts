@@ -3,11 +3,11 @@ import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
  * Decompresses the Snappy block format (https://github.com/google/snappy/blob/main/format_description.txt). The body
- * begins with the decompressed length. It is checked before memory is allocated: it must not exceed the limit, nor the
- * length that a body of this size can decompress to.
+ * begins with the decompressed length. The caller must check it with `decompressedSnappyLength` before decompression
+ * allocates memory: it must not exceed the limit, nor the length that a body of this size can decompress to.
  */
 
-/** Maximum expansion of an element: a copy of 64 bytes takes three bytes. */
+/** Maximum number of decompressed bytes for each byte of a body: a copy of 64 bytes is encoded in three. */
 const EXPANSION_MAX = 64 / 3
 
 /** Returns the decompressed length. Throws `invalid_body`, or `payload_too_large` if it exceeds `bytesMax`. */
@@ -19,7 +19,7 @@ export function decompressedSnappyLength(bytes: Uint8Array, bytesMax: number): n
   return length
 }
 
-/** Decompresses a body. The caller has checked its decompressed length. */
+/** Decompresses a body whose decompressed length was checked. Throws `invalid_body`. */
 export function* decompressSnappy(bytes: Uint8Array): Steps<Uint8Array> {
   const budget = new StepBudget()
   const { length, end } = readLength(bytes)
@@ -63,6 +63,7 @@ export function* decompressSnappy(bytes: Uint8Array): Steps<Uint8Array> {
   return output
 }
 
+/** Kinds of elements: bytes to take, or a copy of earlier output at an offset of 1, 2 or (any other kind) 4 bytes. */
 const LITERAL = 0
 const COPY_1 = 1
 const COPY_2 = 2

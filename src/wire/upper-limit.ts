@@ -1,8 +1,8 @@
 const INFINITY_TEXT = /^([+-]?)inf(?:inity)?$/i
 
 /**
- * Parses the upper limit of a bucket: a number, or a text such as `+Inf`. Null or absent means infinity, which JSON
- * cannot represent. Returns NaN for NaN, and undefined for any other value.
+ * Parses the upper limit of a bucket: a number, or an infinity as text, such as `+Inf`. Null or absent means infinity,
+ * which JSON cannot represent. Returns NaN for NaN, and undefined for any other value.
  */
 export function parseUpperLimit(value: unknown): number | undefined {
   if (value === undefined || value === null) return Number.POSITIVE_INFINITY

@@ -4,9 +4,10 @@ import { type Bins, type ExponentialHistogram, rescaleBins } from './exponential
  * The latest state of each cumulative exponential histogram. A distribution stores observations, so the difference
  * between a cumulative histogram and the previous state of its series is stored.
  *
- * The states are in the memory of one process and bounded: the oldest are evicted. If a histogram has no previous state
- * and started after `#lastEvictionMs`, all of its observations are stored. If it started earlier, they may have been
- * stored before, so none is stored. Invariant: one gateway never stores an observation twice.
+ * The states are in the memory of one process and their number is bounded: those that changed least recently are
+ * evicted. If a histogram has no previous state, all of its observations are stored if it started after
+ * `#lastEvictionMs`, or if the sender marks a reset. Otherwise they may have been stored before, so none is stored:
+ * losing observations is better than storing them twice.
  */
 export interface CumulativeHistogram extends ExponentialHistogram {
   /** Start of the running totals in UNIX milliseconds. 0: unknown. */
@@ -14,16 +15,16 @@ export interface CumulativeHistogram extends ExponentialHistogram {
   readonly timeMs: number
 }
 
-/** Maximum number of histogram states in memory. With 160 bins each, they take at most 150 MB. */
+/** Maximum number of histogram states in memory. With 160 bins each, they take about 150 MB. */
 export const CUMULATIVE_HISTOGRAMS_MAX = 100_000
 
 export class CumulativeHistograms {
   readonly #statesMax: number
-  /** States by series, the oldest first. */
+  /** States by series, the least recently changed first. */
   readonly #states = new Map<string, CumulativeHistogram>()
   /**
    * Time of the last eviction, or of the creation of this object. No state of a histogram that started later was
-   * evicted.
+   * evicted, if the clock of its sender is right.
    */
   #lastEvictionMs: number
 
@@ -45,7 +46,7 @@ export class CumulativeHistograms {
     return this.#states.get(seriesKey)
   }
 
-  /** Sets the state of a series. Undefined removes it. */
+  /** Sets the state of a series; undefined removes it. If there are too many states, evicts the oldest. */
   set(seriesKey: string, state: CumulativeHistogram | undefined, nowMs: number): void {
     this.#states.delete(seriesKey)
     if (state === undefined) return
@@ -59,8 +60,8 @@ export class CumulativeHistograms {
   }
 
   /**
-   * Whether a histogram started after the last eviction. If it has no previous state, none of its observations was
-   * stored before.
+   * Whether a histogram started after the last eviction. If so, and if it has no previous state, none of its
+   * observations was stored before.
    */
   startedAfterLastEviction({ startMs }: CumulativeHistogram): boolean {
     return startMs > this.#lastEvictionMs
@@ -83,9 +84,9 @@ export class HistogramChanges {
   }
 
   /**
-   * Sets the new state of a series and returns the observations since the previous state. Returns undefined if none of
-   * them must be stored. `seriesInProject` identifies the series within the project. `isReset`: the sender marked the histogram as
-   * the first since a reset.
+   * Sets the new state of a series and returns the observations to store: those since the previous state, or all of
+   * them after a reset. Returns undefined if none must be stored. `seriesInProject` identifies the series within the
+   * project. `isReset`: the sender marked the histogram as the first since a reset.
    */
   advance(
     seriesInProject: string,
@@ -95,7 +96,7 @@ export class HistogramChanges {
   ): ExponentialHistogram | undefined {
     const seriesKey = JSON.stringify([this.#project, seriesInProject])
     const previous = this.#histograms.get(seriesKey)
-    // The histogram is a repetition or is older than the state. Its observations are already included in the state.
+    // A repeated or late histogram. The state normally includes its observations already.
     if (previous !== undefined && current.timeMs <= previous.timeMs) return undefined
     if (!this.#statesBefore.has(seriesKey)) this.#statesBefore.set(seriesKey, previous)
     this.#statesAfter.set(seriesKey, current)
@@ -118,7 +119,7 @@ export class HistogramChanges {
   }
 }
 
-/** Returns the observations since `before`. Undefined: a count has decreased, so the histogram was reset. */
+/** Returns the observations since `previous`. Undefined: a count has decreased, so the histogram was reset. */
 function differenceOf(current: CumulativeHistogram, previous: CumulativeHistogram): ExponentialHistogram | undefined {
   const scale = Math.min(current.scale, previous.scale)
   const positive = differenceOfBins(current.positive, current.scale - scale, previous.positive, previous.scale - scale)
@@ -131,7 +132,7 @@ function differenceOf(current: CumulativeHistogram, previous: CumulativeHistogra
     positive,
     negative,
     sum: current.sum === undefined || previous.sum === undefined ? undefined : current.sum - previous.sum,
-    // A changed extreme was observed since `before`. An unchanged extreme may be older, so it is unknown.
+    // A changed extreme was observed since `previous`. An unchanged extreme may be older, so it is unknown.
     min: current.min === previous.min ? undefined : current.min,
     max: current.max === previous.max ? undefined : current.max,
   }

@@ -6,16 +6,16 @@ import { type Rejection, reject } from '../../model/point.ts'
  * values in (b^i, b^(i+1)]; bins of negative values are mirrored. A histogram is converted to weighted observations for
  * the sketch of a distribution.
  *
- * Each bin becomes one observation, whose value is the geometric middle of the bin unless the minimum, the maximum or
- * the sum of the histogram requires another value. The relative error of the observation is at most sqrt(b) - 1 in the
- * middle of the bin, and at most b - 1 elsewhere.
+ * A bin becomes one weighted observation at its geometric middle. The minimum and the maximum become observations of
+ * their own, and the sum may move the others within their bins. The relative error of an observation is at most
+ * sqrt(b) - 1 in the middle of its bin, and at most b - 1 elsewhere.
  */
 export interface ExponentialHistogram {
   scale: number
   zeroCount: number
   readonly positive: Bins
   readonly negative: Bins
-  /** Sum of all observations. Undefined: unknown. */
+  /** Sum, minimum and maximum of all observations. Undefined: unknown. */
   sum: number | undefined
   min: number | undefined
   max: number | undefined
@@ -27,10 +27,10 @@ export interface Bins {
   counts: number[]
 }
 
-/** Maximum number of bins on one side of a histogram. SDKs send 160 by default; Prometheus warns at a few hundred. */
+/** Maximum number of bins on one side of a histogram. The SDKs of OpenTelemetry send at most 160 by default. */
 export const EXPONENTIAL_BINS_MAX = 4_096
 
-/** Accepted scales. SDKs use at most 20. At -10, one bin contains all doubles above 1. */
+/** Accepted scales. The SDKs of OpenTelemetry use at most 20. At -10, one bin contains all doubles above 1. */
 const SCALE_MIN = -10
 const SCALE_MAX = 20
 
@@ -72,7 +72,7 @@ function isCount(count: number): boolean {
 /**
  * Converts the bins to observations in ascending order. The minimum and the maximum, if known, become observations of
  * their own. If the sum is known and all observations are on one side of zero, the other observations are moved within
- * their bins until their total equals the sum.
+ * their bins, so that the total comes as close to the sum as possible in a few passes.
  */
 export function observationsOf(histogram: ExponentialHistogram): Observations {
   const { scale, zeroCount, positive, negative, sum, min, max } = histogram
@@ -109,7 +109,10 @@ function mirroredBin({ low, high, value, weight }: Bin): Bin {
   return { low: -high, high: -low, value: -value, weight }
 }
 
-/** Replaces one observation of the first bin by the minimum, and one of the last bin by the maximum. */
+/**
+ * Replaces one observation of the first bin by the minimum, and one of the last bin by the maximum. An unknown extreme,
+ * or one outside its bin, is ignored. If there is only one observation, it becomes the minimum.
+ */
 function insertExtremes(bins: Bin[], min: number | undefined, max: number | undefined): void {
   const first = bins[0]
   const last = bins.at(-1)
@@ -137,8 +140,8 @@ function insertExtremes(bins: Bin[], min: number | undefined, max: number | unde
 }
 
 /**
- * Maximum number of passes that move observations until their total equals the sum. One pass may not be enough, because
- * an observation at the edge of its bin no longer moves.
+ * Maximum number of passes that move observations to make their total equal to the sum. One pass may not be enough,
+ * because an observation at the edge of its bin no longer moves.
  */
 const ADJUSTMENT_PASSES_MAX = 8
 
@@ -159,7 +162,7 @@ function adjustToSum(bins: readonly Bin[], sum: number): void {
   }
 }
 
-/** Returns the counts at a scale that is lower by `scaleSteps`. Each step joins the neighbouring bins 2i and 2i + 1. */
+/** Returns a copy of bins at a scale that is lower by `scaleSteps`. Each step joins the bins 2i and 2i + 1. */
 export function rescaleBins({ offset, counts }: Bins, scaleSteps: number): Bins {
   if (scaleSteps <= 0 || counts.length === 0) return { offset, counts: [...counts] }
   const factor = 2 ** scaleSteps

@@ -26,8 +26,8 @@ import {
 
 /**
  * Delivers the data points of OTLP metrics to a `PointSink`, for both encodings (protobuf and JSON). Each data point is
- * one item: it is stored or rejected as a whole. A data point without a value (NaN, or with the flag "no recorded
- * value") is skipped.
+ * one item: it is delivered or rejected as a whole. The decoders skip a data point without a value (a number that is
+ * NaN, or the flag "no recorded value"): it is no item.
  */
 export interface OtlpOptions {
   readonly nowMs: number
@@ -62,7 +62,7 @@ export class PointDelivery<S extends SeriesRef> {
     this.options = options
   }
 
-  /** Returns the index of the next data point. Throws `payload_too_large` if there are too many. */
+  /** Counts the next data point and returns its index. Throws `payload_too_large` if there are too many. */
   nextItem(): number {
     this.#countPoints(1)
     return this.itemCount++
@@ -79,8 +79,8 @@ export class PointDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Finds the series of a number point and delivers the point. Returns the series. Undefined: the point was rejected
-   * because its metric or its tags are invalid.
+   * Finds the series of a number point and delivers the point. Returns the series, also if the point is rejected for
+   * its time or value. Undefined: the point is rejected because its metric or its tags are invalid.
    */
   deliverNumber(
     metric: OtlpMetric,
@@ -99,7 +99,7 @@ export class PointDelivery<S extends SeriesRef> {
     return series
   }
 
-  /** Delivers a number point to a series that is known already, or rejects it if its time or value is invalid. */
+  /** Delivers a number point to its series, or rejects it if its time or value is invalid. */
   deliverToSeries(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
     const timeMs = this.#timeOf(times)
     const bad = checkInstant(timeMs, this.options.nowMs) ?? checkFinite(value)
@@ -108,8 +108,8 @@ export class PointDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a histogram with explicit bounds: the count of each bucket, which has the upper limit as a tag, counters
-   * for the count and the sum, and gauges for the minimum and the maximum.
+   * Delivers a histogram with explicit bounds: the count of each bucket, with the tag `upper_limit`, counters for the
+   * count and the sum, and gauges for the minimum and the maximum. A histogram without buckets gets the bucket `+Inf`.
    */
   deliverHistogram(
     metric: OtlpMetric,
@@ -141,8 +141,8 @@ export class PointDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a summary: the value of each quantile, which has the rank as a tag, and counters for the count and the
-   * sum, which are running totals.
+   * Delivers a summary: the value of each quantile, with its rank as the tag `quantile`, and counters for the count and
+   * the sum, which are running totals.
    */
   deliverSummary(
     { name }: OtlpMetric,
@@ -173,7 +173,7 @@ export class PointDelivery<S extends SeriesRef> {
     this.#deliverNumbers(numbers, rejection, times, index)
   }
 
-  /** Delivers an exponential histogram as weighted values of a distribution. */
+  /** Delivers the new observations of an exponential histogram as weighted values of a distribution. */
   deliverExponentialHistogram(
     metric: OtlpMetric,
     tags: readonly TagPair[],
@@ -205,8 +205,7 @@ export class PointDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Adds a number to `numbers`, unless it is absent. Returns the reason if the item must be rejected, otherwise
-   * undefined.
+   * Adds a number with its series to `numbers`, unless it is absent. Returns the reason if the item must be rejected.
    */
   #addNumber(
     numbers: SeriesNumber<S>[],
@@ -216,7 +215,7 @@ export class PointDelivery<S extends SeriesRef> {
     mode: NumberMode,
     value: number | undefined,
   ): Rejection | undefined {
-    // The sum of a histogram is NaN if one of its observations was NaN.
+    // The sum of a histogram is NaN if one of its observations was NaN. A NaN counts as absent.
     if (value === undefined || Number.isNaN(value)) return undefined
     const { limits } = this.options
     const bad = checkFinite(value) ?? checkName(name, limits) ?? checkTags(tags, limits)
@@ -246,8 +245,8 @@ export class PointDelivery<S extends SeriesRef> {
   /**
    * Adds one number to its series. For a running total, a start that is not before the time of the point counts as
    * unknown. If the start is before the time, but in the same millisecond, the total is stored one millisecond later.
-   * The reason is that a later total with this start may add a total of 0 one millisecond after the start
-   * (`addTotalSince`). The added total then replaces this one, so the later total counts in full.
+   * The reason: `addTotalSince` may add a total of 0 one millisecond after the start, before a later total. At the same
+   * time as this total, that 0 replaces it, so this total is not counted in addition to the later one.
    */
   #addToSink(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
     const { startMs, startSubMillisecondNs, timeSubMillisecondNs } = times

@@ -6,7 +6,7 @@ import { ATTRIBUTE_DEPTH_MAX, type AttributeValue, textOfValue } from './protobu
 
 /**
  * Reads numbers, times and attributes in the JSON encoding of OTLP. A number or time of the wrong type throws
- * `invalid_body`. An attribute of an unknown type counts as one without a value.
+ * `invalid_body`. An attribute of an unknown type counts as one without a value, and flags of a wrong type as 0.
  */
 
 const INTEGER = /^-?\d{1,20}$/
@@ -18,7 +18,7 @@ const NOT_FINITE: ReadonlyMap<unknown, number> = new Map([
 ])
 
 /**
- * Returns an integer that is given as text or as a number; 0 if it is absent. Beyond 2^53, returns the nearest double.
+ * Returns an integer that is a number, or digits as text; 0 if it is absent. Beyond 2^53, returns the nearest double.
  */
 export function integerOf(value: unknown): number {
   if (value === undefined || value === null) return 0
@@ -30,7 +30,7 @@ export function integerOf(value: unknown): number {
   )
 }
 
-/** Returns a double that is given as a number, or as text such as `1.5` or `NaN`. An absent one throws, too. */
+/** Returns a double that is a number, or a text such as `1.5` or `NaN`. Throws for any other value, also if absent. */
 export function doubleOf(value: unknown): number {
   if (typeof value === 'number' || typeof value === 'bigint') return Number(value)
   const special = NOT_FINITE.get(value)
@@ -40,8 +40,8 @@ export function doubleOf(value: unknown): number {
 }
 
 /**
- * Converts UNIX nanoseconds to milliseconds, rounded down, and the nanoseconds beyond them. Both are 0 if the time is
- * absent.
+ * Splits UNIX nanoseconds into whole milliseconds and the nanoseconds beyond them. Both are 0 if the time is absent,
+ * and negative or 0 for a time before 1970.
  */
 export function splitUnixNanos(value: unknown): readonly [ms: number, subMillisecondNs: number] {
   if (value === undefined || value === null || value === 0) return [0, 0]

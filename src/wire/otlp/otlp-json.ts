@@ -25,7 +25,7 @@ import {
 /**
  * Decodes `ExportMetricsServiceRequest` in the JSON encoding of OTLP: names in camel case, enums as numbers, 64-bit
  * integers as text or numbers. Unknown members are ignored, and a null member counts as absent. A wrong structure
- * throws `invalid_body` with the path of the faulty member.
+ * throws `invalid_body` with the path or the name of the faulty member.
  */
 
 /** Units of work (`StepBudget`) of one data point, and of finding a metric. */
@@ -35,7 +35,7 @@ const OTLP_KINDS: readonly OtlpKind[] = ['gauge', 'sum', 'histogram', 'exponenti
 
 type JsonObject = Readonly<Record<string, unknown>>
 
-/** Delivers all points of a body. Throws `invalid_body`, and `payload_too_large` for too many points. */
+/** Delivers all points of a body. Throws `invalid_body`, or `payload_too_large` for too many points. */
 export function* decodeOtlpJson<S extends SeriesRef>(
   body: unknown,
   sink: PointSink<S>,
@@ -70,12 +70,13 @@ export function* jsonNeedsIdempotencyKey(body: unknown): Steps<boolean> {
   return false
 }
 
+/** A metric with its data points, which are not decoded yet. */
 interface MetricWithPoints {
   readonly metric: OtlpMetric
-  /** Tags from the attributes of the resource and the scope. */
+  /** Tags from the resource and the scope. */
   readonly tags: readonly TagPair[]
   readonly dataPoints: readonly unknown[]
-  /** Path of the metric's data in the body, for error messages. */
+  /** Path in the body of the object that holds the data points, for error messages. */
   readonly path: string
 }
 

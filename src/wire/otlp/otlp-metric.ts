@@ -6,11 +6,11 @@ import type { MetricMetadata } from '../../model/point.ts'
  */
 export type OtlpKind = 'gauge' | 'sum' | 'histogram' | 'exponentialHistogram' | 'summary'
 
-/** Values of `AggregationTemporality`: a point is an increase, or a running total. */
+/** Values of `AggregationTemporality`: a point is an increase (delta), or a running total (cumulative). */
 export const TEMPORALITY_DELTA = 1
 export const TEMPORALITY_CUMULATIVE = 2
 
-/** Bit in the flags of a data point: the series has no value at this time. */
+/** Bit in the flags of a data point: the point has no value. */
 export const FLAG_NO_RECORDED_VALUE = 1
 
 export interface OtlpMetric {
@@ -44,7 +44,7 @@ export interface HistogramPoint {
   sum: number | undefined
   min: number | undefined
   max: number | undefined
-  /** Upper limits of the buckets: one fewer than `counts`, unless both are empty. */
+  /** Upper limits of the buckets. In a valid point one fewer than `counts`, unless both are empty. */
   readonly bounds: number[]
   readonly counts: number[]
 }
@@ -62,8 +62,8 @@ export const HISTOGRAM_BUCKETS_MAX = 1_024
 export const SUMMARY_QUANTILES_MAX = 1_024
 
 /**
- * Maximum number of attributes of a data point, and of resource attributes that become tags. The limit for tags of a
- * point is far lower.
+ * Maximum number of attributes of a data point. For a resource or a scope, it limits all attributes in JSON, and those
+ * that become tags in protobuf. By default, the limit for the tags of a point is far lower.
  */
 export const ATTRIBUTES_MAX = 1_024
 

@@ -29,7 +29,7 @@ import { readKeyValue } from './protobuf-values.ts'
 
 /**
  * Decodes `ExportMetricsServiceRequest` in protobuf, without copying messages. A field may come after other fields that
- * depend on it, so each level of the request is read twice: first the fields that its children need, then the children.
+ * depend on it, so most messages are read twice: first the fields that their children need, then the children.
  *
  * The attributes of a number point repeat from request to request, so its series is found by the bytes of its resource,
  * its metric name and its attributes.
@@ -51,7 +51,7 @@ const KIND_BY_FIELD: Readonly<Record<number, OtlpKind>> = {
   11: 'summary',
 }
 
-/** Delivers all points of a body. Throws `invalid_body`, and `payload_too_large` for too many points. */
+/** Delivers all points of a body. Throws `invalid_body`, or `payload_too_large` for too many points. */
 export function* decodeOtlpProtobuf<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
@@ -134,15 +134,16 @@ class OtlpDecoder<S extends SeriesRef> {
   readonly #tagKeysWanted: ReadonlySet<string>
   /** Tags of the resource and the scope that are being read. */
   #sharedTags: readonly TagPair[] = []
+  /** Bytes of the resource that is being read. */
   #resourceRange: ByteRange = { start: 0, end: 0 }
   /**
    * Whether the item cache can be used. False if the scope has tags, because an `ItemIdentity` does not include them.
    */
   #isItemCacheUsable = true
-  /** Positions of the bytes that identify the series of the current number point. */
+  /** Bytes that identify the series of a number point: resource as name, metric name as type, attributes as tags. */
   readonly #identity: ItemIdentity
   readonly #times = unknownTimes()
-  /** Number of series of the current data point that were not in the item cache, for the step budget. */
+  /** 1 if series may have been resolved for the data point that was read last, otherwise 0. For the step budget. */
   #resolvedSeriesCount = 0
 
   constructor(bytes: Uint8Array, sink: PointSink<S>, options: OtlpOptions) {
@@ -189,7 +190,7 @@ class OtlpDecoder<S extends SeriesRef> {
     }
   }
 
-  /** Returns the range of the last occurrence of a field in the message from the current position to `end`. */
+  /** Returns the range of the last occurrence of a field in the message that ends at `end`; an empty range if none. */
   *#rangeOf(field: number, end: number): Steps<ByteRange> {
     const reader = this.#reader
     const range = { start: reader.position, end: reader.position }
@@ -205,7 +206,8 @@ class OtlpDecoder<S extends SeriesRef> {
   }
 
   /**
-   * Reads the attributes of a message, which are in the field with the number `field`. Returns those that become tags.
+   * Reads the attributes of a resource or a scope, which are in the field with the number `field`. Returns those that
+   * become tags; beyond `ATTRIBUTES_MAX`, further ones are dropped.
    */
   *#readAttributes({ start, end }: ByteRange, field: number): Steps<TagPair[]> {
     const reader = this.#reader
@@ -224,6 +226,7 @@ class OtlpDecoder<S extends SeriesRef> {
     return tags
   }
 
+  /** Returns the tags of a scope: its name and version, followed by its attributes. */
   *#readScope(range: ByteRange): Steps<TagPair[]> {
     const reader = this.#reader
     const tags: TagPair[] = []
@@ -323,7 +326,7 @@ class OtlpDecoder<S extends SeriesRef> {
           value = reader.sfixed64()
           break
         case 7: {
-          // The number and wire type of a field below 16 take one byte.
+          // The number and wire type of a field below 16 normally take one byte.
           const fieldStart = reader.position - 1
           if (tagsEnd === start) tagsStart = fieldStart
           else if (fieldStart !== tagsEnd) areAttributesContiguous = false
@@ -363,6 +366,7 @@ class OtlpDecoder<S extends SeriesRef> {
     this.#deliverUncachedNumber(start, end, metric, value, index)
   }
 
+  /** Resolves the series of a number point by its tags, and delivers the point. Undefined: metric or tags are invalid. */
   #deliverUncachedNumber(start: number, end: number, metric: OtlpMetric, value: number, index: number): S | undefined {
     const tags = this.#pointTags(start, end, 7)
     this.#resolvedSeriesCount++
@@ -373,7 +377,7 @@ class OtlpDecoder<S extends SeriesRef> {
     return this.#delivery.deliverNumber(metric, tags, this.#times, value, index)
   }
 
-  /** Returns the tags of a point: those of its resource and scope, followed by its own. */
+  /** Returns the tags of a point: those of its resource and scope, followed by its attributes (number `field`). */
   #pointTags(start: number, end: number, field: number): readonly TagPair[] | Rejection {
     const reader = this.#reader
     const tags = [...this.#sharedTags]

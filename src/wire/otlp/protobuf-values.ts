@@ -12,12 +12,12 @@ import type { TagPair } from './otlp-metric.ts'
 export const ATTRIBUTE_DEPTH_MAX = 16
 /**
  * Maximum number of values in the lists and maps of an attribute. Further values are dropped: with so many values, the
- * text is longer than a tag may be anyway.
+ * text is normally longer than a tag may be.
  */
 const ATTRIBUTE_VALUES_MAX = 4_096
 
 /**
- * Maximum size of an attribute, to bound the work on one attribute. It is far larger than the text of a tag may be.
+ * Maximum size of an attribute, to bound the work on one attribute. By default, the text of a tag must be far shorter.
  */
 const ATTRIBUTE_BYTES_MAX = 1_048_576
 
@@ -153,7 +153,7 @@ function isList(value: readonly AttributeValue[] | AttributeMap): value is reado
   return Array.isArray(value)
 }
 
-/** Converts bytes, and integers beyond 2^53, to text: JSON cannot represent them. */
+/** Converts bytes, and integers that a double cannot represent, to text, because JSON would not keep their value. */
 function asJsonValue(value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
   return value instanceof Uint8Array ? base64(value) : value

@@ -60,7 +60,7 @@ export class SampleDelivery<S extends SeriesRef> {
 
   /**
    * Returns the series to which samples with these labels belong. Without `requestMetadata`, the metadata of earlier
-   * requests decides the type of the metric.
+   * requests decides the type of the metric. May normalize the labels `le` and `quantile` in place.
    */
   resolve(
     labels: Labels,
@@ -100,7 +100,7 @@ export class SampleDelivery<S extends SeriesRef> {
 
   /**
    * Delivers a stale marker if its series is a gauge. If its labels or its time are invalid, it is skipped without an
-   * error, because the samples of the series had the same fault.
+   * error, because no value is lost.
    */
   deliverStaleMarker(series: S | Rejection, timeMs: number): void {
     const index = this.#nextItem()
@@ -109,8 +109,8 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a native histogram. `labels` are the labels of its series. `startMs` is used if the histogram itself has
-   * no start.
+   * Delivers a native histogram, or rejects the item if `histogram` is a rejection. `startMs` is used if the histogram
+   * itself has no start.
    */
   deliverHistogram(
     labels: Labels,
@@ -137,7 +137,7 @@ export class SampleDelivery<S extends SeriesRef> {
     if (bad !== undefined) this.sink.reject(index, bad)
   }
 
-  /** Delivers a histogram with exponential bins as weighted values of a distribution. */
+  /** Delivers the new observations of a histogram with exponential bins as weighted values of a distribution. */
   #deliverExponential(
     { name, tags }: NamedSeries,
     { bins, timeMs, startMs, resetHint }: NativeHistogram,
@@ -163,9 +163,8 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a histogram with custom buckets: the count of each bucket, which has the upper limit as a tag, and
-   * counters for the count and the sum of the histogram. The count of a bucket does not include the counts of smaller
-   * limits.
+   * Delivers a histogram with custom buckets: the count of each bucket, with the tag `upper_limit`, and counters for
+   * the count and the sum of the histogram. The count of a bucket does not include the counts of smaller limits.
    */
   #deliverCustomBuckets(
     { name, tags }: NamedSeries,
@@ -212,6 +211,7 @@ export class SampleDelivery<S extends SeriesRef> {
     return checkName(name, limits) ?? checkTags(tags, limits) ?? this.sink.resolve(name, type, tags, about)
   }
 
+  /** Counts the next item and returns its index. Throws `payload_too_large` if there are too many. */
   #nextItem(): number {
     this.#countPoints(1)
     return this.itemCount++

@@ -3,9 +3,9 @@ import { firstChars } from '../../model/text.ts'
 import type { PrometheusType } from './series-metric.ts'
 
 /**
- * Caches the metadata of metric families, because remote write 1.0 sends metadata in separate requests, about once a
- * minute. The cache has at most `CACHED_FAMILIES_MAX` families; the oldest are evicted. Without metadata, the suffix of
- * the name decides the type of a family.
+ * Caches the metadata of metric families, because remote write 1.0 sends metadata in separate requests, by default once
+ * a minute. The number of families is bounded: those that were set least recently are evicted. Without metadata, the
+ * name decides the type of a family.
  */
 export interface FamilyMetadata {
   readonly type: PrometheusType | undefined
@@ -14,12 +14,12 @@ export interface FamilyMetadata {
 
 /** Maximum number of metric families in the cache, of all projects together. */
 export const CACHED_FAMILIES_MAX = 50_000
-/** Maximum length of a unit and of a help text, which becomes the description of a metric. Longer texts are cut. */
+/** Maximum length of a unit, and of a help text, which becomes the description of a metric. Longer texts are cut. */
 const METADATA_TEXT_CHARS_MAX = 256
 
 export class MetadataCache {
   readonly #familiesMax: number
-  /** Families by project and name, the oldest first. */
+  /** Families by project and name, the least recently set first. */
   readonly #families = new Map<string, FamilyMetadata>()
 
   constructor(familiesMax = CACHED_FAMILIES_MAX) {

@@ -18,9 +18,10 @@ export interface NativeHistogram {
   count: number
   /** Upper limits of custom buckets. Undefined: the bins are exponential. */
   bucketLimits: number[] | undefined
-  /** `ResetHint`: see the constants below. */
+  /** A value of `ResetHint`, such as `RESET_HINT_RESET`. 0: no hint. */
   resetHint: number
   timeMs: number
+  /** Start of the running totals. 0: unknown. */
   startMs: number
   /** Whether the histogram is a stale marker, which marks the end of its series. */
   isStale: boolean
@@ -47,11 +48,11 @@ interface SpannedCounts {
   readonly spans: number[]
   /** Integer counts, each as the difference to the previous bin. Empty if the counts are floats. */
   readonly deltas: number[]
-  /** Float counts. */
+  /** Float counts. Empty if the counts are integers. */
   readonly counts: number[]
 }
 
-/** Reads a histogram whose message ends at `end`. */
+/** Reads a histogram whose message ends at `end`. Returns a rejection for too many bins, or spans without counts. */
 export function readNativeHistogram(reader: ProtobufReader, end: number): NativeHistogram | Rejection {
   const histogram: NativeHistogram = {
     bins: emptyHistogram(),
@@ -174,7 +175,7 @@ function readSpan(reader: ProtobufReader, spans: number[]): boolean {
 
 /**
  * Adds the counts of all spans to `bins`. `offsetShift` is added to the index of the first bin. Returns false if there
- * are too many bins, or too few counts.
+ * are too many bins or too few counts, or if spans overlap.
  */
 function addCountsToBins(bins: Bins, { spans, deltas, counts }: SpannedCounts, offsetShift: number): boolean {
   let nextCount = 0

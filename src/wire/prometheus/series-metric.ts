@@ -2,8 +2,8 @@ import { type Rejection, reject } from '../../model/point.ts'
 import { limitOrQuantileText } from '../limit-text.ts'
 
 /**
- * Finds the metric and the type of a Prometheus series. The type comes from metadata, or else from the suffix of the
- * name:
+ * Finds the metric and the type of a Prometheus series. A counter or a gauge in metadata keeps its type, and all series
+ * of a gauge histogram are gauges. For any other series, the first of these rules decides:
  *
  * - `X_bucket` with a label `le`: histogram `X`, tag `le`
  * - `X_sum`, `X_count`, `X_total`: counter
@@ -11,7 +11,7 @@ import { limitOrQuantileText } from '../limit-text.ts'
  * - anything else: gauge
  *
  * Limits in `le` are inclusive. The count of an `le` series includes the counts of all smaller limits; the count of a
- * series with the tag `upper_limit` (from OTLP or native histograms) does not.
+ * series with the tag `upper_limit` (from native histograms and other protocols) does not.
  */
 export type PrometheusType = 'counter' | 'gauge' | 'histogram' | 'gaugehistogram' | 'summary'
 
@@ -37,8 +37,8 @@ export interface SeriesMetric {
 }
 
 /**
- * Returns the metric and type of a series. `typeOf` returns the type of a metric family from metadata. The labels `le`
- * and `quantile` are normalized in place.
+ * Returns the metric and type of a series. `typeOf` returns the type of a metric family from metadata. If a label `le`
+ * or `quantile` decides the type, its number is normalized in place.
  */
 export function metricOfSeries(
   name: string,

@@ -17,14 +17,14 @@ import { PROMETHEUS_TYPES } from './series-metric.ts'
 export const MESSAGE_STEP_UNITS = 64
 export const SERIES_STEP_UNITS = 512
 
-/** Maximum number of labels of a series that are read. The limit for tags of a point is far lower. */
+/** Maximum number of labels of a series. By default, the limit for the tags of a point is far lower. */
 export const LABELS_MAX = 1_024
 /** Maximum size of a series with its samples, to bound the work on it. Series of real senders are far smaller. */
 export const SERIES_BYTES_MAX = 4_194_304
 
 /**
- * Maximum number of metric families whose metadata is read from a request. Further families are ignored. Prometheus
- * sends 500 at a time.
+ * Maximum number of metric families whose metadata is read from a request. Further families are ignored. Real senders
+ * send far fewer at a time.
  */
 const REQUEST_FAMILIES_MAX = 10_000
 
@@ -34,7 +34,7 @@ export interface DeliveredItems {
   readonly histogramIndexes: ReadonlySet<number>
 }
 
-/** Delivers all samples of a body. Throws `invalid_body`, or `payload_too_large` if there are too many samples. */
+/** Delivers all samples and histograms of a body. Throws `invalid_body`, or `payload_too_large` for too many points. */
 export function* decodeWriteRequestV1<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
@@ -117,7 +117,7 @@ class SeriesDecoder<S extends SeriesRef> {
     this.#identity = { view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
   }
 
-  /** Reads the series that ends at `end`. Returns whether its labels were in the item cache. */
+  /** Delivers the series that ends at `end`. Returns whether its samples went to a series of the item cache. */
   read(end: number): boolean {
     const reader = this.#reader
     const start = reader.position
@@ -125,7 +125,7 @@ class SeriesDecoder<S extends SeriesRef> {
     const { sink } = this.#delivery
     let series: S | Rejection | undefined
     let wasCached = false
-    // Called only if there is a sample. If the series has only native histograms, its metric has another type.
+    // Called only if there is a sample: it may create a metric, and that of native histograms has another type.
     const resolveSeries = (): S | Rejection => {
       if (series !== undefined) return series
       const cachedItem = areLabelsContiguous ? sink.itemCache.find(this.#identity) : undefined
@@ -161,7 +161,7 @@ class SeriesDecoder<S extends SeriesRef> {
     return wasCached
   }
 
-  /** Finds the bytes of the labels for the item cache. Returns false if other fields lie between the labels. */
+  /** Sets `#identity` to the bytes of the labels. Returns false if other fields lie between the labels. */
   #findLabels(end: number): boolean {
     const reader = this.#reader
     const identity = this.#identity
@@ -173,6 +173,7 @@ class SeriesDecoder<S extends SeriesRef> {
         reader.skip()
         continue
       }
+      // The number and wire type of a field below 16 normally take one byte.
       const fieldStart = reader.position - 1
       if (identity.tagsEnd === start) identity.tagsStart = fieldStart
       else if (fieldStart !== identity.tagsEnd) areLabelsContiguous = false
@@ -182,7 +183,7 @@ class SeriesDecoder<S extends SeriesRef> {
   }
 }
 
-/** Reads and delivers a sample of either protocol version. `startMs` is used if the sample itself has no start. */
+/** Delivers a sample of either protocol version. If the sample has no start, `startMs` is used (0: unknown). */
 export function readSample<S extends SeriesRef>(
   reader: ProtobufReader,
   delivery: SampleDelivery<S>,

@@ -22,10 +22,13 @@ import {
  * creation.
  */
 
-/** Maximum number of symbols in a request. */
+/** Maximum number of symbols in a request. Each takes memory, even if it is empty. */
 export const SYMBOLS_MAX = 1_000_000
 
-/** Delivers all samples of a body. Throws `invalid_body`, or `payload_too_large` if there are too many samples. */
+/**
+ * Delivers all samples and histograms of a body. Throws `invalid_body`, or `payload_too_large` for too many symbols or
+ * points.
+ */
 export function* decodeWriteRequestV2<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
@@ -86,11 +89,12 @@ function* readSymbols(bytes: Uint8Array): Steps<readonly string[]> {
   return symbols
 }
 
-/** The fields of a series other than its samples and histograms. */
+/** The fields of a series other than its samples, histograms and exemplars. */
 interface SeriesHead {
   readonly labels: Labels | Rejection
   readonly type: PrometheusType | undefined
   readonly about: MetricMetadata
+  /** 0: unknown. */
   readonly createdMs: number
 }
 
@@ -105,7 +109,8 @@ function readSeries<S extends SeriesRef>(
   const { labels, createdMs } = head
   let series: S | Rejection | undefined
   const resolveSeries = (): S | Rejection =>
-    // Called only if there is a sample: `resolve` normalizes the labels in place, but histograms need unchanged labels.
+    // Called only if there is a sample, because it may create a metric and change the labels in place. The metric of
+    // native histograms has another type, and senders do not mix both in a series.
     (series ??= 'code' in labels ? labels : delivery.resolve(labels, head))
   reader.position = start
   while (reader.next(end)) {

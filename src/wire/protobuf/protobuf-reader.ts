@@ -5,12 +5,11 @@ import { GatewayError } from '../../model/errors.ts'
  * A caller loops over the fields of a message: `for (const end = reader.enter(); reader.next(end); )`, and reads or
  * skips each field. A known field with an unexpected wire type is an error; it is not skipped like an unknown field.
  *
- * Invariant: no read goes beyond the end of the body, and a loop over the fields of a message never continues beyond
- * the end of the message. Every fault in the body throws `invalid_body` with the position of the fault.
+ * Invariant: no read goes beyond the end of the body. If a field reaches beyond the end of its message, `next` throws.
+ * All methods throw `invalid_body`, with the position, for a fault that they find.
  */
 
 /** Wire types: how the value of a field is encoded. */
-
 export const VARINT = 0
 export const FIXED64 = 1
 export const LENGTH_DELIMITED = 2
@@ -24,7 +23,7 @@ const WIRE_TYPE_NAMES: Readonly<Record<number, string>> = {
   [FIXED32]: 'a 32-bit value',
 }
 
-/** A byte order mark is kept as a character. If it was removed, two different texts would become equal. */
+/** Keeps a byte order mark as a character. If it were removed, two different texts would become equal. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const TWO_POW_32 = 2 ** 32
@@ -34,12 +33,12 @@ export class ProtobufReader {
   readonly view: DataView
   /** Position of the next byte to read. */
   position = 0
-  /** Number of the field that `next` found. */
+  /** Number and wire type of the field that `next` found. */
   field = 0
   wireType = 0
   /** Nanoseconds beyond the milliseconds that `nanosAsMs` returned last. */
   subMillisecondNs = 0
-  /** Lower and upper 32 bits of the last varint. */
+  /** Lower and upper 32 bits of the varint that `#varint` read last, both signed. */
   #low = 0
   #high = 0
 
@@ -48,7 +47,7 @@ export class ProtobufReader {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
-  /** Moves to the value of the next field. Returns false at the end of the message. */
+  /** Moves to the value of the next field of a message. Returns false if the message ends here, at `end`. */
   next(end: number): boolean {
     if (this.position >= end) {
       if (this.position > end) throw this.fault('a field reaches beyond its message')
@@ -69,7 +68,7 @@ export class ProtobufReader {
     return this.field === field
   }
 
-  /** Reads the length of a message, a text or packed values. Returns the position at which it ends. */
+  /** Reads the length of a message, a text or packed values, and moves to its first byte. Returns its end position. */
   enter(): number {
     this.requireWireType(LENGTH_DELIMITED)
     const length = this.uint32()
@@ -104,7 +103,7 @@ export class ProtobufReader {
     throw this.fault(`field ${this.field} is ${actualName}, not ${WIRE_TYPE_NAMES[wireType]}`)
   }
 
-  /** Reads a varint and returns its lower 32 bits. For tags, lengths and enums. */
+  /** Reads a varint and returns its lower 32 bits, unsigned. For tags, lengths and enums. */
   uint32(): number {
     const byte = this.bytes[this.position]
     if (byte !== undefined && byte < 0x80) {
@@ -126,7 +125,7 @@ export class ProtobufReader {
     return this.#high * TWO_POW_32 + low
   }
 
-  /** Reads an int64 without loss of digits. */
+  /** Reads a signed 64-bit varint. Beyond ±(2^53 - 1), returns a bigint, so no digit is lost. */
   bigint64(): number | bigint {
     const value = this.int64()
     if (Number.isSafeInteger(value)) return value
@@ -208,7 +207,7 @@ export class ProtobufReader {
     return true
   }
 
-  /** Same as `repeated64`, for a repeated field of varints. */
+  /** Same as `repeated64`, for varints. If there are too many, some may have been appended before it returns false. */
   repeatedVarints(values: number[], countMax: number, read: (reader: ProtobufReader) => number): boolean {
     if (this.wireType !== LENGTH_DELIMITED) {
       this.requireWireType(VARINT)
@@ -226,7 +225,7 @@ export class ProtobufReader {
     return true
   }
 
-  /** Returns the error for a fault in the body. */
+  /** Returns the error to throw for a fault in the body. */
   fault(reason: string, position = this.position): GatewayError {
     return new GatewayError('invalid_body', `the body is not valid protobuf: ${reason} (at byte ${position})`)
   }
@@ -236,7 +235,7 @@ export class ProtobufReader {
     return false
   }
 
-  /** Reads a varint and returns its lower 32 bits. */
+  /** Reads a varint into `#low` and `#high`; bits beyond 64 are dropped. Returns its lower 32 bits, signed. */
   #varint(): number {
     const { bytes } = this
     let low = 0

@@ -1,4 +1,4 @@
-/** Writes small protobuf messages, for responses. A nested message is written first, and then added by `bytes`. */
+/** Writes small protobuf messages, for responses. A nested message is finished first, and then added by `bytes`. */
 export class ProtobufWriter {
   readonly #bytes: number[] = []
 
