@@ -54,7 +54,8 @@ export function* decodeWithoutScanner<S extends SeriesRef>(
   options: BetterStackBodyOptions,
 ): Steps<DecodedBetterStackBody> {
   const { format } = options
-  if (format === 'message-pack') return yield* decodeItems(sink, options, (items) => eachMessagePackItem(bytes, items))
+  if (format === 'message-pack')
+    return yield* decodeItems(sink, options, (visitor) => eachMessagePackItem(bytes, visitor))
   if (format === 'json') {
     try {
       return yield* decodeItems(sink, options, ({ visit }) => eachJsonItem(bytes, visit))
@@ -84,15 +85,15 @@ function* decodeItems<S extends SeriesRef>(
   readItems: (visitor: ItemVisitor) => Steps<void>,
 ): Steps<DecodedBetterStackBody> {
   const budget = new StepBudget()
-  const items = new ItemDecoder(sink, options)
+  const itemDecoder = new ItemDecoder(sink, options)
   yield* readItems({
     *visit(item) {
-      yield* items.decode(item, items.itemCount)
+      yield* itemDecoder.decode(item, itemDecoder.itemCount)
       if (budget.spend(PARSED_ITEM_STEP_UNITS)) yield
     },
-    reject: (reason) => items.reject(reason),
+    reject: (reason) => itemDecoder.reject(reason),
   })
-  return items.outcome()
+  return itemDecoder.outcome()
 }
 
 /** Units of work ({@link StepBudget}) of an item that is parsed. */
@@ -116,17 +117,17 @@ function* scanBetterStackBody<S extends SeriesRef>(
   options: BetterStackBodyOptions,
 ): Steps<DecodedBetterStackBody | undefined> {
   const { format, nowMs, limits, pointsMax } = options
-  const items = new ItemDecoder(sink, options)
+  const itemDecoder = new ItemDecoder(sink, options)
   const itemCount = yield* scanItems(bytes, sink, {
     grammar: 'better-stack',
     framing: framingOf(bytes, format),
     nowMs,
     limits,
     itemsMax: pointsMax,
-    decode: (item, index) => items.decode(item, index),
+    decode: (item, index) => itemDecoder.decode(item, index),
   })
-  // `items` does not count the items that the scanner delivers without parsing them.
-  return itemCount === undefined ? undefined : { ...items.outcome(), itemCount }
+  // `itemDecoder` does not count the items that the scanner delivers without parsing them.
+  return itemCount === undefined ? undefined : { ...itemDecoder.outcome(), itemCount }
 }
 
 /** Decodes parsed items one by one. Throws `payload_too_large` for too many items, or too many points in them. */

@@ -15,8 +15,8 @@ export function* decodeFluxBatch<S extends SeriesRef>(
   limits: PointLimits,
   itemsMax: number,
 ): Steps<number> {
-  const scanned = yield* scanFluxBatch(bytes, sink, nowMs, limits, itemsMax)
-  if (scanned !== undefined) return scanned
+  const scannedCount = yield* scanFluxBatch(bytes, sink, nowMs, limits, itemsMax)
+  if (scannedCount !== undefined) return scannedCount
   sink.restart()
   return decodeFluxItems(yield* parseJsonBodyInSteps(bytes), sink, nowMs, limits, itemsMax)
 }

@@ -27,15 +27,20 @@ export function* decodeCombinedBatch(
   itemsMax: number,
 ): Steps<CombinedBatch> {
   const arrays = findArrayMembers(bytes, ['events', 'metrics'])
-  if (arrays === undefined) return yield* decodeWhole(bytes, nowMs, limits, itemsMax)
-  const events = arrays.get('events')
-  const metrics = arrays.get('metrics')
+  if (arrays === undefined) return yield* decodeWholeBody(bytes, nowMs, limits, itemsMax)
+  const eventsBytes = arrays.get('events')
+  const metricsBytes = arrays.get('metrics')
   return {
-    events: decodeFluxEvents(events === undefined ? [] : yield* parseArray(events, bytes), nowMs, limits, itemsMax),
+    events: decodeFluxEvents(
+      eventsBytes === undefined ? [] : yield* parseArray(eventsBytes, bytes),
+      nowMs,
+      limits,
+      itemsMax,
+    ),
     *decodeMetrics(sink) {
-      if (metrics === undefined) return 0
+      if (metricsBytes === undefined) return 0
       try {
-        return yield* decodeFluxBatch(metrics, sink, nowMs, limits.points, itemsMax)
+        return yield* decodeFluxBatch(metricsBytes, sink, nowMs, limits.points, itemsMax)
       } catch (error) {
         throw yield* errorOfWholeBody(error, bytes)
       }
@@ -43,7 +48,12 @@ export function* decodeCombinedBatch(
   }
 }
 
-function* decodeWhole(bytes: Uint8Array, nowMs: number, limits: EventLimits, itemsMax: number): Steps<CombinedBatch> {
+function* decodeWholeBody(
+  bytes: Uint8Array,
+  nowMs: number,
+  limits: EventLimits,
+  itemsMax: number,
+): Steps<CombinedBatch> {
   const body = yield* parseJsonBodyInSteps(bytes)
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new GatewayError('invalid_body', 'the body must be {"events": […], "metrics": […]}')

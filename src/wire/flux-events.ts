@@ -89,14 +89,14 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
     texts[field] = text
   }
   const json = encodeEvent({ name, value, tags: canonicalTags(tags), properties, ...texts })
-  const bytes = UTF8.encode(json).length
+  const bytes = UTF8_ENCODER.encode(json).length
   if (bytes > limits.eventBytesMax) {
     return reject('payload_too_large', `the event has ${bytes} bytes, at most ${limits.eventBytesMax} are allowed`)
   }
   return { name, timeMs, json }
 }
 
-const UTF8 = new TextEncoder()
+const UTF8_ENCODER = new TextEncoder()
 /** Maximum nesting depth of properties. It bounds the recursion of `checkProperties`. */
 const PROPERTY_DEPTH_MAX = 64
 const ABSENT_TEXTS = { user_id: null, session_id: null, environment: null, service: null, host: null, request_id: null }

@@ -59,7 +59,7 @@ function storedPointOf({ name, type, value, timeMs }: TrackedPoint): StoredPoint
 }
 
 function decodeText(bytes: Uint8Array, start: number, end: number): string {
-  return UTF8.decode(bytes.subarray(start, end))
+  return UTF8_DECODER.decode(bytes.subarray(start, end))
 }
 
-const UTF8 = new TextDecoder()
+const UTF8_DECODER = new TextDecoder()

@@ -10,7 +10,7 @@ import { runAtOnce, runPaced, StepBudget, type Steps } from '../model/steps.ts'
  * syntax error has its position; in NDJSON, this is the position in the line.
  */
 
-const UTF8 = new TextDecoder('utf-8', { fatal: true })
+const UTF8_DECODER = new TextDecoder('utf-8', { fatal: true })
 
 /**
  * Maximum length of a text that `JSON.parse` parses at once, which takes a few milliseconds. A longer text is parsed in
@@ -20,7 +20,7 @@ const PARSED_AT_ONCE_CHARS_MAX = 512 * 1024
 /** Same as `PARSED_AT_ONCE_CHARS_MAX`, for one line of NDJSON. It is smaller, because a body has many lines. */
 const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024
 
-const BLANK = /^[ \t\r]*$/
+const BLANK_LINE = /^[ \t\r]*$/
 
 /** Units of work (`StepBudget`) of a line in addition to its characters. */
 const LINE_STEP_UNITS = 32
@@ -55,7 +55,7 @@ export function* eachJsonLineItem(bytes: Uint8Array, visit: (item: unknown) => S
     const end = newline < 0 ? text.length : newline
     if (budget.spend(LINE_STEP_UNITS + end - start)) yield
     const line = text.slice(start, end)
-    if (!BLANK.test(line)) yield* eachItemOf(line, LINE_PARSED_AT_ONCE_CHARS_MAX, visit)
+    if (!BLANK_LINE.test(line)) yield* eachItemOf(line, LINE_PARSED_AT_ONCE_CHARS_MAX, visit)
     start = end + 1
   }
 }
@@ -70,7 +70,7 @@ function* eachItemOf(text: string, atOnceCharsMax: number, visit: (item: unknown
 function readBodyText(bytes: Uint8Array): string {
   if (bytes.length === 0) throw new GatewayError('invalid_body', 'the body is empty')
   try {
-    return UTF8.decode(bytes)
+    return UTF8_DECODER.decode(bytes)
   } catch (cause) {
     throw new GatewayError('invalid_body', 'the body is not valid UTF-8', { cause })
   }

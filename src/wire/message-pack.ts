@@ -45,7 +45,7 @@ function invalidMessagePackError(reason: string): GatewayError {
 }
 
 /** Keeps a byte order mark as a character. If it were removed, two different texts would become equal. */
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const UTF8_DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
  * A cached short text. Texts are cached, because keys and tag values repeat from item to item. The cache is a hash
@@ -218,7 +218,7 @@ class MessagePackReader {
 
   #decodeText(start: number): string {
     try {
-      return UTF8.decode(this.#bytes.subarray(start, this.position))
+      return UTF8_DECODER.decode(this.#bytes.subarray(start, this.position))
     } catch {
       this.rejectionReason = 'a text is no valid UTF-8'
       return ''
@@ -230,7 +230,7 @@ class MessagePackReader {
     const start = this.#skip(length)
     const bytes = this.#bytes.subarray(start, this.position)
     try {
-      return UTF8.decode(bytes)
+      return UTF8_DECODER.decode(bytes)
     } catch {
       return bytes
     }

@@ -9,9 +9,9 @@ import { ATTRIBUTE_DEPTH_MAX, type AttributeValue, textOfValue } from './protobu
  * `invalid_body`. An attribute of an unknown type counts as one without a value, and flags of a wrong type as 0.
  */
 
-const INTEGER = /^-?\d{1,20}$/
-const DOUBLE = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/
-const NOT_FINITE: ReadonlyMap<unknown, number> = new Map([
+const INTEGER_TEXT = /^-?\d{1,20}$/
+const DOUBLE_TEXT = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/
+const NON_FINITE_BY_TEXT: ReadonlyMap<unknown, number> = new Map([
   ['NaN', Number.NaN],
   ['Infinity', Number.POSITIVE_INFINITY],
   ['-Infinity', Number.NEGATIVE_INFINITY],
@@ -23,7 +23,7 @@ const NOT_FINITE: ReadonlyMap<unknown, number> = new Map([
 export function integerOf(value: unknown): number {
   if (value === undefined || value === null) return 0
   if (typeof value === 'bigint' || Number.isInteger(value)) return Number(value)
-  if (typeof value === 'string' && INTEGER.test(value)) return Number(value)
+  if (typeof value === 'string' && INTEGER_TEXT.test(value)) return Number(value)
   throw new GatewayError(
     'invalid_body',
     `an integer must be digits, as a number or as text, not ${describeValue(value)}`,
@@ -33,9 +33,9 @@ export function integerOf(value: unknown): number {
 /** Returns a double that is a number, or a text such as `1.5` or `NaN`. Throws for any other value, also if absent. */
 export function doubleOf(value: unknown): number {
   if (typeof value === 'number' || typeof value === 'bigint') return Number(value)
-  const special = NOT_FINITE.get(value)
+  const special = NON_FINITE_BY_TEXT.get(value)
   if (special !== undefined) return special
-  if (typeof value === 'string' && DOUBLE.test(value)) return Number(value)
+  if (typeof value === 'string' && DOUBLE_TEXT.test(value)) return Number(value)
   throw new GatewayError('invalid_body', `a number must be a number, not ${describeValue(value)}`)
 }
 
@@ -45,7 +45,7 @@ export function doubleOf(value: unknown): number {
  */
 export function splitUnixNanos(value: unknown): readonly [ms: number, subMillisecondNs: number] {
   if (value === undefined || value === null || value === 0) return [0, 0]
-  const isExact = typeof value === 'bigint' || (typeof value === 'string' && INTEGER.test(value))
+  const isExact = typeof value === 'bigint' || (typeof value === 'string' && INTEGER_TEXT.test(value))
   const nanos = isExact ? BigInt(value) : BigInt(integerOf(value))
   return [Number(nanos / 1_000_000n), Number(nanos % 1_000_000n)]
 }
@@ -67,14 +67,14 @@ function anyValueOf(value: unknown, depth: number): AttributeValue {
   const { stringValue, boolValue, intValue, doubleValue, arrayValue, kvlistValue, bytesValue } = value
   if (typeof stringValue === 'string') return stringValue
   if (typeof boolValue === 'boolean') return boolValue
-  if (typeof intValue === 'string' && INTEGER.test(intValue)) return BigInt(intValue)
+  if (typeof intValue === 'string' && INTEGER_TEXT.test(intValue)) return BigInt(intValue)
   if (typeof intValue === 'number' || typeof intValue === 'bigint') return intValue
   if (doubleValue !== undefined && doubleValue !== null) return doubleOf(doubleValue)
   if (isObject(arrayValue)) return elementsOf(arrayValue).map((element) => anyValueOf(element, depth + 1))
   if (isObject(kvlistValue)) {
     return Object.fromEntries(
-      elementsOf(kvlistValue).flatMap((entry) =>
-        isObject(entry) ? [[String(entry['key']), anyValueOf(entry['value'], depth + 1)]] : [],
+      elementsOf(kvlistValue).flatMap((pair) =>
+        isObject(pair) ? [[String(pair['key']), anyValueOf(pair['value'], depth + 1)]] : [],
       ),
     )
   }

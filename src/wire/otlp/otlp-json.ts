@@ -108,12 +108,12 @@ function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generat
           yield undefined
           continue
         }
-        const data = objectAt(rawMetric[kind], path)
-        const metric = metricOf(rawMetric, data, kind)
+        const metricData = objectAt(rawMetric[kind], path)
+        const metric = metricOf(rawMetric, metricData, kind)
         yield {
           metric,
           tags,
-          dataPoints: arrayAt(data['dataPoints'], `${path}.${kind}.dataPoints`),
+          dataPoints: arrayAt(metricData['dataPoints'], `${path}.${kind}.dataPoints`),
           path: `${path}.${kind}`,
         }
       }
@@ -121,7 +121,7 @@ function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generat
   }
 }
 
-function metricOf(rawMetric: JsonObject, data: JsonObject, kind: OtlpKind): OtlpMetric {
+function metricOf(rawMetric: JsonObject, metricData: JsonObject, kind: OtlpKind): OtlpMetric {
   const { name = '', unit, description } = rawMetric
   return {
     // A name that is not text becomes an empty name. An empty name is invalid, so the points are rejected.
@@ -131,8 +131,8 @@ function metricOf(rawMetric: JsonObject, data: JsonObject, kind: OtlpKind): Otlp
       ...(typeof description === 'string' && description !== '' && { description }),
     },
     kind,
-    temporality: temporalityOf(data['aggregationTemporality']),
-    isMonotonic: data['isMonotonic'] === true,
+    temporality: temporalityOf(metricData['aggregationTemporality']),
+    isMonotonic: metricData['isMonotonic'] === true,
   }
 }
 
@@ -198,8 +198,8 @@ function numberOf({ asInt, asDouble }: JsonObject): number {
 }
 
 function sumAndExtremesOf({ sum, min, max }: JsonObject): Pick<ExponentialHistogram, 'sum' | 'min' | 'max'> {
-  const optional = (value: unknown) => (value === undefined || value === null ? undefined : doubleOf(value))
-  return { sum: optional(sum), min: optional(min), max: optional(max) }
+  const optionalDouble = (value: unknown) => (value === undefined || value === null ? undefined : doubleOf(value))
+  return { sum: optionalDouble(sum), min: optionalDouble(min), max: optionalDouble(max) }
 }
 
 function exponentialHistogramOf(point: JsonObject): ExponentialHistogram {

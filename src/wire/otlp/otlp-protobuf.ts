@@ -366,7 +366,7 @@ class OtlpDecoder<S extends SeriesRef> {
     this.#deliverUncachedNumber(start, end, metric, value, index)
   }
 
-  /** Resolves the series of a number point by its tags, and delivers the point. Undefined: metric or tags are invalid. */
+  /** Resolves the series of a number point by its tags, and delivers the point. See `PointDelivery.deliverNumber`. */
   #deliverUncachedNumber(start: number, end: number, metric: OtlpMetric, value: number, index: number): S | undefined {
     const tags = this.#pointTags(start, end, 7)
     this.#resolvedSeriesCount++

@@ -1,5 +1,5 @@
 import { FIXED64, LENGTH_DELIMITED, type ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
-import { base64 } from './base64.ts'
+import { encodeBase64 } from './base64.ts'
 import type { TagPair } from './otlp-metric.ts'
 
 /**
@@ -143,7 +143,7 @@ export function textOfValue(value: AttributeValue): string | undefined {
     case 'number':
       return String(value === 0 ? 0 : value)
     case 'object':
-      if (value instanceof Uint8Array) return base64(value)
+      if (value instanceof Uint8Array) return encodeBase64(value)
       if (isList(value)) return value.flatMap((element) => textOfValue(element) ?? []).join(',')
       return JSON.stringify(value, (_key, inner: unknown) => asJsonValue(inner))
   }
@@ -156,5 +156,5 @@ function isList(value: readonly AttributeValue[] | AttributeMap): value is reado
 /** Converts bytes, and integers that a double cannot represent, to text, because JSON would not keep their value. */
 function asJsonValue(value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
-  return value instanceof Uint8Array ? base64(value) : value
+  return value instanceof Uint8Array ? encodeBase64(value) : value
 }

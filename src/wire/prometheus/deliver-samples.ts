@@ -169,7 +169,7 @@ export class SampleDelivery<S extends SeriesRef> {
   #deliverCustomBuckets(
     { name, tags }: NamedSeries,
     { bins, count, timeMs, startMs }: NativeHistogram,
-    limits: readonly number[],
+    bucketLimits: readonly number[],
     index: number,
   ): Rejection | undefined {
     const { offset, counts } = bins.positive
@@ -188,8 +188,8 @@ export class SampleDelivery<S extends SeriesRef> {
       points.push({ series, value })
       return undefined
     }
-    for (let i = 0; i <= limits.length; i++) {
-      const limit = limitOrQuantileText(limits[i] ?? Number.POSITIVE_INFINITY)
+    for (let i = 0; i <= bucketLimits.length; i++) {
+      const limit = limitOrQuantileText(bucketLimits[i] ?? Number.POSITIVE_INFINITY)
       const bad = addPoint(name, 'histogram', [...tags, ['upper_limit', limit]], counts[i - offset] ?? 0)
       if (bad !== undefined) return bad
     }

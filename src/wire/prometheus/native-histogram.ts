@@ -65,12 +65,12 @@ export function readNativeHistogram(reader: ProtobufReader, end: number): Native
   }
   const positive: SpannedCounts = { spans: [], deltas: [], counts: [] }
   const negative: SpannedCounts = { spans: [], deltas: [], counts: [] }
-  const limits: number[] = []
-  const isWithinLimits = readFields(reader, end, histogram, { positive, negative, limits })
+  const bucketLimits: number[] = []
+  const isWithinLimits = readFields(reader, end, histogram, { positive, negative, bucketLimits })
   const { bins } = histogram
   if (histogram.isStale) return histogram
   const isCustom = bins.scale === CUSTOM_BUCKETS_SCALE
-  if (isCustom) histogram.bucketLimits = limits
+  if (isCustom) histogram.bucketLimits = bucketLimits
   const shift = isCustom ? 0 : -1
   const isValid =
     isWithinLimits && addCountsToBins(bins.positive, positive, shift) && addCountsToBins(bins.negative, negative, shift)
@@ -84,7 +84,7 @@ function readFields(
   reader: ProtobufReader,
   end: number,
   histogram: NativeHistogram,
-  { positive, negative, limits }: { positive: SpannedCounts; negative: SpannedCounts; limits: number[] },
+  { positive, negative, bucketLimits }: { positive: SpannedCounts; negative: SpannedCounts; bucketLimits: number[] },
 ): boolean {
   const { bins } = histogram
   let isWithinLimits = true
@@ -133,7 +133,7 @@ function readFields(
         histogram.timeMs = readVarint(reader, 'int64')
         break
       case 16:
-        isWithinLimits = reader.repeated64(limits, EXPONENTIAL_BINS_MAX, asDouble) && isWithinLimits
+        isWithinLimits = reader.repeated64(bucketLimits, EXPONENTIAL_BINS_MAX, asDouble) && isWithinLimits
         break
       case 17:
         histogram.startMs = readVarint(reader, 'int64')

@@ -121,7 +121,7 @@ class SeriesDecoder<S extends SeriesRef> {
   read(end: number): boolean {
     const reader = this.#reader
     const start = reader.position
-    const areLabelsContiguous = this.#findLabels(end)
+    const areLabelsContiguous = this.#locateLabels(end)
     const { sink } = this.#delivery
     let series: S | Rejection | undefined
     let wasCached = false
@@ -162,7 +162,7 @@ class SeriesDecoder<S extends SeriesRef> {
   }
 
   /** Sets `#identity` to the bytes of the labels. Returns false if other fields lie between the labels. */
-  #findLabels(end: number): boolean {
+  #locateLabels(end: number): boolean {
     const reader = this.#reader
     const identity = this.#identity
     const start = reader.position

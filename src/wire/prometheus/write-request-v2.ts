@@ -105,7 +105,7 @@ function readSeries<S extends SeriesRef>(
   delivery: SampleDelivery<S>,
 ): void {
   const start = reader.position
-  const head = readHead(reader, end, symbols)
+  const head = readSeriesHead(reader, end, symbols)
   const { labels, createdMs } = head
   let series: S | Rejection | undefined
   const resolveSeries = (): S | Rejection =>
@@ -135,13 +135,13 @@ function readUint32(reader: ProtobufReader): number {
   return reader.uint32()
 }
 
-function readHead(reader: ProtobufReader, end: number, symbols: readonly string[]): SeriesHead {
+function readSeriesHead(reader: ProtobufReader, end: number, symbols: readonly string[]): SeriesHead {
   const symbolIndexes: number[] = []
   let isWithinLimits = true
   let type: PrometheusType | undefined
   let about: MetricMetadata = {}
   let createdMs = 0
-  const symbol = (symbolIndex: number): string => {
+  const symbolAt = (symbolIndex: number): string => {
     const text = symbols[symbolIndex]
     if (text === undefined) throw reader.fault(`symbol ${symbolIndex} is not in the table of ${symbols.length}`)
     return text
@@ -152,15 +152,15 @@ function readHead(reader: ProtobufReader, end: number, symbols: readonly string[
         isWithinLimits = reader.repeatedVarints(symbolIndexes, 2 * LABELS_MAX, asUint32) && isWithinLimits
         break
       case 5: {
-        let help = 0
-        let unit = 0
+        let helpIndex = 0
+        let unitIndex = 0
         for (const metadataEnd = reader.enter(); reader.next(metadataEnd); ) {
           if (reader.isField(1)) type = PROMETHEUS_TYPES[readUint32(reader)]
-          else if (reader.isField(3)) help = readUint32(reader)
-          else if (reader.isField(4)) unit = readUint32(reader)
+          else if (reader.isField(3)) helpIndex = readUint32(reader)
+          else if (reader.isField(4)) unitIndex = readUint32(reader)
           else reader.skip()
         }
-        about = aboutOf(help === 0 ? '' : symbol(help), unit === 0 ? '' : symbol(unit))
+        about = aboutOf(helpIndex === 0 ? '' : symbolAt(helpIndex), unitIndex === 0 ? '' : symbolAt(unitIndex))
         break
       }
       case 6:
@@ -176,6 +176,6 @@ function readHead(reader: ProtobufReader, end: number, symbols: readonly string[
   if (symbolIndexes.length % 2 !== 0) throw reader.fault('a label has no value')
   const labels: Labels = []
   for (let i = 0; i < symbolIndexes.length; i += 2)
-    labels.push([symbol(symbolIndexes[i]!), symbol(symbolIndexes[i + 1]!)])
+    labels.push([symbolAt(symbolIndexes[i]!), symbolAt(symbolIndexes[i + 1]!)])
   return { labels, type, about, createdMs }
 }

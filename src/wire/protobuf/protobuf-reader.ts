@@ -24,7 +24,7 @@ const WIRE_TYPE_NAMES: Readonly<Record<number, string>> = {
 }
 
 /** Keeps a byte order mark as a character. If it were removed, two different texts would become equal. */
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const UTF8_DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const TWO_POW_32 = 2 ** 32
 
@@ -183,7 +183,7 @@ export class ProtobufReader {
     const start = this.position
     this.position = end
     try {
-      return UTF8.decode(this.bytes.subarray(start, end))
+      return UTF8_DECODER.decode(this.bytes.subarray(start, end))
     } catch {
       throw this.fault(`field ${this.field} is not valid UTF-8`, start)
     }
