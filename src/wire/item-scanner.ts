@@ -9,7 +9,7 @@ import { JsonCursor } from './json-cursor.ts'
 
 /**
  * Reads plain items of a batch directly from the bytes, without a JSON parser. An item is plain if it has a name, a
- * type and a value, each key once and no key but those below, and if `JsonCursor` can read all of its values. For any
+ * type and a value, no key twice and no key but those below, and if `JsonCursor` can read all of its values. For any
  * other item the methods return false or undefined, and the caller must parse the item.
  */
 
@@ -63,7 +63,10 @@ export class ItemScanner extends JsonCursor {
     this.identity = { view: this.view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
   }
 
-  /** Moves past `[`, or in Flux also `{"metrics":[`, unless items are on lines. Returns false if neither is there. */
+  /**
+   * Moves past the beginning of the array: `[`, or in Flux also `{"metrics":[`. Returns false if the body begins in
+   * another way. Does nothing if the items are on lines.
+   */
   readItemsStart(): boolean {
     if (this.#framing === 'lines') return true
     this.skipSpace()

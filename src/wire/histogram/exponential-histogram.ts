@@ -6,9 +6,9 @@ import { type Rejection, reject } from '../../model/point.ts'
  * values in (b^i, b^(i+1)]; bins of negative values are mirrored. A histogram is converted to weighted observations for
  * the sketch of a distribution.
  *
- * A bin becomes one weighted observation at its geometric middle. The minimum and the maximum become observations of
- * their own, and the sum may move the others within their bins. The relative error of an observation is at most
- * sqrt(b) - 1 in the middle of its bin, and at most b - 1 elsewhere.
+ * A bin becomes one weighted observation at its geometric middle. A known minimum or maximum replaces one observation,
+ * and a known sum moves the others within their bins. The relative error of an observation is at most sqrt(b) - 1 in
+ * the middle of its bin, and at most b - 1 elsewhere.
  */
 export interface ExponentialHistogram {
   scale: number
@@ -70,9 +70,9 @@ function isCount(count: number): boolean {
 }
 
 /**
- * Converts the bins to observations in ascending order. The minimum and the maximum, if known, become observations of
- * their own. If the sum is known and all observations are on one side of zero, the other observations are moved within
- * their bins, so that the total comes as close to the sum as possible in a few passes.
+ * Converts the bins to observations in ascending order. The minimum and the maximum, if known, replace one observation
+ * each (`insertExtremes`). If the sum is known and all observations are on one side of zero, the other observations are
+ * moved within their bins, so that the total comes as close to the sum as possible in a few passes.
  */
 export function observationsOf(histogram: ExponentialHistogram): Observations {
   const { scale, zeroCount, positive, negative, sum, min, max } = histogram

@@ -18,7 +18,7 @@ export interface NativeHistogram {
   count: number
   /** Upper limits of custom buckets. Undefined: the bins are exponential. */
   bucketLimits: number[] | undefined
-  /** A value of `ResetHint`, such as `RESET_HINT_RESET`. 0: no hint. */
+  /** A value of `ResetHint`, such as `RESET_HINT_RESET`. 0: unknown. */
   resetHint: number
   timeMs: number
   /** Start of the running totals. 0: unknown. */

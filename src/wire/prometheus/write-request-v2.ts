@@ -110,7 +110,7 @@ function readSeries<S extends SeriesRef>(
   let series: S | Rejection | undefined
   const resolveSeries = (): S | Rejection =>
     // Called only if there is a sample, because it may create a metric and change the labels in place. The metric of
-    // native histograms has another type, and senders do not mix both in a series.
+    // native histograms has another type. The protocol does not allow both in a series.
     (series ??= 'code' in labels ? labels : delivery.resolve(labels, head))
   reader.position = start
   while (reader.next(end)) {
