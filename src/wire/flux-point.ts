@@ -43,7 +43,7 @@ export function decodeFluxPoint<S extends SeriesRef>(
   return storedPointOf(point)
 }
 
-/** Same as `decodeFluxPoint`, for a body that is already parsed. */
+/** Same as `decodeFluxPoint`, for a body that is already parsed. Does not use the item cache. */
 export function decodeParsedPoint(
   item: unknown,
   sink: PointSink,

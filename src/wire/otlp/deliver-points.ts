@@ -156,7 +156,7 @@ export class PointDelivery<S extends SeriesRef> {
     for (let i = 0; i < quantiles.length && rejection === undefined; i += 2) {
       const rank = quantiles[i]!
       if (!(rank >= 0 && rank <= 1)) rejection = reject('invalid_value', 'a quantile must be 0 to 1')
-      // A client sends NaN as the value of a quantile if there were no observations.
+      // A client sends NaN as the value of a quantile if there were no observations. The quantile is then skipped.
       else if (!Number.isNaN(quantiles[i + 1]))
         rejection = this.#addNumber(
           numbers,
@@ -204,9 +204,7 @@ export class PointDelivery<S extends SeriesRef> {
     for (const [i, value] of values.entries()) this.sink.addWeighted(index, series, timeMs, value, weights[i]!)
   }
 
-  /**
-   * Adds a number with its series to `numbers`, unless it is absent. Returns the reason if the item must be rejected.
-   */
+  /** Adds a number with its series to `numbers`, unless it is absent. Returns the reason if the item must be rejected. */
   #addNumber(
     numbers: SeriesNumber<S>[],
     name: string,

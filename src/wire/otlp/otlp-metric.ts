@@ -30,7 +30,7 @@ export interface PointTimes {
   startMs: number
   /** Time of the point in UNIX milliseconds. 0: unknown. */
   timeMs: number
-  /** The nanoseconds (0 to 999,999) by which the exact times are later than `startMs` and `timeMs`. */
+  /** The nanoseconds, less than a million, to add to `startMs` and `timeMs` for the exact times. */
   startSubMillisecondNs: number
   timeSubMillisecondNs: number
 }

@@ -68,7 +68,7 @@ export class ProtobufReader {
     return this.field === field
   }
 
-  /** Reads the length of a message, a text or packed values, and moves to its first byte. Returns its end position. */
+  /** Reads the length of a message, a text or packed values. Returns the position at which this value ends. */
   enter(): number {
     this.requireWireType(LENGTH_DELIMITED)
     const length = this.uint32()
