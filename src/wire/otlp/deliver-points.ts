@@ -204,7 +204,7 @@ export class PointDelivery<S extends SeriesRef> {
     for (const [i, value] of values.entries()) this.sink.addWeighted(index, series, timeMs, value, weights[i]!)
   }
 
-  /** Adds a number with its series to `numbers`, unless it is absent. Returns the reason if the item must be rejected. */
+  /** Adds a number with its series to `numbers`, unless it is absent. Returns why the item must be rejected, if so. */
   #addNumber(
     numbers: SeriesNumber<S>[],
     name: string,
