@@ -7,8 +7,9 @@
  * occurrence. All readings of a skipped day (Apia, 2011-12-30) share one edge. A bucket lies between two neighbouring
  * edges that differ.
  *
- * Fixed intervals start at multiples since the epoch, in UTC. Exception: an interval between 1 h and 24 h that divides
- * a day (2h, 3h, 4h, 6h, 8h, 12h, 90m …) starts at local midnight, so that 6h means 00, 06, 12 and 18 o'clock.
+ * The grid of a fixed interval is its multiples since the epoch, in UTC. Exception: the grid of an interval between 1 h
+ * and 24 h that divides a day (2h, 3h, 4h, 6h, 8h, 12h, 90m …) begins at local midnight, so that 6h means 00, 06, 12
+ * and 18 o'clock.
  */
 import type { FixedInterval, FixedOrCalendar } from './interval.ts'
 import { DAY_MS, daysSinceEpoch, floorTo, HOUR_MS } from './time.ts'
@@ -27,15 +28,16 @@ export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs
 }
 
 /**
- * Upper bound of the number of grid readings that all clock changes of one zone have skipped. Two zones skipped a whole
- * day, which has 16 grid readings at an interval of 90m. No zone skipped more.
+ * How far the estimated number of grid readings of a range may exceed `bucketsMax`. A grid reading has no bucket of its
+ * own if a clock change skipped it together with the next one. The longest clock change skipped a day, which has 16
+ * grid readings at an interval of 90m.
  */
 const SKIPPED_READINGS_MAX = 64
 
 /**
  * Returns the edges of all buckets that overlap [fromMs, toMs): the first edge is at or before `fromMs`, the last at or
- * after `toMs`. Bucket i lies between edges i and i + 1. For an empty range it returns the bucket that contains
- * `fromMs`. Returns undefined if there would be more than `bucketsMax` buckets.
+ * after `toMs`. Bucket i lies between edges i and i + 1. For an empty range it returns the edges of the bucket that
+ * contains `fromMs`. Returns undefined if there would be more than `bucketsMax` buckets.
  */
 export function bucketEdges(
   interval: FixedOrCalendar,
@@ -53,7 +55,7 @@ export function bucketEdges(
     for (let i = 0; i <= count; i++) edgesMs[i] = (first + i) * interval.ms
     return edgesMs
   }
-  // The number of buckets is estimated first, so that no edges are computed for a range with too many buckets.
+  // The number of buckets is estimated first, so that no edges are computed for a range with far too many buckets.
   if (gridReadingCountBetween(interval, zone, fromMs, toMs) - SKIPPED_READINGS_MAX > bucketsMax) return undefined
   let reading = gridReadingAt(interval, zone, fromMs)
   let lastMs = firstInstantShowing(zone, reading)

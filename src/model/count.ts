@@ -11,7 +11,7 @@ export function addCounts(a: number, b: number): number {
   return sum < COUNT_MAX ? sum : COUNT_MAX
 }
 
-/** Whether a weight is an integer from 0 to `COUNT_MAX`. The MessagePack decoder returns large integers as bigints. */
+/** Whether a value is an integer from 0 to `COUNT_MAX`. The decoders of bodies return large integers as bigints. */
 export function isWeight(weight: unknown): weight is number | bigint {
   if (typeof weight === 'bigint') return weight >= 0n && weight <= BigInt(COUNT_MAX)
   return typeof weight === 'number' && Number.isInteger(weight) && weight >= 0 && weight <= COUNT_MAX

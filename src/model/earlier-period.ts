@@ -9,7 +9,10 @@ import { calendarInterval, type FixedOrCalendar, fixedInterval } from './interva
 import { DAY_MS } from './time.ts'
 import { firstInstantShowing, type TimeZone } from './zone-offsets.ts'
 
-/** Returns the instant `distance` before `utcMs`. Calendar units are subtracted from the local clock reading. */
+/**
+ * Returns the instant `distance` before `utcMs`. Calendar units are subtracted from the local clock reading. If the
+ * month does not have the day or the clock skipped the reading, the result is the first instant after it.
+ */
 export function instantBefore(distance: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   if (distance.kind === 'fixed') return utcMs - distance.ms
   const reading = addUnits(distance, utcMs + zone.offsetMs(utcMs), -1)
@@ -34,16 +37,17 @@ export function bucketBefore(
   const fromMs = firstInstantShowing(zone, before.ms)
   const toMs = firstInstantShowing(zone, addUnits(interval, before.ms, 1).ms)
   if (toMs <= fromMs) return undefined
-  // The clock skipped the reading at which the earlier bucket would start. For example, a zone changed its clock by
-  // half an hour.
+  // The clock skipped the start of the earlier bucket but not its end. For example, it was set forward by half an hour
+  // within the bucket of an hour.
   if (onUtcGrid && fromMs + zone.offsetMs(fromMs) !== before.ms) return undefined
   return { fromMs, toMs: onUtcGrid ? fromMs + interval.ms : toMs }
 }
 
 /**
- * Returns how far the previous period lies before the range [fromMs, toMs]. The previous period has the same number of
- * buckets and ends where the range begins. The distance is a whole number of intervals, and of local days if possible,
- * so that both periods have the same bucket edges. Undefined if it exceeds 100 years.
+ * Returns how far the previous period lies before the range [fromMs, toMs). The distance is at least the length of the
+ * range. It is a whole number of intervals, and of local days if possible, so that the buckets of both periods
+ * correspond. So the previous period ends where the range begins, or less than an interval earlier. Undefined if the
+ * distance exceeds 100 years.
  */
 export function periodBefore(
   interval: FixedOrCalendar,
@@ -77,8 +81,8 @@ export function periodBefore(
 }
 
 /**
- * Returns the local clock reading `times` × `distance` later. If the month does not have the day, returns the first of
- * the next month and `exists: false`.
+ * Returns the local clock reading `times` × `distance` later; a negative `times` means earlier. If the month does not
+ * have the day, returns the start of the next month and `exists: false`.
  */
 function addUnits(
   distance: FixedOrCalendar,

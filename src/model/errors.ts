@@ -52,14 +52,14 @@ export class GatewayError extends Error {
   }
 }
 
-/** A rejected item of a batch. The other items of the batch are stored. */
+/** A rejected item of a batch. Its rejection does not affect the other items. */
 export interface ItemError {
   readonly index: number
   readonly code: ErrorCode
   readonly message: string
 }
 
-/** Error messages quote at most this many characters (code points) of a client's text. */
+/** `quote` and `shorten` keep at most this many characters (code points) of a client's text in an error message. */
 export const QUOTED_CHARS_MAX = 64
 
 /** Returns a client's text for an error message: shortened, in quotes and with escaped control characters. */
@@ -74,14 +74,14 @@ export function shorten(text: string): string {
 }
 
 /**
- * Maximum JSON bytes of all error messages in the response to a batch. There is a maximum because the response to a
- * request with an idempotency key is stored for a day.
+ * Maximum JSON bytes of all error messages in the response to a batch, without the short replacements of further
+ * messages. There is a maximum because the response to a request with an idempotency key is stored for a day.
  */
 export const ERROR_MESSAGES_BYTES_MAX = 65_536
 
 /**
- * Limits the total bytes of the error messages in one response to `ERROR_MESSAGES_BYTES_MAX`. Above the limit, an error
- * has its code, and a short replacement instead of its message.
+ * Limits the total bytes of the error messages in one response to `ERROR_MESSAGES_BYTES_MAX`. From the first message
+ * that does not fit, each error has its code, and a short replacement instead of its message.
  */
 export class ErrorMessageBudget {
   #bytesLeft = ERROR_MESSAGES_BYTES_MAX
@@ -99,8 +99,8 @@ export class ErrorMessageBudget {
 }
 
 /**
- * Throws if an invariant of this program is violated. The error handler of the server logs the message; the client gets
- * only the code `internal`.
+ * Throws if an invariant of this program is violated. If that happens in a request, the error handler of the server
+ * logs the message, and the client gets only the code `internal`.
  */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)

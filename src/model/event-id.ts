@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 
 /**
  * Generates ids of events: 128 bits in 26 characters of Crockford's base 32, written like a ULID
- * (https://github.com/ulid/spec). The bits are 48 bits of the time in milliseconds, 48 random bits, and a counter of 32
- * bits that starts at a random number in each millisecond. The ids of one gateway increase, so events with the same
- * time are listed in order of arrival.
+ * (https://github.com/ulid/spec). The bits are 48 bits of the current time in milliseconds, 48 random bits, and a
+ * counter of 32 bits. When the time increases, the random bits are replaced and the counter starts at a random number.
+ * So the ids of one generator increase, and its events with the same event time are listed in order of arrival.
  */
 export class EventIdGenerator {
   readonly #now: () => number
@@ -21,14 +21,13 @@ export class EventIdGenerator {
   next(): string {
     const view = this.#view
     const nowMs = this.#now()
-    // The time in the id never decreases, even if the clock is set back.
+    // The time in the id never decreases. After the clock was set back, only the counter increases.
     if (nowMs > this.#lastMs) {
       this.#lastMs = nowMs
       this.#bytes.set(this.#randomBytes(10), 6)
       view.setUint16(0, Math.floor(nowMs / U32))
       view.setUint32(2, nowMs % U32)
-      // The highest bit of the random counter is cleared, so that it can count at least two billion ids in a
-      // millisecond.
+      // The highest bit of the random counter is cleared, so that at least two billion ids can have the same time.
       view.setUint32(12, view.getUint32(12) >>> 1)
     } else view.setUint32(12, view.getUint32(12) + 1)
     return encodeBase32(view)
@@ -51,7 +50,7 @@ export function keyedEventId(project: string, key: string, acceptedMs: number, i
 const U32 = 2 ** 32
 const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 
-/** Encodes 128 bits as 26 digits of 5 bits, beginning with the last digit. The first digit holds only 3 bits. */
+/** Encodes 128 bits as 26 digits of 5 bits, of which the first has only 3 bits. The last digit is computed first. */
 function encodeBase32(view: DataView): string {
   let text = ''
   let bits = 0

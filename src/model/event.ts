@@ -2,7 +2,8 @@ import { parseJson, writeJson } from './json.ts'
 import type { CanonicalTags } from './series.ts'
 
 /**
- * Something that happened at a time, such as a deployment. Events are not aggregated: two equal events are both stored.
+ * Something that happened at a time, such as a deployment. Events are not aggregated: if two of them have equal fields,
+ * both are stored.
  */
 export interface Event extends EventTexts {
   readonly id: string
@@ -10,7 +11,7 @@ export interface Event extends EventTexts {
   readonly timeMs: number
   readonly value: number | null
   readonly tags: CanonicalTags
-  /** Any JSON object; integers beyond 2^53 are bigints. */
+  /** Any JSON object. Integers that are not safe in a double are bigints. */
   readonly properties: object | null
 }
 
@@ -19,7 +20,7 @@ export const EVENT_TEXT_FIELDS = ['user_id', 'session_id', 'environment', 'servi
 export type EventTextField = (typeof EVENT_TEXT_FIELDS)[number]
 type EventTexts = Readonly<Record<EventTextField, string | null>>
 
-/** A validated event without an id. */
+/** A validated event that has no id yet. */
 export interface NewEvent {
   readonly name: string
   readonly timeMs: number
@@ -30,7 +31,9 @@ export interface NewEvent {
 /** The fields of the stored JSON. */
 type StoredEventFields = Partial<Omit<Event, 'id' | 'timeMs'>> & Pick<Event, 'name'>
 
-/** Returns the JSON that is stored: all fields but id and time, without null or empty ones. */
+/**
+ * Returns the JSON that is stored: all fields but id and time, without null fields and without an empty list of tags.
+ */
 export function encodeEvent(event: Omit<Event, 'id' | 'timeMs'>): string {
   const { name, tags, properties, value } = event
   const texts = EVENT_TEXT_FIELDS.map((field) => [field, event[field] ?? undefined])
@@ -52,7 +55,7 @@ export function decodeEvent({ id, timeMs, json }: Pick<Event, 'id' | 'timeMs'> &
     id,
     timeMs,
     name: stored.name,
-    // An integer beyond 2^53 was parsed as a bigint.
+    // `parseJson` returns an integer that is not safe in a double as a bigint.
     value: stored.value === undefined ? null : Number(stored.value),
     tags: stored.tags ?? [],
     properties: stored.properties ?? null,

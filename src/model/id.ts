@@ -2,15 +2,15 @@ import { hash } from 'node:crypto'
 
 /**
  * The id of a metric or a series: the first 64 bits of a SHA-256 over its names, so that every gateway computes the
- * same id. It is stored as two unsigned 32-bit halves: blocks compare hundreds of thousands of ids, and bigints or
- * texts would take more memory and time.
+ * same id. It is stored as two unsigned 32-bit halves: merging blocks compares hundreds of thousands of ids, and
+ * bigints or texts would take more memory and time.
  */
 export interface Id64 {
   readonly hi: number
   readonly lo: number
 }
 
-/** Hashes the fields to an id. Each field is preceded by its UTF-8 length, so that ('ab','c') and ('a','bc') differ. */
+/** Hashes the fields to an id. Each field is preceded by its UTF-8 length, so ('ab', 'c') and ('a', 'bc') differ. */
 export function hashToId(fields: readonly string[]): Id64 {
   let length = 0
   for (const field of fields) length += FIELD_LENGTH_BYTES + UTF8_BYTES_PER_UNIT_MAX * field.length
@@ -36,6 +36,7 @@ export function formatId(id: Id64): string {
   return id.hi.toString(16).padStart(8, '0') + id.lo.toString(16).padStart(8, '0')
 }
 
+/** The inverse of {@link formatId}. Does not check that the text is an id. */
 export function parseId(text: string): Id64 {
   return { hi: Number.parseInt(text.slice(0, 8), 16), lo: Number.parseInt(text.slice(8, 16), 16) }
 }

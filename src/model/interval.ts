@@ -7,7 +7,10 @@ import { DAY_MS, formatDurationUpToHours, parseDuration } from './time.ts'
 
 type CalendarUnit = 'day' | 'week' | 'month' | 'quarter' | 'year'
 
-/** `shortestText` is the shortest text that {@link parseInterval} parses to the interval. */
+/**
+ * `shortestText` is a text that {@link parseInterval} parses to the interval. Equal intervals have the same text: it
+ * has one whole number and the largest possible unit.
+ */
 export type Interval =
   | { readonly kind: 'fixed'; readonly ms: number; readonly shortestText: string }
   | { readonly kind: 'calendar'; readonly unit: CalendarUnit; readonly count: number; readonly shortestText: string }
@@ -42,9 +45,9 @@ const UNIT_DAYS = { day: 1, week: 7, month: 30.4375, quarter: 91.3125, year: 365
 const INTERVAL_DAYS_MAX = 36_525
 
 /**
- * Reads `10s`, `90s`, `6h`, `1h30m`, `1d`, `1w`, `1mo` (or `1M`), `1q`, `1y`, `auto`, and the ISO 8601 forms of these.
- * Texts with the same buckets give equal intervals: `60s` is read as `1m`, `3mo` as `1q`. Returns undefined for zero,
- * for more than 100 years, and for unreadable text.
+ * Parses `10s`, `90s`, `6h`, `1h30m`, `1d`, `1w`, `1mo` (or `1M`), `1q`, `1y`, `auto`, and ISO 8601 durations of one
+ * unit from days on, or of hours and less (`P1M`, `PT1H30M`). `60s` and `1m` give equal intervals, and so do `3mo` and
+ * `1q`; `24h` and `1d` do not. Returns undefined for zero, for more than 100 years, and for unreadable text.
  */
 export function parseInterval(text: string): Interval | undefined {
   if (text === 'auto') return { kind: 'auto' }
@@ -58,15 +61,15 @@ export function parseInterval(text: string): Interval | undefined {
   return ms === undefined ? undefined : fixedInterval(ms)
 }
 
-/** Returns an interval of `ms` milliseconds. Undefined unless `ms` is a positive integer of at most 100 years. */
+/** Returns an interval of `ms` milliseconds. Undefined unless `ms` is a positive integer and at most 100 years. */
 export function fixedInterval(ms: number): FixedInterval | undefined {
   if (!Number.isInteger(ms) || ms <= 0 || ms > INTERVAL_DAYS_MAX * DAY_MS) return undefined
   return { kind: 'fixed', ms, shortestText: formatDurationUpToHours(ms) }
 }
 
 /**
- * Returns an interval of calendar units. Undefined unless `count` is a positive integer and the interval is at most 100
- * years.
+ * Returns an interval of calendar units; three months become a quarter, four quarters a year. Undefined unless `count`
+ * is a positive integer and the interval is at most 100 years.
  */
 export function calendarInterval(unit: CalendarUnit, count: number): CalendarInterval | undefined {
   if (!Number.isInteger(count) || count <= 0 || count * UNIT_DAYS[unit] > INTERVAL_DAYS_MAX) return undefined
@@ -75,7 +78,7 @@ export function calendarInterval(unit: CalendarUnit, count: number): CalendarInt
   return { kind: 'calendar', unit, count, shortestText: `${count}${SUFFIX_OF_UNIT[unit]}` }
 }
 
-/** Returns the shortest text that {@link parseInterval} parses to the same interval. */
+/** Returns the same text for equal intervals. {@link parseInterval} parses it to the interval. */
 export function formatInterval(interval: Interval): string {
   return interval.kind === 'auto' ? 'auto' : interval.shortestText
 }

@@ -2,12 +2,15 @@
  * A hash table from the bytes of an item's name, type and tags to the item's series. Batches repeat the same items, so
  * a decoder finds the series of most items without creating a string. A hit compares all bytes, not only the hash.
  *
- * An entry also stores the bytes around value and time (the layout) and the entry of the item that followed in the last
- * batch. So if the next batch has the same items in the same order, the decoder only compares bytes. Invariant: the
- * cache takes at most `bytesMax` bytes of memory; when it is full, it is emptied.
+ * An entry may also have the bytes around value and time (the layout) and the entry of the item that followed in the
+ * last batch. So if the next batch has the same items in the same order, the decoder only compares these bytes. The
+ * cache is emptied before the estimated memory of its entries would exceed `bytesMax`.
  */
 
-/** Maximum memory of the item cache of one project. After the cache was emptied, each item is decoded in full once. */
+/**
+ * Maximum estimated memory of the item cache of one project. After the cache was emptied, each item is decoded in full
+ * once.
+ */
 export const ITEM_CACHE_BYTES_MAX = 67_108_864
 
 /**
@@ -38,7 +41,9 @@ export interface ItemLayout {
   readonly grammar: ItemGrammar
   readonly view: DataView
   readonly start: number
-  /** Segment i is from segmentEnds[i - 1] (or 0) to segmentEnds[i], relative to `start`. */
+  /**
+   * Segment i is from segmentEnds[i - 1] (0 for the first) to segmentEnds[i], relative to `start`. No gap is stored.
+   */
   readonly segmentEnds: readonly number[]
   /** The field that follows segment i in the item. No field follows the last segment. */
   readonly gapFields: readonly ('value' | 'time')[]
@@ -48,7 +53,7 @@ export interface CachedItem<S> {
   readonly series: S
   /** Set only by `ItemCache.keepLayout`, which counts the bytes of the layout. */
   layout: ItemLayout | undefined
-  /** The item that followed this one in the last batch. */
+  /** The item that followed this one in the last batch that had both. Undefined if that item was not cached. */
   following: CachedItem<S> | undefined
 }
 
@@ -68,10 +73,10 @@ const HASH_BUCKETS_MIN = 1_024
 /** Approximate memory of an entry without the bytes of its key and its layout. */
 const ENTRY_MEMORY_BYTES = 360
 
-/** Entries share buffers (slabs) of this size: the overhead of a buffer per entry would exceed the bytes in it. */
+/** Entries share buffers (slabs) of at least this size: the overhead of a buffer per entry would exceed its content. */
 const SLAB_BYTES = 1 << 16
 
-/** Longer layouts are not cached: such items are rare, and decoding one takes less time than receiving it. */
+/** Longer layouts are not cached, because such items are rare. */
 export const LAYOUT_BYTES_MAX = 4_096
 
 export class ItemCache<S> {
@@ -83,7 +88,7 @@ export class ItemCache<S> {
   #slabView = new DataView(this.#slab.buffer)
   #slabUsedBytes = 0
 
-  /** `bytesMax` is the maximum memory of all entries, including their keys and layouts. */
+  /** `bytesMax` is the maximum estimated memory of all entries, including their keys and layouts. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
   }
@@ -98,7 +103,7 @@ export class ItemCache<S> {
     return this.#bytes
   }
 
-  /** Returns the entry whose name, type and tags have the same bytes. */
+  /** Returns the entry whose name, type and tags have the same bytes as the item; undefined if there is none. */
   find(item: ItemIdentity): CachedItem<S> | undefined {
     const hash = hashOf(item)
     let entry = this.#buckets[hash & (this.#buckets.length - 1)]
@@ -162,7 +167,7 @@ export class ItemCache<S> {
     return offset
   }
 
-  /** Empties the cache if `bytes` more would exceed `bytesMax`. Then adds `bytes` to the counted bytes. */
+  /** Empties the cache if `bytes` more would exceed `bytesMax`. Then adds `bytes` to `#bytes`. */
   #makeRoom(bytes: number): void {
     if (this.#bytes + bytes > this.#bytesMax) this.#clear()
     this.#bytes += bytes

@@ -1,15 +1,16 @@
 import { StepBudget, type Steps } from './steps.ts'
 
 /**
- * A JSON parser that works in short steps: `JSON.parse` of a long text would block the event loop. It accepts the same
- * texts as `JSON.parse`, but limits the depth of nesting. An integer that a double cannot represent becomes a bigint,
- * so no digit is lost. The parser does not recurse, so deep nesting cannot overflow the stack.
+ * A JSON parser that works in short steps: `JSON.parse` of a long text would block the event loop. A single string or
+ * number is parsed in one step. It accepts the same texts as `JSON.parse`, but limits the depth of nesting. An integer
+ * that is not safe in a double becomes a bigint, so no digit is lost. Exceptions are integers of more than
+ * `INTEGER_DIGITS_MAX` characters. The parser does not recurse, so deep nesting cannot overflow the stack.
  */
 
 /** Maximum nesting of objects and arrays in a request body. */
 export const BODY_NESTING_MAX = 256
 
-/** Integers with more digits become doubles, because the time to parse a bigint grows with the square of its length. */
+/** Longer integers become doubles, because the time to parse a bigint grows with the square of its length. */
 const INTEGER_DIGITS_MAX = 308
 
 /** Units of work (`StepBudget`) for parsing a value, in addition to one unit for each of its characters. */
@@ -23,7 +24,7 @@ interface JsonParserOptions {
   readonly visitElement?: (element: unknown) => Steps<void>
 }
 
-/** Parses a JSON text. Throws a SyntaxError with the position of the first error. */
+/** Parses a JSON text. Throws a SyntaxError with the position of the first error, or of the string that contains it. */
 export function* parseJsonInSteps(
   text: string,
   { depthMax = BODY_NESTING_MAX, visitElement }: JsonParserOptions = {},
@@ -121,7 +122,10 @@ function isContainer(value: unknown): value is Container {
   return typeof value === 'object' && value !== null
 }
 
-/** Parses an integer. Returns a bigint if a double would lose digits. */
+/**
+ * Parses an integer. Returns a bigint if the integer is not safe in a double (beyond 2^53 - 1), unless the text has
+ * more than `INTEGER_DIGITS_MAX` characters.
+ */
 export function exactIntegerOf(text: string): number | bigint {
   const value = Number(text)
   return Number.isSafeInteger(value) || text.length > INTEGER_DIGITS_MAX ? value : BigInt(text)

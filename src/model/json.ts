@@ -2,18 +2,18 @@ import { parseJsonInSteps } from './json-parser.ts'
 import { runAtOnce } from './steps.ts'
 
 /**
- * Parses and writes JSON without losing digits of integers. A double is exact only up to 2^53, but 64-bit ids are
- * larger: such integers are parsed to bigints and written with the same digits. All other numbers are doubles. Texts
- * without large integers, nearly all, are handled by `JSON.parse` and `JSON.stringify` and take no longer.
+ * Parses and writes JSON without losing digits of 64-bit ids. A double is exact only up to 2^53, so larger integers are
+ * parsed as bigints, unless they have hundreds of digits, and written with the same digits. All other numbers are
+ * doubles. Most texts have no large integer: `JSON.parse` and `JSON.stringify` are enough for them.
  */
 
 /**
- * Matches a text with a number of sixteen or more digits before a decimal point. It also matches some texts without
- * one, such as a string with ": 1705276800123456789" in it; they are only parsed more slowly.
+ * Matches a JSON text with a number of sixteen or more digits before its decimal point. It also matches some texts
+ * without one, such as a string with ": 1705276800123456789" in it; they are only parsed more slowly.
  */
 const MAY_HAVE_LONG_INTEGER = /(?:^|[:[,\s])-?\d{16}/
 
-/** Like `JSON.parse`, but an integer that a double cannot represent exactly becomes a bigint. Throws a SyntaxError. */
+/** Like `JSON.parse`, but large integers become bigints, see {@link parseJsonInSteps}. Throws a SyntaxError. */
 export function parseJson(text: string): unknown {
   const value: unknown = JSON.parse(text)
   return MAY_HAVE_LONG_INTEGER.test(text)
@@ -23,7 +23,7 @@ export function parseJson(text: string): unknown {
 
 /**
  * Like `JSON.stringify`, but also writes bigints, and values that are nested too deeply for it. `value` must have only
- * the types that {@link parseJson} returns.
+ * the types that {@link parseJson} returns, and undefined, which is omitted from objects.
  */
 export function writeJson(value: unknown): string {
   try {

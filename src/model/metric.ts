@@ -30,8 +30,9 @@ export function isTrackedType(value: unknown): value is TrackedType {
 }
 
 /**
- * Maximum length of a metric name in UTF-16 code units: name and project must fit into one LMDB key (1,978 bytes). No
- * metric has a longer name, so a longer text is not looked up in a store.
+ * Maximum length of a metric name in UTF-16 code units. Settings allow at most half as many characters, each of up to
+ * two code units and four bytes of UTF-8, so name and project fit into one LMDB key (1,978 bytes). No metric has a
+ * longer name, so a longer text is not looked up in a store.
  */
 export const METRIC_NAME_CODE_UNITS_MAX = 900
 
@@ -44,14 +45,14 @@ export function validateListCursor(after: string): string {
 }
 
 /**
- * Returns the id of a metric. After a metric was deleted, a metric with the same name gets the next generation, and so
+ * Returns the id of a metric. If the name is defined again after a deletion, the metric gets another generation and so
  * another id.
  */
 export function metricIdOf(project: string, name: string, generation: number): Id64 {
   return hashToId(['metric', project, name, String(generation)])
 }
 
-/** Returns the partition with all data of a metric, by a hash of project and name. Every gateway computes the same. */
+/** Returns the number of the partition with all data of a metric: a hash of project and name, modulo `partitions`. */
 export function partitionOf(project: string, name: string, partitions: number): number {
   const digest = hash('sha256', `${project.length}:${project}${name}`, 'buffer')
   return digest.readUInt32BE(8) % partitions

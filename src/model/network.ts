@@ -1,6 +1,7 @@
 /**
- * Returns the part of a client address that rate limits are counted by: the whole IPv4 address, or the /64 network of
- * an IPv6 address, because one client usually owns all addresses of a /64 network.
+ * Returns the part of a client address that rate limits are counted by: the whole IPv4 address, also of an IPv4-mapped
+ * IPv6 address; else the /64 network of an IPv6 address, because one client usually owns all addresses of such a
+ * network.
  */
 export function networkOf(address: string): string {
   if (!address.includes(':')) return address

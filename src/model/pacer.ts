@@ -1,9 +1,9 @@
-/** Background work runs at most this long before the event loop serves requests again. */
+/** Background work that has run for this long lets the event loop serve requests at its next call of `pause`. */
 const SLICE_MS = 8
 
 /**
- * Resolves when the pacer that called `pause` last may resume. Each pacer waits for the one before it, so only one
- * pacer resumes in each iteration of the event loop.
+ * Resolves when the last pacer in the queue may resume. Each pacer waits for the one before it, so only one pacer
+ * resumes in each iteration of the event loop.
  */
 let lastYield: Promise<void> = Promise.resolve()
 
@@ -11,7 +11,9 @@ let lastYield: Promise<void> = Promise.resolve()
 export class Pacer {
   #sliceStartMs = performance.now()
 
-  /** Returns at once if the current slice has not ended. Otherwise lets the event loop run and begins a new slice. */
+  /**
+   * Resolves at once if the current slice has not ended. Otherwise lets the event loop run, then begins a new slice.
+   */
   async pause(): Promise<void> {
     if (performance.now() - this.#sliceStartMs < SLICE_MS) return
     lastYield = lastYield.then(() => new Promise((resolve) => setImmediate(resolve)))

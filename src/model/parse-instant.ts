@@ -1,7 +1,7 @@
 /**
- * Reads timestamps from texts and numbers. Fractions of a millisecond are rounded down, towards the past. Characters
- * are compared by code and no string is created, because this runs for each point. `Date.parse` is not used, because it
- * accepts much more than RFC 3339 and ISO 8601.
+ * Parses timestamps from texts and numbers. Fractions of a millisecond are rounded down, towards the past. Because this
+ * runs for each point, RFC 3339 texts are compared by character code, without creating a string. `Date.parse` is not
+ * used, because it accepts much more than RFC 3339 and ISO 8601.
  */
 import {
   clampToInstantRange,
@@ -25,12 +25,13 @@ const UNIX_SECONDS_END = 1e11
 const UNIX_MILLISECONDS_END = 1e14
 const UNIX_MICROSECONDS_END = 1e17
 
-/** 0002-01-01T00:00:00Z. Points with an earlier time are rejected, see {@link parsePointTime}. */
+/** 0002-01-01T00:00:00Z, the earliest time of a point or an event, see {@link parsePointTime}. */
 const POINT_TIME_MIN_MS = -62_104_060_800_000
 
 const UNIX_TEXT = /^-?\d{1,64}(?:\.\d+)?$/
 /**
- * Maximum length of a UNIX time that is read as a double, which is exact up to this length. Longer ones are bigints.
+ * Maximum length of an integer UNIX time that is parsed as a double, which is exact up to this length. Longer integers
+ * are parsed as bigints.
  */
 const EXACT_DIGITS_MAX = 15
 
@@ -61,8 +62,8 @@ export function parsePointTime(value: unknown): number | undefined {
 }
 
 /**
- * Reads an instant from text that may have been in a query string, where an unescaped `+` becomes a space:
- * `10:30:00 02:00`.
+ * Parses an instant in a text that may come from a query string, where an unescaped `+` becomes a space:
+ * `2024-01-15T10:30:00 02:00`.
  */
 export function parseInstantText(text: string): number | undefined {
   return scanInstant(text, true)
@@ -77,8 +78,8 @@ const RELATIVE = /^(?:now)? *([+-]) *(\S+)$/
 type ReadingToInstant = (readingMs: number) => number
 
 /**
- * Reads an instant, or a time relative to now such as `-6h`, `now`, `now-1h30m`, `now+1d`. A date or date-time without
- * an offset is read as local time if `localToInstant` is given, else as UTC.
+ * Parses an instant, or a time relative to now such as `-6h`, `now`, `now-1h30m`, `now+1d`. A date or date-time without
+ * an offset is local time if `localToInstant` is given, else UTC.
  */
 export function parseTimeArgument(text: string, nowMs: number, localToInstant?: ReadingToInstant): number | undefined {
   if (text === 'now') return nowMs
@@ -173,8 +174,8 @@ function instantOfLocal(readingMs: number, localToInstant: ReadingToInstant | un
 }
 
 /**
- * Reads `Z`, `UTC` or an offset from `start` to the end of the text, optionally after one space. Returns the offset in
- * milliseconds; undefined for any other text.
+ * Parses `Z`, `UTC` or an offset from `start` to the end of the text, optionally after one space. If `plusMayBeSpace`,
+ * the space may also be the `+` of the offset. Returns the offset in milliseconds; undefined for any other text.
  */
 function scanOffset(text: string, start: number, plusMayBeSpace: boolean): number | undefined {
   let index = start
@@ -188,22 +189,22 @@ function scanOffset(text: string, start: number, plusMayBeSpace: boolean): numbe
 }
 
 /**
- * Maximum length of the suffix of a timestamp: the offset or zone after date and time. A longer suffix is never valid.
- * It is refused before it is matched against the regular expressions below, which would take long.
+ * Maximum length of the suffix of a timestamp: the offset or zone after date and time. A longer suffix is refused, and
+ * not matched against the regular expressions below, so that they never take long.
  */
 const SUFFIX_CHARS_MAX = 256
 
-/** Matches an offset with a zone name after it: Go writes ` +0200 CEST m=+0.5`, Java writes `+02:00[Europe/Berlin]`. */
+/** Matches an offset and what may follow it: Go writes ` +0200 CEST m=+0.5`, Java writes `+02:00[Europe/Berlin]`. */
 const NAMED_OFFSET =
   /^ ?(?:(UTC|[Zz])|([+-]\d\d(?::?\d\d)?)(?: (?:[A-Z][A-Za-z]{0,5}|[+-]\d\d(?:\d\d)?))?(?: m=[+-]\d+\.\d+)?)(?:\[!?[\w+\-/=:.]+\])*$/
 /** Matches a zone name without an offset: `[Europe/Berlin]` (RFC 9557), and annotations after it: `[u-ca=gregory]`. */
 const ZONE_ALONE = /^ ?\[!?([\w+\-/:]+)\](?:\[!?[\w-]+=[\w-]+\])*$/
-/** Matches a space that was the `+` of an offset: in the query string of a URL, a `+` stands for a space. */
+/** Matches a space that may have been the `+` of an offset: in the query string of a URL, a `+` stands for a space. */
 const LOST_PLUS = /^( ?) (?=\d)/
 
 /**
- * Returns the instant at which a clock shows a reading. `given`, the suffix of the timestamp, has the offset or the
- * time zone of this clock. Undefined if the suffix is unreadable.
+ * Returns the instant at which a clock shows a reading. The suffix of the timestamp has the offset or the time zone of
+ * this clock. Undefined if the suffix is unreadable, or if the instant is not in the years 1 to 9999.
  */
 function instantBySuffix(readingMs: number, given: string, plusMayBeSpace: boolean): number | undefined {
   if (given.length > SUFFIX_CHARS_MAX) return undefined
@@ -226,7 +227,8 @@ function instantFromNumber(value: number): number | undefined {
   else if (magnitude < UNIX_MICROSECONDS_END) ms = value / 1e3
   else ms = value / 1e6
   // The double nearest to 1672490759.123 is slightly smaller than this number, so rounding down would give .122. The
-  // relative error of the product is at most 2^-52, so this much is added before rounding down.
+  // relative error of the product is at most 2^-52, so this much is added before rounding down. Adding 0 turns -0 into
+  // 0.
   return validInstant(Math.floor(ms + Math.abs(ms) * Number.EPSILON) + 0)
 }
 

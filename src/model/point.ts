@@ -21,7 +21,8 @@ export interface PointLimits {
 /** Maximum characters of a set member: enough for an id or a URL. */
 export const SET_MEMBER_CHARS_MAX = 1_024
 /**
- * How far in the future a point may be. It is a day, so that points of a client with a wrong time zone are accepted.
+ * How far in the future the time of a point or an event may be. It is a day, so that those of a client with a wrong
+ * time zone are accepted.
  */
 const POINT_FUTURE_MS_MAX = 24 * 3_600_000
 
@@ -69,7 +70,7 @@ export function checkValue(type: TrackedType, value: unknown): Rejection | undef
   return reject('invalid_value', `value of a ${type} must be a finite number, not ${describeValue(value)}`)
 }
 
-/** Rejects a time that could not be read (undefined), or that is too far in the future. */
+/** Rejects a time that could not be parsed (undefined), or that is too far in the future. */
 export function checkInstant(timeMs: number | undefined, nowMs: number): Rejection | undefined {
   if (timeMs === undefined) return reject('invalid_timestamp', 'timestamp must be an RFC 3339 date-time or a UNIX time')
   if (timeMs > nowMs + POINT_FUTURE_MS_MAX) {
@@ -79,8 +80,9 @@ export function checkInstant(timeMs: number | undefined, nowMs: number): Rejecti
 }
 
 /**
- * Returns the tags of an item as pairs of key and value, in the given order. If they are invalid, returns the reason.
- * `lists` decides whether a tag value that is an array is rejected, or joined with commas.
+ * Returns the tags of an item as pairs of key and value, in any order. If they are invalid, returns the reason. Tags
+ * with the value null are omitted. `lists` decides whether a tag value that is an array is rejected, or joined with
+ * commas.
  */
 export function readTags(
   tags: unknown,
@@ -106,7 +108,7 @@ export function readTags(
   return checkTags(pairs, limits) ?? pairs
 }
 
-/** Returns why tags are invalid; undefined if they are valid. For decoders that read tags as pairs. */
+/** Returns why tags are invalid; undefined if they are valid. */
 export function checkTags(
   pairs: readonly (readonly [key: string, value: string])[],
   limits: PointLimits,
@@ -128,7 +130,7 @@ export function checkTags(
   return reject('invalid_tags', `${pairs.length} tags, at most ${limits.tagsMax} are allowed`)
 }
 
-/** Joins the texts of the values of an array. Null values are omitted. Undefined: a value has no text. */
+/** Joins the texts of the values of an array. Null values are omitted. Returns undefined if a value has no text. */
 function joinedText(values: readonly unknown[]): string | undefined {
   const texts: string[] = []
   for (const value of values) {
@@ -142,7 +144,8 @@ function joinedText(values: readonly unknown[]): string | undefined {
 
 /**
  * Converts a string, boolean or number to text, for tag values and user ids. Bigints keep all digits. Other numbers are
- * written in their shortest form: `1.50` becomes `1.5`, `-0` becomes `0`. Returns undefined for other values.
+ * written in their shortest form: `1.50` becomes `1.5`, `-0` becomes `0`. Returns undefined for NaN, infinities and all
+ * other values.
  */
 export function scalarText(value: unknown): string | undefined {
   switch (typeof value) {
@@ -155,13 +158,16 @@ export function scalarText(value: unknown): string | undefined {
   }
 }
 
-/** Converts a number to text like {@link scalarText}. Returns undefined for all other values. */
+/** Converts a finite number to text like {@link scalarText}. Returns undefined for all other values. */
 export function numberText(value: unknown): string | undefined {
   if (typeof value === 'bigint') return value.toString()
   return typeof value === 'number' && Number.isFinite(value) ? String(value) : undefined
 }
 
-/** Returns the value as a finite double, or undefined. Decoders return integers beyond 2^53 as bigints. */
+/**
+ * Returns a number or bigint as a finite double; undefined for all other values. Decoders return large integers as
+ * bigints.
+ */
 export function finiteNumber(value: unknown): number | undefined {
   const number = typeof value === 'bigint' ? Number(value) : value
   return typeof number === 'number' && Number.isFinite(number) ? number : undefined
@@ -182,7 +188,7 @@ export interface SeriesRef {
   readonly kind: RollupKind
 }
 
-/** Optional unit and description of a metric. They are stored when the metric is created, and ignored later. */
+/** Optional unit and description of a metric. They are stored when the metric is created; later ones are ignored. */
 export interface MetricMetadata {
   readonly unit?: string
   readonly description?: string
@@ -191,7 +197,7 @@ export interface MetricMetadata {
 /**
  * Receives points from a decoder, with one call per point, so that no object is created per point. `resolve` returns
  * the series of an item, or the reason why the item is rejected. The add methods add a point to a series; `index` is
- * the item's position in the request. The decoder makes its calls in the order of the items.
+ * the item's position in the request. Points of one series with the same time must be added in the order of the items.
  */
 export interface PointSink<S extends SeriesRef = SeriesRef> {
   /** `pairs` are the tags of the item. They are already validated; their order does not matter. */
@@ -218,7 +224,10 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   reject(index: number, rejection: Rejection): void
   /** Finds the series of an item by the item's bytes. All decoders of a project share this cache. */
   readonly itemCache: ItemCache<S>
-  /** Whether points can still be added to a series of `itemCache`. If not, the decoder must call `resolve` again. */
+  /**
+   * Whether points can still be added to a series from `itemCache`. If not, the decoder must call `resolve` for the
+   * item.
+   */
   canAddTo(series: S): boolean
   /** Whether `itemCache` may cache the series. False until its metric exists, so that rejected names take no memory. */
   mayCache(series: S): boolean
@@ -226,5 +235,8 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   restart(): void
 }
 
-/** Decodes a request and passes its points to the sink: at once, or in the returned steps if the body may be large. */
+/**
+ * Decodes a request and passes its points to the sink: before it returns or, if the body may be large, in the steps
+ * that it returns.
+ */
 export type Decode = (sink: PointSink) => Steps<void> | void

@@ -1,8 +1,8 @@
-/** Reads and writes rate limits: how many requests of each class a client may send per minute. */
+/** Parses and formats rate limits: how many requests of each class an API key or client address may send per minute. */
 
 /**
- * All requests of a class count against one limit. `single` is the class of all requests that belong to no other class.
- * Requests of `betterstack` are counted per client address, the others per API key.
+ * All requests of a class count against one limit. `single` is the class of all REST requests that belong to no other
+ * class. Requests of `betterstack` are counted per client network (`network.ts`), the others per API key.
  */
 export const RATE_CLASSES = ['single', 'batch', 'query', 'graphql', 'betterstack', 'otlp', 'write'] as const
 export type RateClass = (typeof RATE_CLASSES)[number]
@@ -16,7 +16,8 @@ export const RATE_WINDOW_MS = 60_000
 const RATE_LIMIT_MAX = 1_000_000_000
 
 /**
- * Reads `off`, or limits of some classes such as `batch=100,query=off`. Throws an Error that names the unreadable part.
+ * Parses `off`, which means all classes, or the limits of some classes such as `batch=100,query=off`. Empty text has no
+ * limits. Throws an Error that names the unreadable part.
  */
 export function parseRateLimits(text: string): Partial<RateLimits> {
   const limits: Partial<Record<RateClass, RateLimit>> = {}

@@ -1,12 +1,12 @@
 import { hashToId, type Id64 } from './id.ts'
 
 /**
- * Maximum number of series in the cache of the write path, and in the cache of the query path. A full cache is emptied
- * and filled again from the store. The number is ten times the default limit of series per metric.
+ * Maximum number of entries in the write path's cache of metrics and series, and of series in the query path's cache.
+ * It is ten times the default limit of series per metric. What was evicted is read again from the store.
  */
 export const CACHED_SERIES_MAX = 1_000_000
 
-/** Tags sorted by key, each key once, without empty values. Two lists of tags of the same series become equal. */
+/** Tags sorted by key, each key once, without empty values. Two series are the same if these lists are equal. */
 export type CanonicalTags = readonly (readonly [key: string, value: string])[]
 
 /**
@@ -23,17 +23,20 @@ export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
 }
 
 /**
- * Maximum number of tag pairs (key and value) that are shared among series. Beyond it most values are unique, and
- * sharing them would save nothing.
+ * Maximum number of different tag pairs (key and value) that one `SharedTagPairs` keeps. If there are more, most values
+ * are unique, and sharing them would save nothing.
  */
 const SHARED_TAG_PAIRS_MAX = 4_096
 
-/** Keeps one object for each distinct pair of tag key and value. Series with equal pairs share it, to save memory. */
+/**
+ * Keeps one object for each of the first `SHARED_TAG_PAIRS_MAX` distinct pairs of tag key and value. Series with equal
+ * pairs share it, to save memory.
+ */
 export class SharedTagPairs {
   readonly #byKey = new Map<string, Map<string, readonly [key: string, value: string]>>()
   #size = 0
 
-  /** Returns equal tags. A pair that an earlier call has seen is replaced by the object of that call. */
+  /** Returns equal tags, in which each pair that is already kept is replaced by the kept object. */
   share(tags: CanonicalTags): CanonicalTags {
     return tags.map((pair) => this.#shared(pair))
   }

@@ -1,19 +1,19 @@
 /**
- * Long work as a generator that yields after each short step, so that one request never blocks the event loop for long:
- * between two steps, the caller may let other requests run. A step ends after a fixed amount of work. No clock is read.
+ * Long work as a generator that yields after each short step. Between two steps the caller may let other requests run,
+ * so that the work does not block the event loop for long. A step ends after an amount of work; no clock is read.
  */
 export type Steps<T> = Generator<undefined, T, undefined>
 
 /** Decides after which steps long work pauses. */
 export interface Pace {
-  /** Called between two steps. May let other requests run before it returns. */
+  /** Called between two steps. May let other requests run before the promise resolves. */
   pause(): Promise<void>
 }
 
-/** No steps. */
+/** `withoutPause` yields these, because the linter refuses a generator without `yield`. */
 const NONE: readonly undefined[] = []
 
-/** Short work as `Steps`: it is less than a step, so it has no pause. */
+/** Wraps short work as `Steps`. It is less than a step, so it never yields. */
 export function* withoutPause<T>(work: () => T): Steps<T> {
   yield* NONE
   return work()
@@ -37,7 +37,8 @@ export async function runPaced<T>(steps: Steps<T>, pace: Pace): Promise<T> {
 }
 
 /**
- * Units of work in one step. A unit is roughly the work of reading one byte, so a step takes less than a millisecond.
+ * Units of work after which a step ends. A unit is roughly the work of reading one byte, so a step usually takes less
+ * than a millisecond.
  */
 const STEP_UNITS = 32_768
 

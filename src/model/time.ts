@@ -1,6 +1,6 @@
 /**
  * Units of time, the range of instants, and the formats of instants and durations. An instant is a whole number of UTC
- * milliseconds since the epoch, from the year 1 to 9999. `parse-instant.ts` reads instants.
+ * milliseconds since the epoch, from the year 1 to 9999. `parse-instant.ts` parses instants.
  */
 
 export const SECOND_MS = 1_000
@@ -14,7 +14,7 @@ const INSTANT_MIN_MS = -62_135_596_800_000
 /** 9999-12-31T23:59:59.999Z */
 const INSTANT_MAX_MS = 253_402_300_799_999
 
-/** Whether an instant lies in the years 1 to 9999. False for NaN. */
+/** Whether a time lies in the years 1 to 9999. False for NaN. Fractions of a millisecond are not checked. */
 export function isInstant(ms: number): boolean {
   return ms >= INSTANT_MIN_MS && ms <= INSTANT_MAX_MS
 }
@@ -35,7 +35,7 @@ export function floorTo(timeMs: number, stepMs: number): number {
   return Math.floor(timeMs / stepMs) * stepMs
 }
 
-/** Returns `ms`, or undefined if it is not an instant. */
+/** Returns `ms`, or undefined if it does not lie in the years 1 to 9999. */
 export function validInstant(ms: number): number | undefined {
   return isInstant(ms) ? ms : undefined
 }
@@ -45,14 +45,18 @@ export function clampToInstantRange(ms: number): number {
   return Math.min(INSTANT_MAX_MS, Math.max(INSTANT_MIN_MS, ms))
 }
 
+/** The numbers from 0 to 59 as text with two digits. */
 const TWO_DIGITS: readonly string[] = Array.from({ length: 60 }, (_, value) => String(value).padStart(2, '0'))
-/** Caches the last formatted day and its text: the instants of a result follow each other, mostly on the same day. */
+/**
+ * The day that was formatted last, in days since the epoch, and its text including the `T` after it. It is a cache: the
+ * instants of a result follow each other, mostly on the same day.
+ */
 let formattedDay = Number.NaN
 let formattedDate = ''
 
 /**
- * Formats an instant as RFC 3339 in UTC, with milliseconds only if they are not zero. Throws RangeError if `ms` is not
- * an instant.
+ * Formats an instant as RFC 3339 in UTC, with milliseconds only if they are not zero. Throws a RangeError for a time
+ * that `Date` cannot represent, such as NaN.
  */
 export function formatInstant(ms: number): string {
   const day = Math.floor(ms / DAY_MS)
@@ -83,8 +87,8 @@ const DURATION_MAX_MS = INSTANT_MAX_MS - INSTANT_MIN_MS
 
 /**
  * Returns the milliseconds of a duration such as `10s`, `1h30m`, `1.5h`, `250ms`, `2w`, or ISO 8601 `PT5M`, `P1DT12H`.
- * A day has 24 h. Zero is a valid duration. Undefined for months and years, because they have no fixed length, for
- * negative durations and for unreadable text.
+ * A day has 24 h. Zero is a valid duration. Fractions of a millisecond are rounded. Undefined for months and years,
+ * because they have no fixed length, for negative durations, for more than 9,999 years and for unreadable text.
  */
 export function parseDuration(text: string): number | undefined {
   const match = DURATION.exec(text) ?? ISO_DURATION.exec(text)
@@ -119,6 +123,7 @@ export function formatDurationUpToHours(ms: number): string {
   return `${ms}ms`
 }
 
+/** Days from the start of a year to the start of a month, without a leap day. The index is the month, 1 to 12. */
 const DAYS_BEFORE_MONTH = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334] as const
 /** Days from 0000-01-01 to 1970-01-01. */
 const DAYS_BEFORE_EPOCH = 719_528

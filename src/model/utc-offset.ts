@@ -1,8 +1,8 @@
 import { HOUR_MS, MINUTE_MS } from './time.ts'
 
 /**
- * Parses the UTC offset at the end of a timestamp, such as `+02:00`. Characters are compared by code and no string is
- * created, because this runs for each point.
+ * Parses UTC offsets such as `+02:00`, at the end of a timestamp or instead of the name of a time zone. Characters are
+ * compared by code and no string is created, because a request may have a timestamp with an offset for each point.
  */
 
 const PLUS = 0x2b
@@ -11,7 +11,7 @@ const COLON = 0x3a
 
 /**
  * Returns the milliseconds of an offset such as `+02:00`, `-0330` or `+02` that begins at `index`. Undefined if
- * there is no offset, or if the text goes on after it.
+ * there is no offset of less than 24 hours, or if the text goes on after it.
  */
 export function parseUtcOffset(text: string, index = 0): number | undefined {
   const sign = text.charCodeAt(index)

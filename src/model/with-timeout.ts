@@ -2,8 +2,8 @@ import { GatewayError } from './errors.ts'
 
 /**
  * Returns the result of `start`. If `start` takes longer than `timeoutMs`, returns the result of `onTimeout`, which may
- * throw; by default it throws `store_unavailable`. A timeout does not stop the work of `start`: its result is then
- * ignored.
+ * throw; by default it throws `store_unavailable`. A timeout does not stop the work of `start`; its later result or
+ * error is ignored.
  */
 export async function withTimeout<T>(
   timeoutMs: number,

@@ -2,9 +2,9 @@
  * Returns offsets of time zones from UTC. They come from the time zone database inside Intl. A call of Intl takes more
  * than a microsecond, so the clock changes of a zone are searched once for each period of 1,020 days, and cached.
  *
- * Periods are searched only for the years 1840 to 2128. Before 1840 no zone changes its clock. From 2101 on, the clock
- * changes depend only on the length of the year and its first weekday, so a later year is looked up as an earlier one.
- * So the calls of Intl for a zone are bounded, whatever times are asked for.
+ * Periods are searched only for instants of the years 1840 to 2128. Before 1840 no zone changes its clock. From 2101
+ * on, the clock changes depend only on the length of the year and its first weekday, so a year after 2128 is looked up
+ * as one of the years 2101 to 2128. So filling the cache of a zone takes a limited number of calls of Intl.
  */
 import { LRUCache } from 'lru-cache'
 import { Pacer } from './pacer.ts'
@@ -18,13 +18,16 @@ export interface TimeZone {
    * instant and caches them. Use it if more instants of these years follow.
    */
   offsetMs(utcMs: number): number
-  /** Returns an instant after `utcMs`. From `utcMs` until this instant, the offset does not change. */
+  /**
+   * Returns an instant after `utcMs`; infinity if the zone has no clock changes. From `utcMs` until this instant, the
+   * offset does not change. It may also be the same afterwards.
+   */
   offsetConstantUntilMs(utcMs: number): number
-  /** Returns the same as `offsetMs`, but calls Intl once and caches nothing. Use it for single instants. */
+  /** Returns the same as `offsetMs`, but caches nothing and calls Intl at most once. Use it for single instants. */
   lookUpOffsetMs(utcMs: number): number
 }
 
-/** Returns the offset of a zone at an instant from Intl. Slow. */
+/** Returns the offset of a zone at an instant. A call takes more than a microsecond, because Intl formats a date. */
 type OffsetSource = (utcMs: number) => number
 
 export const UTC_ZONE = fixedZone('UTC', 0)
@@ -32,14 +35,14 @@ export const UTC_ZONE = fixedZone('UTC', 0)
 /** Maximum length of a zone name. The longest in the database has 32 characters. */
 const ZONE_NAME_CHARS_MAX = 64
 /**
- * Cached zones by name in lower case. Intl knows 600 names, which bounds the cache. A zone takes up to 40 KB for its
- * formatter and its clock changes.
+ * Cached zones by name in lower case. Intl knows about 600 names, which bounds the cache. A zone takes up to 40 KB for
+ * its formatter and its clock changes.
  */
 const zones = new Map<string, TimeZone>()
 
 /**
  * Returns the zone of an IANA name (`Europe/Berlin`, in any case), of `UTC`, or of an offset such as `+02:00`.
- * Undefined for unknown names.
+ * Undefined for unknown names, and for names that {@link mayBeZoneName} does not let Intl look up.
  */
 export function timeZone(name: string): TimeZone | undefined {
   if (name === 'UTC') return UTC_ZONE
@@ -58,15 +61,16 @@ export function timeZone(name: string): TimeZone | undefined {
 }
 
 /**
- * Maximum number of unknown names that are cached, and that Intl refuses in one iteration of the event loop. Intl takes
- * about 40 µs to refuse a name, and each item of a request may have a different one. After this many, the rest of the
- * iteration accepts only cached zones and the names that `Intl.supportedValuesOf` lists.
+ * Maximum number of unknown names that are cached, and that are looked up in one iteration of the event loop. Intl
+ * takes about 40 µs to refuse a name, and each item of a request may have a different one. After this many, the rest of
+ * the iteration accepts only cached zones and the names that `Intl.supportedValuesOf` lists.
  */
 const UNKNOWN_NAMES_MAX = 1_000
 const unknownNames = new LRUCache<string, true>({ max: UNKNOWN_NAMES_MAX })
 let unknownNameLookups = 0
 let canonicalNames: ReadonlySet<string> | undefined
 
+/** Whether Intl is asked for a zone that is not cached. `key` is its name in lower case. */
 function mayBeZoneName(key: string): boolean {
   if (unknownNames.has(key)) return false
   if (unknownNameLookups < UNKNOWN_NAMES_MAX) return true
@@ -89,7 +93,7 @@ function createZone(name: string): TimeZone | undefined {
   if (format === undefined) return undefined
   const resolved = format.resolvedOptions().timeZone
   if (UTC_NAMES.has(resolved)) return UTC_ZONE
-  // For some names Intl returns an older alias (Asia/Katmandu). Then the name of the caller is used.
+  // Intl may return another name of the same zone: Asia/Katmandu for Asia/Kathmandu. Then the caller's name is used.
   const zoneName = resolved.toLowerCase() === name.toLowerCase() ? resolved : name
   return new ZoneWithOffsetChanges(zoneName, intlOffsets(format))
 }
@@ -121,8 +125,8 @@ function offsetFormatter(name: string): Intl.DateTimeFormat | undefined {
 }
 
 /**
- * Reads the offset that Intl prints after the year: `GMT`, `GMT+05:45`, or with seconds for local mean time,
- * `GMT-00:01:15`.
+ * Returns a function that reads the offset that Intl prints after the year: `GMT`, `GMT+05:45`, or with seconds for
+ * local mean time, `GMT-00:01:15`.
  */
 function intlOffsets(format: Intl.DateTimeFormat): OffsetSource {
   return (utcMs) => {
@@ -146,7 +150,10 @@ const FIRST_SEARCHED_MS = yearStartMs(FIRST_SEARCHED_YEAR)
  */
 const FIRST_REPEATING_YEAR = 2101
 const FIRST_REPEATING_MS = yearStartMs(FIRST_REPEATING_YEAR)
-/** In 28 years, each of the 14 kinds of year occurs: with 365 or 366 days, beginning on each of the seven weekdays. */
+/**
+ * In the 28 years from `FIRST_REPEATING_YEAR` on, each of the 14 kinds of year occurs: with 365 or 366 days, beginning
+ * on each of the seven weekdays.
+ */
 const CALENDAR_CYCLE_YEARS = 28
 /**
  * Distance between two samples of the offset. If both are equal, the offset is taken as constant between them. The
@@ -155,26 +162,31 @@ const CALENDAR_CYCLE_YEARS = 28
 const SAMPLE_INTERVAL_MS = 6 * DAY_MS
 /** Length of a period. All clock changes of a period are searched at once and cached. */
 const PERIOD_MS = 170 * SAMPLE_INTERVAL_MS
-/** Clock changes are searched on quarter hours, where nearly all are, and then on seconds (local mean time). */
+/**
+ * Nearly all clock changes are on a quarter hour of UTC. The others, such as those of local mean time, are on a second.
+ */
 const QUARTER_HOUR_MS = 15 * MINUTE_MS
 
-/** The offsets of a zone in one period: `offsetsMs[i]` is valid from `startsMs[i]` to `startsMs[i + 1]`. */
+/**
+ * The offsets of a zone in one period: `offsetsMs[i]` is valid from `startsMs[i]` to `startsMs[i + 1]`, the last offset
+ * to the end of the period.
+ */
 interface PeriodOffsets {
   readonly startsMs: readonly number[]
   readonly offsetsMs: readonly number[]
 }
 
 /**
- * A zone with clock changes. It calls `source` a bounded number of times, whatever instants are asked for. Only
- * `lookUpOffsetMs` calls `source` each time.
+ * A zone with clock changes. `lookUpOffsetMs` calls `source` each time. All other calls together call it a limited
+ * number of times, whatever instants are asked for.
  */
 export class ZoneWithOffsetChanges implements TimeZone {
   readonly name: string
   readonly #source: OffsetSource
   readonly #offsetsByPeriod = new Map<number, PeriodOffsets>()
   /**
-   * The offset that was looked up last, `#cachedOffsetMs`, is valid from `#cachedFromMs` to `#cachedUntilMs`. The
-   * instant of the next call is mostly in this range too.
+   * The offset that was returned last, `#cachedOffsetMs`, is valid from `#cachedFromMs` to `#cachedUntilMs`. The
+   * instant of the next call is mostly in this range too. At first the range is empty.
    */
   #cachedFromMs = 0
   #cachedUntilMs = 0
@@ -255,8 +267,8 @@ export class ZoneWithOffsetChanges implements TimeZone {
   }
 
   /**
-   * Returns the first instant after `lowMs` at which the offset is not `offsetMs`. The caller must know that the offset
-   * at `highMs` is another one.
+   * Returns the first instant after `lowMs` at which the offset is not `offsetMs`. The offset must be `offsetMs` at
+   * `lowMs`, and another one at `highMs`.
    */
   #firstChange(lowMs: number, offsetMs: number, highMs: number): number {
     const [low, high] = this.#bisect(lowMs, offsetMs, highMs, QUARTER_HOUR_MS)
@@ -297,8 +309,9 @@ function yearKind(year: number): number {
 }
 
 /**
- * Searches and caches the clock changes of a range of time, so that later calls for the range do not call Intl. It
- * works in short steps: all years together take 20,000 calls of Intl, which would block the event loop for too long.
+ * Searches and caches the clock changes of a range of time, so that later calls for instants of the range do not call
+ * Intl. It works in short steps: all years together take about 20,000 calls of Intl, which would block the event loop
+ * for too long. Years before 1840 and after 2128 are skipped: their offsets are looked up in the years between.
  */
 export async function loadOffsetChanges(zone: TimeZone, fromMs: number, toMs: number): Promise<void> {
   const pacer = new Pacer()
@@ -307,7 +320,7 @@ export async function loadOffsetChanges(zone: TimeZone, fromMs: number, toMs: nu
     await pacer.pause()
 }
 
-/** Upper bound of all offsets. No zone was ever more than 16 hours from UTC. */
+/** Upper bound of all offsets, in both directions. Named zones stay within 16 hours, parsed offsets below 24 hours. */
 const OFFSET_MAX_MS = DAY_MS
 
 /**
@@ -337,8 +350,8 @@ export function instantOfReading(zone: TimeZone, localMs: number): number {
 
 /**
  * Returns the same as {@link instantOfReading}, with at most four calls of Intl and without the cache. It is for
- * points: each may name another zone and year, and filling the cache takes hundreds of calls. The result is right
- * because no zone changes its clock twice within two days.
+ * timestamps of points: each may name another zone and year, and filling the cache takes hundreds of calls. The result
+ * is right because no zone changes its clock twice within two days.
  */
 export function lookUpInstantOfReading(zone: TimeZone, localMs: number): number {
   const offsetBeforeMs = zone.lookUpOffsetMs(localMs - OFFSET_MAX_MS)
