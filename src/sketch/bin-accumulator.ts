@@ -9,7 +9,7 @@ import type { ByteWriter } from './varint.ts'
  * one accumulator for all of them instead of an object for each. Invariant: after `moveTo` and `encode`, all weights
  * and all bits are 0 again.
  *
- * Adding a bin takes a few nanoseconds. To find the bins in use takes at most 0.2 µs, whatever the values are.
+ * Adding a bin takes a few nanoseconds. Finding the first bin and skipping unused keys takes about 0.2 µs per sketch.
  *
  * Weights are limited to `COUNT_MAX` only when they are moved out: a sum that has passed it never falls below it again.
  */
@@ -69,13 +69,14 @@ export class BinAccumulator {
 
   /**
    * Appends the bins in the encoding of `bins.ts` and empties the accumulator, even if it throws. Throws a RangeError
-   * if a weight is not an integer.
+   * if a weight is not an integer; the writer then keeps the bytes that were appended before.
    */
   encode(writer: ByteWriter): void {
     this.moveTo(encodedBins)
     encodeBins(encodedBins, writer)
   }
 
+  /** Removes all bins. Takes time in proportion to the number of possible keys. */
   clear(): void {
     this.#weights.fill(0)
     this.#usedKeys.fill(0)
@@ -127,7 +128,7 @@ export class BinAccumulator {
 const encodedBins = new BinColumns()
 
 /**
- * The only accumulator of this thread, because it takes more than a megabyte. The bins of a sketch must be moved
- * out before those of the next sketch are added.
+ * The accumulator that all code of this thread shares, because it takes more than a megabyte. The bins of a sketch must
+ * be moved out before those of the next sketch are added.
  */
 export const binAccumulator = new BinAccumulator()

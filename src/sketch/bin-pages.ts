@@ -2,12 +2,13 @@ import { addCounts } from '../model/count.ts'
 
 /**
  * Stores the bins of a quantile sketch with many bins. A bin has a key, which stands for a range of values, and a
- * weight. Each 64 consecutive keys are a page. A page with enough bins is dense: it is an array with a weight for each
- * of its 64 keys. The bins of all other pages are called sparse. They are (key, weight) pairs in one sorted array.
+ * weight. A page is 64 consecutive keys that begin at a multiple of 64. A page with enough bins is dense: it is an
+ * array with a weight for each of its keys. The bins of all other pages are called sparse. They are (key, weight) pairs
+ * in one sorted array.
  *
  * Invariant: the dense pages have at least `AVERAGE_PAGE_BINS_MIN` bins on average. So a sketch takes at most about 64
- * bytes per bin, whatever the values are. Plain arrays are used, because a typed array has an overhead of some 400
- * bytes.
+ * bytes per bin, whatever the values are. All arrays but long ones are plain arrays, because a typed array has an
+ * overhead of some 400 bytes.
  */
 
 const PAGE_BITS = 6
@@ -16,11 +17,11 @@ const PAGE_MASK = KEYS_PER_PAGE - 1
 /** Minimum average number of bins in the dense pages. */
 const AVERAGE_PAGE_BINS_MIN = 12
 
-/** Memory of an empty array in V8, and of each element. */
+/** Approximate memory of an array object in V8, and of each element. */
 const ARRAY_BYTES = 32
 const ELEMENT_BYTES = 8
 const PAGE_OBJECT_BYTES = ARRAY_BYTES + (KEYS_PER_PAGE + 2) * ELEMENT_BYTES
-/** Memory of a `BinPages` without bins: the object, its arrays and their spare capacity. */
+/** Approximate memory of a `BinPages` without bins: the object, its arrays and their spare capacity. */
 const OBJECT_BYTES = 320
 
 /** A page is an array of weights. The element after the last weight is the number of the page. */
@@ -42,11 +43,11 @@ type NumberArray = number[] | Float64Array
 const SLICED_LENGTH_MAX = 8_192
 
 /**
- * Scratch array for the result of `addPairs`, shared by all sketches. A page with 12 pairs becomes dense, so there are
- * at most 11 pairs for each of the 2,300 pages.
+ * Scratch array for the sparse bins that `addPairs` computes, shared by all sketches. A page with 12 bins becomes
+ * dense, so there are at most 11 bins for each of the 2,300 pages, and 64 for the page that is being merged.
  */
 const mergedPairs: number[] = [0.5]
-/** Scratch array of `merge` for the pairs of the other sketch. */
+/** Scratch array of `merge` for the bins of the other sketch that are not in a dense page of this one. */
 const incomingPairs: number[] = [0.5]
 
 /** Returns the number of the page that contains a key. */
@@ -84,6 +85,7 @@ export class BinPages {
     return this.#isWorthPage(1)
   }
 
+  /** Approximate memory in bytes. */
   get allocatedBytes(): number {
     return (
       OBJECT_BYTES + this.#pages.length * (PAGE_OBJECT_BYTES + 6 * ELEMENT_BYTES) + this.#sparse.length * ELEMENT_BYTES
@@ -97,6 +99,7 @@ export class BinPages {
     return page[PAGE_NUMBER_INDEX] === pageNumber ? page : this.#probe(pageNumber)
   }
 
+  /** Adds `weight` to the bin of `key`, which is in the dense page `page`. The weight must not be 0. */
   addToPage(page: number[], key: number, weight: number): void {
     const at = key & PAGE_MASK
     const before = page[at]!
@@ -115,6 +118,7 @@ export class BinPages {
     return true
   }
 
+  /** Adds `weight` to the sparse bin of `key`. Returns false if there is none. */
   #addToSparse(key: number, weight: number): boolean {
     const sparse = this.#sparse
     let low = 0
@@ -219,7 +223,7 @@ export class BinPages {
 
   /**
    * Returns the key of the bin with the observation of this rank. The smallest observation has rank 0. For a rank
-   * beyond the last observation, returns the last key.
+   * beyond the last observation, returns the last key; 0 if there are no bins.
    */
   keyAtRank(rank: number): number {
     const sparse = this.#sparse
@@ -262,7 +266,7 @@ export class BinPages {
       : Number.POSITIVE_INFINITY
   }
 
-  /** Whether dense pages would have at least `AVERAGE_PAGE_BINS_MIN` bins on average, if one more had `bins` bins. */
+  /** Whether a page with this many bins may become dense, so that the invariant still holds. */
   #isWorthPage(bins: number): boolean {
     return this.#denseCount + bins >= (this.#pages.length + 1) * AVERAGE_PAGE_BINS_MIN
   }
@@ -303,7 +307,10 @@ export class BinPages {
   }
 }
 
-/** Copies the first `length` elements. A large copy is a typed array, because `slice` is slow on large arrays. */
+/**
+ * Copies the first `length` elements. A long copy is a typed array, because `slice` is slow on long arrays. The copy of
+ * a typed array is typed too.
+ */
 function copyOfFirst(numbers: NumberArray, length: number): NumberArray {
   if (length <= SLICED_LENGTH_MAX && Array.isArray(numbers)) return numbers.slice(0, length)
   const copy = new Float64Array(length)

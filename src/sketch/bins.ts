@@ -4,8 +4,8 @@ import { ByteReader, type ByteWriter } from './varint.ts'
 /**
  * Encodes the bins of a quantile sketch as varints: the number of bins; the first key minus `BIN_KEY_OF_ONE`, in zigzag
  * encoding, and the first weight; then for each further bin the difference from the previous key (1 or more) and the
- * weight. Most differences and weights are below 128, so a bin takes little more than two bytes. Decoded blocks keep
- * this encoding in memory, and a merge decodes the bins of one row at a time.
+ * weight. Most differences and weights are below 128, so most bins take two bytes. Decoded blocks keep this encoding in
+ * memory, and a merge of blocks decodes the bins of one row at a time.
  */
 
 /** Decoded bins as columns, in ascending order of keys. */
@@ -68,8 +68,8 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
   weights[0] = weight
   let isValid = weight > 0
   /**
-   * Becomes negative if a bin of two bytes, which the loop handles first, has a difference or a weight of 0. It is
-   * tested once after the loop, because a test for each bin would take longer.
+   * Becomes negative if a bin of two bytes has a difference or a weight of 0. It is tested once after the loop, because
+   * a test for each bin would take longer.
    */
   let sign = 0
   let offset = varintOffset
@@ -102,12 +102,12 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
   return offset
 }
 
-/** The last bin that `readFirstBin` or `readNextBin` has read, and the offset after it. The next call overwrites it. */
+/** The last bin that `readFirstBin` or `readNextBin` read, and the offset after it. The next call overwrites it. */
 export const binCursor = { key: 0, weight: 0, offset: 0 }
 
 /**
- * Reads the first bin of the sketch at `start` into `binCursor`. Returns the number of bins. Does not check the bytes:
- * `decodeBins` must have accepted them before.
+ * Reads the first bin of the sketch at `start` into `binCursor`. Returns the number of bins; if it is 0, `binCursor` is
+ * unchanged. Does not check the bytes: `decodeBins` must have accepted them before.
  */
 export function readFirstBin(bytes: Uint8Array, start: number): number {
   varintOffset = start
@@ -130,12 +130,13 @@ export function readNextBin(bytes: Uint8Array, offset: number): void {
   binCursor.offset = varintOffset
 }
 
-/** Maximum of an encoded key. All keys in [-BIN_KEY_MAX, BIN_KEY_MAX] are far below it. */
+/** Maximum of a first key in zigzag encoding. Those of all keys in [-BIN_KEY_MAX, BIN_KEY_MAX] are far below it. */
 const KEY_ZIGZAG_MAX = 2 ** 30
 
 /** Offset of the next varint that `nextVarint` reads. */
 let varintOffset = 0
 
+/** Reads the varint at `varintOffset` and moves `varintOffset` after it. */
 function nextVarint(bytes: Uint8Array): number {
   const first = bytes[varintOffset]
   if (first !== undefined && first < 0x80) {

@@ -11,8 +11,8 @@ import { ByteWriter } from './varint.ts'
  * zero bits, plus 1), so the top two bits of each byte are free and no byte carries into the next one.
  *
  * Our encoding is either the byte 1, the number of entries, and then for each entry in ascending order `(index -
- * previous index - 1) << 6 | rank`, all as varints; or the byte 2 and 12,288 bytes of 6-bit registers, lowest bits
- * first, like the dense form of Redis.
+ * previous index - 1) << 6 | rank`, all as varints (the previous index of the first entry is -1); or the byte 2 and
+ * 12,288 bytes of 6-bit registers, lowest bits first, like the dense form of Redis.
  */
 
 const INDEX_BITS = 14
@@ -20,7 +20,7 @@ const REGISTER_COUNT = 1 << INDEX_BITS
 const RANK_BITS = 64 - INDEX_BITS
 const RANK_MAX = RANK_BITS + 1
 const PACKED_BYTES = (REGISTER_COUNT * 6) / 8
-/** Maximum length of our encoding of a set. */
+/** Maximum length of our encoding of a set in bytes. */
 export const HYPERLOGLOG_BYTES_MAX = 1 + PACKED_BYTES
 /**
  * Maximum length of the list of entries of a small set: 8 KiB in memory and about 4 KiB encoded. The words of a large
@@ -30,7 +30,7 @@ const ENTRIES_MAX = 2048
 /** The bias correction of the estimator for many registers: 1 / (2 ln 2). */
 const ALPHA = 0.5 / Math.LN2
 
-/** The first byte of our encoding. */
+/** The first byte of our encoding, for a list of entries and for an array of registers. */
 const OWN_SPARSE = 1
 const OWN_DENSE = 2
 
@@ -105,6 +105,7 @@ export class HyperLogLog {
     return (this.#words ?? this.#entries).byteLength
   }
 
+  /** Adds all members of another set. */
   union(other: HyperLogLog): void {
     if (other.#words === undefined) {
       for (let i = 0; i < other.#entryCount; i++) this.#raiseRegister(other.#entries[i]! >>> 6, other.#entries[i]! & 63)
@@ -114,6 +115,7 @@ export class HyperLogLog {
     for (let i = 0; i < words.length; i++) words[i] = maxOfBytes(words[i]!, other.#words[i]!)
   }
 
+  /** Returns the approximate number of members. */
   estimate(): number {
     const histogram = this.#registersByRank()
     let z = REGISTER_COUNT * tau(1 - histogram[RANK_MAX]! / REGISTER_COUNT)
@@ -136,7 +138,7 @@ export class HyperLogLog {
         previous = index
       }
     } else {
-      // A large set with few non-zero registers: it was made by a union with the dense form of Redis.
+      // An array of words with few non-zero registers. For example, the set was united with the dense form of Redis.
       writer.varint(REGISTER_COUNT - this.#registersByRank()[0]!)
       for (let index = 0; index < REGISTER_COUNT; index++) {
         const rank = (words[index >>> 2]! >>> ((index & 3) << 3)) & 63
@@ -148,14 +150,14 @@ export class HyperLogLog {
     return writer.copyWritten()
   }
 
-  /** Throws a RangeError if `encode` cannot have written the bytes. */
+  /** The inverse of `encode`. Throws a RangeError if the bytes are not in this encoding. */
   static decode(bytes: Uint8Array): HyperLogLog {
     const decoded = new HyperLogLog()
     decoded.#unionOwnEncoding(bytes)
     return decoded
   }
 
-  /** Decodes the value of a Redis key written by PFADD or PFMERGE. Throws a RangeError for any other value. */
+  /** Decodes the value of a Redis key written by PFADD or PFMERGE. Throws a RangeError for an invalid value. */
   static fromRedis(bytes: Uint8Array): HyperLogLog {
     const decoded = new HyperLogLog()
     decoded.#unionRedis(bytes)
@@ -163,8 +165,8 @@ export class HyperLogLog {
   }
 
   /**
-   * Adds the members of a set that `encode` or Redis has encoded. Throws a RangeError for invalid bytes; some of their
-   * members may have been added before.
+   * Adds the members of a set that `encode` or Redis has encoded. Throws a RangeError for invalid bytes. By then, some
+   * of their members may have been added.
    */
   unionEncoded(bytes: Uint8Array): void {
     if (bytes[0] === (REDIS_MAGIC & 0xff)) this.#unionRedis(bytes)
@@ -301,7 +303,9 @@ export class HyperLogLog {
     return true
   }
 
-  /** Returns the position of the first entry whose index is at least `index`. */
+  /**
+   * Returns the position of the first entry whose register index is at least `index`; `#entryCount` if there is none.
+   */
   #entryPositionOf(index: number): number {
     const count = this.#entryCount
     if (count > 0 && this.#entries[count - 1]! >>> 6 < index) return count
@@ -315,6 +319,7 @@ export class HyperLogLog {
     return low
   }
 
+  /** Returns the words. If the set is a list of entries, converts it first. */
   #toWords(): Int32Array {
     if (this.#words !== undefined) return this.#words
     const words = new Int32Array(REGISTER_COUNT / 4)
@@ -349,13 +354,14 @@ export class HyperLogLog {
 }
 
 /**
- * Sets each of the four registers in words[at] to the register in `packed`, if that is larger. Returns a word in which
- * bit 6 of a byte is set if the register in `packed` exceeds RANK_MAX.
+ * Sets each of the four registers in words[wordIndex] to the register in `packed`, if that is larger. `packed` has four
+ * registers of 6 bits; its upper 8 bits are ignored. Returns a word in which bit 6 of a byte is set if the register in
+ * `packed` exceeds RANK_MAX.
  */
-function raiseRegisters(words: Int32Array, at: number, packed: number): number {
+function raiseRegisters(words: Int32Array, wordIndex: number, packed: number): number {
   const word = (packed & 0x3f) | ((packed << 2) & 0x3f00) | ((packed << 4) & 0x3f0000) | ((packed << 6) & 0x3f000000)
-  const before = words[at]!
-  if (word !== before) words[at] = maxOfBytes(before, word)
+  const before = words[wordIndex]!
+  if (word !== before) words[wordIndex] = maxOfBytes(before, word)
   // Each byte of the constant is 63 - RANK_MAX: bit 6 of the sum is set if the register exceeds RANK_MAX.
   return word + 0x0c0c0c0c
 }
@@ -367,6 +373,7 @@ function maxOfBytes(a: number, b: number): number {
   return (a & mask) | (b & ~mask)
 }
 
+/** Encodes the registers in our dense form: the byte `OWN_DENSE`, then 6 bits per register. */
 function encodeWords(words: Int32Array): Uint8Array {
   const bytes = new Uint8Array(1 + PACKED_BYTES)
   bytes[0] = OWN_DENSE
@@ -381,8 +388,8 @@ function encodeWords(words: Int32Array): Uint8Array {
 }
 
 /**
- * The estimator's term for empty registers: x + sum of x^(2^k) * 2^(k-1) over k >= 1, where x is the share of empty
- * registers.
+ * Returns the estimator's term for empty registers: x + sum of x^(2^k) * 2^(k-1) over k >= 1, where x is the share of
+ * empty registers.
  */
 function sigma(x: number): number {
   if (x === 1) return Number.POSITIVE_INFINITY
@@ -400,8 +407,8 @@ function sigma(x: number): number {
 }
 
 /**
- * The estimator's term for registers with the maximum rank: (1 - x - sum of (1 - x^(2^-k))^2 * 2^-k over k >= 1) / 3,
- * where x is the share of registers below that rank.
+ * Returns the estimator's term for registers with the maximum rank: (1 - x - sum of (1 - x^(2^-k))^2 * 2^-k over k >=
+ * 1) / 3, where x is the share of registers below that rank.
  */
 function tau(x: number): number {
   if (x === 0 || x === 1) return 0

@@ -36,6 +36,7 @@ export function binKeyOf(value: number): number {
   throw new RangeError(`not a finite number: ${value}`)
 }
 
+/** Returns the value that stands for all values of a bin. */
 export function valueOfBin(key: number): number {
   if (key === 0) return 0
   return Math.sign(key) * Math.exp((Math.abs(key) - BIN_KEY_OF_ONE) * LN_GAMMA + LN_CENTER)

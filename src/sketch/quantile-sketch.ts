@@ -8,15 +8,15 @@ import { binKeyOf, valueOfBin } from './quantile-precision.ts'
  * bucket of each group. `quantile-precision.ts` defines the bins and the relative error of a quantile. Merging does not
  * increase the error, because bins are never combined into larger ones.
  *
- * Up to 32 bins are one sorted list of (key, weight) pairs. If there are more, `bin-pages.ts` stores them, and the list
- * has only the bins that were added last. Memory is proportional to the number of bins, whatever the values are.
+ * Up to 32 bins are one sorted list of (key, weight) pairs. If there are more, `BinPages` stores them, and the list has
+ * only bins that were added lately. Memory is proportional to the number of bins, whatever the values are.
  */
 
 /** Up to this many bins, a sorted list takes less memory than `BinPages` and is not slower. */
 const SMALL_SKETCH_BINS_MAX = 32
-/** Memory in V8 of a `QuantileSketch` object and a reference to it. */
+/** Approximate memory in V8 of a `QuantileSketch` object and a reference to it. */
 const SKETCH_OBJECT_BYTES = 96
-/** Memory in V8 of an empty array. */
+/** Approximate memory in V8 of an array object and the header of its elements. */
 const ARRAY_BYTES = 48
 
 /** Scratch array of `addBins`: key, weight, key, weight, … */
@@ -100,8 +100,9 @@ export class QuantileSketch {
   }
 
   /**
-   * Returns the q-quantile for 0 <= q <= 1; NaN for an empty sketch. It interpolates linearly between the two ranks
-   * around q * (n - 1), which is quantile type 7. The sketch does not know the exact `min` and `max`: the caller does.
+   * Returns the q-quantile; NaN for an empty sketch. Throws a RangeError unless 0 <= q <= 1. It interpolates linearly
+   * between the two ranks around q * (n - 1), which is quantile type 7. The sketch does not know the exact `min` and
+   * `max` of its values, so the caller passes them.
    */
   quantile(q: number, min: number, max: number): number {
     if (!(q >= 0 && q <= 1)) throw new RangeError(`not a quantile: ${q}`)
@@ -145,8 +146,8 @@ export class QuantileSketch {
   }
 
   /**
-   * Whether a new bin is added to the pages instead of `#pairs`. Adding a bin to the pages takes time in proportion to
-   * the number of sparse bins. So if there are many sparse bins, new bins are collected in `#pairs` first.
+   * Whether all pairs are moved to the pages before a bin with a new key is added. Moving them takes time in proportion
+   * to the number of sparse bins. So if there are many sparse bins, new bins are collected in `#pairs` first.
    */
   get #addsNewBinsToPages(): boolean {
     const pages = this.#pages
@@ -155,8 +156,8 @@ export class QuantileSketch {
   }
 
   /**
-   * The number of pairs in `#pairs` at which all of them are added to the pages. Adding them takes time in proportion
-   * to the number of sparse bins (`bin-pages.ts`), so this number grows with the number of sparse bins.
+   * The number of pairs in `#pairs` at which all of them are moved to the pages. Moving them takes time in proportion
+   * to the number of sparse bins, so this number grows with the number of sparse bins.
    */
   get #pairsFlushThreshold(): number {
     return this.#pages === undefined
@@ -207,7 +208,7 @@ const NO_PAIRS: number[] = []
 
 /**
  * Returns an array that begins with the pairs and has exactly twice their length (4 if there are no pairs); `push`
- * would reserve more memory. The first arrays are filled up with fractions, so that V8 stores doubles from the start.
+ * would reserve more memory. Short arrays are filled up with fractions, so that V8 stores doubles from the start.
  */
 function grown(pairs: readonly number[]): number[] {
   if (pairs.length === 0) return [0.5, 0.5, 0.5, 0.5]

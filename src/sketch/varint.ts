@@ -1,8 +1,8 @@
 /**
- * `ByteWriter` and `ByteReader` write and read the bytes of the storage formats. Integers are LEB128 varints: seven
- * bits per byte, lowest bits first; the top bit is set in each byte except the last. Integers may be up to 2^53, the
- * maximum of a count. JavaScript's bit operations work on 32 bits, so a long varint is processed in two parts: the low
- * 28 bits (four bytes) and the rest.
+ * `ByteWriter` and `ByteReader` write and read the bytes of the storage formats. Most integers are LEB128 varints:
+ * seven bits per byte, lowest bits first; the top bit is set in each byte except the last. They may be up to 2^53, the
+ * maximum of a count; integers with a sign must be safe integers. JavaScript's bit operations work on 32 bits, so a
+ * long varint is processed in two parts: the low 28 bits (four bytes) and the bits above them.
  */
 
 /** A varint is high * 2^28 + low. Of the low 28 bits of a zigzag integer, the lowest is the sign; 27 are left. */
@@ -71,7 +71,10 @@ export class ByteWriter {
     }
   }
 
-  /** Appends a safe integer in zigzag encoding: 0, -1, 1, -2, … become the varints 0, 1, 2, 3, … */
+  /**
+   * Appends a safe integer in zigzag encoding: 0, -1, 1, -2, … become the varints 0, 1, 2, 3, … Throws a RangeError for
+   * any other number.
+   */
   zigzag(value: number): void {
     if (value < 0x40000000 && value >= -0x40000000 && (value | 0) === value) {
       this.varint(((value << 1) ^ (value >> 31)) >>> 0)
@@ -108,7 +111,7 @@ export class ByteWriter {
     this.#length += bytes.length
   }
 
-  /** The bytes written so far, as a view of the buffer. The view is invalid after the next write. */
+  /** The bytes written so far, as a view of the buffer. It must not be read after the next write. */
   get written(): Uint8Array {
     return this.#buffer.subarray(0, this.#length)
   }
@@ -129,13 +132,15 @@ export class ByteWriter {
   }
 }
 
-/** Reads bytes from `offset` on. Throws a RangeError with the offset if the bytes end or an integer is too large. */
+/**
+ * Reads bytes from `offset` on. Throws a RangeError with the offset if the bytes end, or a varint is too long or large.
+ */
 export class ByteReader {
   readonly bytes: Uint8Array
   /** Offset of the next read. A decoder that reads `bytes` in its own loop sets `offset` after the loop. */
   offset: number
   #view: DataView | undefined
-  /** The low 28 bits of the varint that `#readVarintHigh` has read last. */
+  /** The low 28 bits of the varint that `#readVarintHigh` read last. */
   #low = 0
 
   constructor(bytes: Uint8Array, offset = 0) {
