@@ -23,18 +23,18 @@ export function releaseArena(arena: Arena): void {
 
 export class Arena {
   readonly #slabs: Uint8Array<ArrayBuffer>[] = []
-  /** Index of the slab in which bytes are reserved. `#usedBytes` of it are in use. */
+  /** Index of the slab in which bytes are reserved. Its first `#usedBytes` bytes are in use. */
   #slabIndex = 0
   #usedBytes = 0
 
-  /** The slab in which the last bytes were reserved. */
+  /** The memory of the slab in which the last bytes were reserved. `reserve` must have been called before. */
   get buffer(): ArrayBuffer {
     return this.#slabs[this.#slabIndex]!.buffer
   }
 
   /**
-   * Reserves bytes, filled with zeros, and returns their offset in `buffer`, a multiple of 8. Returns -1 if there are
-   * more bytes than a slab has.
+   * Reserves bytes, filled with zeros, and returns their offset in `buffer`, a multiple of 8. Returns -1 if a slab is
+   * too small for them.
    */
   reserve(bytes: number): number {
     if (bytes > SLAB_BYTES) return -1

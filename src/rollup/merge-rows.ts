@@ -4,12 +4,14 @@ import { acquireMergedRows, type MergedRows } from './merged-rows.ts'
 import { orderByKey, orderOfIntegers } from './radix-sort.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
-/** Maximum number of rows for which memory is reserved before a merge. The result often has fewer than its sources. */
+/**
+ * Maximum number of rows for which memory is reserved before a merge. The result often has fewer rows than its sources.
+ */
 const RESERVED_ROWS_MAX = 1 << 16
 
 /**
- * Returns an object with references to all columns. The columns of a section are getters, which a merge would otherwise
- * call for each row.
+ * Returns the same rows as an object with plain properties. The columns of a decoded section are getters, which a merge
+ * would otherwise call for each row.
  */
 function materialize(rows: RollupRows): RollupRows {
   return {
@@ -35,7 +37,7 @@ function materialize(rows: RollupRows): RollupRows {
   }
 }
 
-/** Returns the index of the first series with an id greater than or equal to `id`. */
+/** Returns the index of the first series with an id greater than or equal to `id`; `seriesCount` if there is none. */
 export function seriesIndexAtOrAfter(rows: RollupRows, id: Id64): number {
   const { seriesHi, seriesLo } = rows
   let low = 0
@@ -49,7 +51,7 @@ export function seriesIndexAtOrAfter(rows: RollupRows, id: Id64): number {
 }
 
 export interface SeriesRange {
-  /** Only series with ids from `seriesFrom` to `seriesTo` are merged, both inclusive. Default: all series. */
+  /** Only series with ids from `seriesFrom` to `seriesTo` are merged, both inclusive. Undefined: there is no bound. */
   readonly seriesFrom?: Id64
   readonly seriesTo?: Id64
 }
@@ -61,8 +63,9 @@ export interface MergeOptions extends SeriesRange {
 
 /**
  * Merges rollups of one kind into buckets of `resolutionMs`, which must be a multiple of the resolution of each source.
- * The sources are given in the order in which their points arrived. A fold uses it to make rollups of coarser
- * resolutions, and a merge of a window to make one block from several.
+ * The sources must be in the order in which their points arrived. For example, a fold makes rollups of coarser
+ * resolutions, and a merge of a window makes one block from several. Throws a RangeError if there is no source, or if
+ * their kinds differ.
  */
 export function mergeRows(
   sources: readonly RollupRows[],
@@ -117,6 +120,7 @@ class Merge {
   run(): MergedRows {
     let total = 0
     for (let s = 0; s < this.#sources.length; s++) total += this.#endSeries[s]! - this.#firstSeries[s]!
+    // An entry is one series of one source.
     const entrySource = new Uint32Array(total)
     const entrySeries = new Uint32Array(total)
     const entryHi = new Uint32Array(total)
@@ -154,7 +158,7 @@ class Merge {
     return Math.floor(bucketMs / this.#resolutionMs) * this.#resolutionMs
   }
 
-  /** Whether the sources that have a series do not overlap in time and come in order of time. */
+  /** Whether the buckets of a series never decrease if the rows of its sources are read in order of arrival. */
   #areInTimeOrder(
     order: Uint32Array,
     from: number,
@@ -190,7 +194,9 @@ class Merge {
     this.#out.mergeRow(source, row)
   }
 
-  /** Merges one series of sources that overlap in time: by bucket, and rows of one bucket in order of arrival. */
+  /**
+   * Merges the rows of one series from several sources in order of time, and rows of one bucket in order of arrival.
+   */
   #interleave(
     order: Uint32Array,
     from: number,
@@ -228,7 +234,7 @@ class Merge {
   }
 }
 
-/** Divides rows into two parts: the rows for which `isFirst` returns true, and the others. */
+/** Returns copies of the rows for which `isFirst` returns true, and of the others. Rows without points are omitted. */
 export function divideRows(
   rows: RollupRows,
   isFirst: (series: number, row: number) => boolean,
@@ -252,8 +258,8 @@ function copyRow(source: RollupRows, series: number, row: number, into: MergedRo
 }
 
 /**
- * Divides rows by window. The result maps the start of each window to its rows. If all rows are in one window, they are
- * not copied: the result has `rows` itself.
+ * Divides rows by window. The result maps the start of each window to copies of its rows, in order of time. If all rows
+ * are in one window, they are not copied: the result has `rows` itself.
  */
 export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, RollupRows> {
   const { bucketMs, length } = rows

@@ -12,8 +12,8 @@ const NO_IDS = new Uint32Array(0)
 
 /**
  * Makes rollups from other rollups. Rows are added in the order of series and bucket, and rollups are merged only into
- * the last row. So `binAccumulator` can add up the bins of one row after the other, and no object per row is needed. If
- * the bins of a row come from a single source row, their bytes are copied.
+ * the last row. So `binAccumulator` can add up the bins of one row after the other, and the bins of a row need no
+ * object. If the bins of a row come from a single source row, their bytes are copied.
  */
 export class MergedRows extends RowColumns implements RollupRows {
   seriesCount = 0
@@ -26,8 +26,8 @@ export class MergedRows extends RowColumns implements RollupRows {
   readonly #bins = new ByteWriter(0)
   /**
    * The first source row that was merged into the last row is row `#binRow` of `#binSource`. Its bins are decoded only
-   * when another row is merged, and not if the values of both rows are all equal. From then on, all bins of the last
-   * row are in `binAccumulator`, and `#areBinsInAccumulator` is true.
+   * when a row is merged with which the last row has different values. From then on, all bins of the last row are in
+   * `binAccumulator`, and `#areBinsInAccumulator` is true. Only distributions use these fields.
    */
   #binSource: RollupRows | undefined
   #binRow = 0
@@ -41,7 +41,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     this.#resizeIds()
   }
 
-  /** Memory of the columns and bins in bytes. */
+  /** Approximate memory of the columns and bins in bytes, without running totals. */
   get allocatedBytes(): number {
     const columns = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : 3
     return this.bucketMs.length * (columns * 8 + 20) + this.#bins.capacity
@@ -65,7 +65,9 @@ export class MergedRows extends RowColumns implements RollupRows {
     return this.#totals.length > 0
   }
 
-  /** Adds a row without points. Its series id must be greater than that of the last row, or its bucket later. */
+  /**
+   * Adds a row without points. Its series id must be greater than that of the last row, or equal with a later bucket.
+   */
   addRow(seriesHi: number, seriesLo: number, bucketMs: number): void {
     this.#closeRow()
     const row = this.#length
@@ -86,7 +88,10 @@ export class MergedRows extends RowColumns implements RollupRows {
     if (this.kind === 'counter') this.#totalsIndex[row] = 0
   }
 
-  /** Merges row `from` of `source` into the last row. The source has the same kind, and its points arrived later. */
+  /**
+   * Merges row `from` of `source` into the last row. The source must have the same kind, and its points must have
+   * arrived later than those that the last row already has.
+   */
   mergeRow(source: RollupRows, from: number): void {
     if (source.count[from] === 0) return
     const row = this.#length - 1
@@ -111,7 +116,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     return totalsIndex === 0 ? undefined : this.#totals[totalsIndex - 1]
   }
 
-  /** Thins all lists of running totals, as in each resolution that is coarser than the base resolution. */
+  /** Thins all lists of running totals. For a resolution that is coarser than the base resolution. */
   thinTotals(): void {
     for (const totals of this.#totals) totals.thin()
   }
@@ -130,7 +135,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     if (!this.#areBinsInAccumulator) {
       const min = this.min[row]!
       if (min === this.max[row]) {
-        // If the values of both rows are all equal, the merged row needs no stored bins.
+        // All values of both rows are equal, so the merged row needs no stored bins.
         if (source.min[from] === min && source.max[from] === min) return
         binAccumulator.add(binKeyOf(min), before)
       } else addBinsToAccumulator(this.#binSource!, this.#binRow, binAccumulator)
@@ -139,7 +144,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     addBinsToAccumulator(source, from, binAccumulator)
   }
 
-  /** Writes the bins of the last row. */
+  /** Writes the bins of the last row, if it needs any. */
   #closeRow(): void {
     const row = this.#length - 1
     if (this.kind !== 'distribution' || row < 0) return
@@ -191,12 +196,13 @@ export class MergedRows extends RowColumns implements RollupRows {
   }
 }
 
-/** Maximum memory of all released `MergedRows` that are kept for reuse. */
+/** Maximum memory in bytes of all released `MergedRows` that are kept for reuse. */
 const FREE_BYTES_MAX = 1 << 22
 /** The released `MergedRows` that are kept for reuse, and their memory. */
 const freeRows = new Map<RollupKind, MergedRows[]>()
 let freeBytes = 0
 
+/** Returns an empty `MergedRows`. It may be a released one; then its capacity may differ from `capacity`. */
 export function acquireMergedRows(kind: RollupKind, capacity = 0): MergedRows {
   // A merge that has thrown may have left bins in `binAccumulator`.
   if (binAccumulator.binCount > 0) binAccumulator.clear()
@@ -207,8 +213,8 @@ export function acquireMergedRows(kind: RollupKind, capacity = 0): MergedRows {
 }
 
 /**
- * Keeps the memory of merged rows for the next merge. The caller must not read the rows afterwards. Does nothing if
- * `rows` are not `MergedRows`.
+ * Keeps the memory of merged rows for a later merge, if `FREE_BYTES_MAX` allows it. The caller must not read the rows
+ * afterwards. Does nothing if `rows` are not `MergedRows`.
  */
 export function releaseMergedRows(rows: RollupRows): void {
   if (!(rows instanceof MergedRows)) return

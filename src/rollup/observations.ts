@@ -5,21 +5,21 @@ import { grownIds, grownNumbers } from './row-columns.ts'
 
 const NO_IDS = new Uint32Array(0)
 const CAPACITY_MIN = 64
-/** `clear` does not keep arrays that are longer than this. */
+/** `clear` frees the columns if they are longer than this. */
 const KEPT_LENGTH_MAX = 1 << 16
 
 /**
- * The values of the rows of a distribution, in the order in which they were added. They are encoded as bins only after
- * all rows are sorted. So adding a value only appends to columns, and no object per row is needed. Rows whose values
- * are all equal are not here: they need no bins.
+ * The values of the rows of a `RollupTable` of distributions, in the order in which they were added. They are encoded
+ * as bins only after the rows were sorted. So adding a value only appends to columns, and no object per row is needed.
+ * The table does not add the values of a row while they are all equal, because such a row needs no bins.
  */
 export class Observations {
-  /** For each observation, the index that its row had when the observation was added. */
+  /** For each observation the index of its row, as passed to `add`; after `encode` its new index. */
   #row = NO_IDS
   #key = new Int32Array(0)
   #weight = new Float64Array(0)
   #length = 0
-  /** After `encode`: for each row, the offset of its bins in `binBytes`. */
+  /** After `encode`: for each row, the offset of its bins in `binBytes`; then the offset after the last bins. */
   binStart = NO_IDS
   readonly #bins = new ByteWriter(0)
 
@@ -27,6 +27,7 @@ export class Observations {
     return this.#length
   }
 
+  /** Approximate memory of the observations and bins, without capacity that is not in use. */
   get allocatedBytes(): number {
     return this.#length * 16 + this.#bins.length
   }
@@ -45,8 +46,8 @@ export class Observations {
   }
 
   /**
-   * Encodes the bins of all rows. `newRow` maps the index of a row when its values were added to its index now; it is
-   * undefined if no row has moved.
+   * Encodes the bins of all rows. `newRow[i]` is the present index of the row that had index i when its values were
+   * added; undefined means that no row has moved.
    */
   encode(rowCount: number, newRow: Uint32Array | undefined): void {
     const length = this.#length
@@ -77,7 +78,7 @@ export class Observations {
     binStart[rowCount] = this.#bins.length
   }
 
-  /** Removes all observations. The memory is kept for reuse, unless it is large. */
+  /** Removes all observations. The memory of short columns is kept for reuse. */
   clear(): void {
     this.#length = 0
     this.#bins.reset()

@@ -3,8 +3,9 @@
  * times as fast as `sort` with a comparison function.
  */
 
-/** Scratch arrays: the order before or after the current digit, and the number of keys for each value of the digit. */
+/** Scratch array: the order before or after sorting by a digit, in turn with the array that is returned. */
 let scratchOrder = new Uint32Array(1024)
+/** Scratch array: for each value of a digit the number of keys that have it, then the position of the next such key. */
 const digitCounts = new Uint32Array(1 << 11)
 
 /**
@@ -30,7 +31,7 @@ export function orderByKey(
   return order
 }
 
-/** Returns the indexes of the integers in ascending order. The sort is stable. */
+/** Returns the indexes of `values`, which are integers, in ascending order of the values. The sort is stable. */
 export function orderOfIntegers(values: Float64Array): Uint32Array {
   let least = Number.POSITIVE_INFINITY
   let greatest = Number.NEGATIVE_INFINITY
@@ -47,6 +48,7 @@ export function orderOfIntegers(values: Float64Array): Uint32Array {
   return radixOrder(keys, keys.length)
 }
 
+/** Returns the indexes 0 to length - 1 in ascending order of `keys`. The sort is stable. */
 function radixOrder(keys: Uint32Array, length: number): Uint32Array {
   let order = new Uint32Array(length)
   let bits = 0

@@ -7,8 +7,8 @@ import type { RunningTotals } from './running-totals.ts'
  *
  * Columns by kind: a gauge has count, sum, min, max, and first and last with their times; a counter has count, sum (of
  * deltas) and totals; a distribution has count (the total weight), sum, min, max and bins; a set has only the count of
- * points. A column that a kind does not have is an empty array. Arrays may be longer than `length` (`seriesCount`,
- * `seriesCount + 1`); the elements beyond are unused.
+ * points. A column that a kind does not have is an empty array. A column may be longer than `length`, the arrays of
+ * series longer than `seriesCount` (`rowStart`: `seriesCount + 1`); the elements beyond are unused.
  *
  * A gauge may have an end marker: its series ended at `lastMs`, and `last` is NaN. A row with a marker and no value
  * has a count of 1, and NaN in all columns of values. `hasOnlyEndMarker` finds such rows.
@@ -34,7 +34,7 @@ export interface RollupRows {
   readonly hasTotals: boolean
   /**
    * Bins of the rows of a distribution, in the encoding of `bins.ts`. The bins of row i are the bytes binStart[i] to
-   * binStart[i + 1] - 1. A row whose values are all equal has no bytes. If no row has any, `binStart` may be empty.
+   * binStart[i + 1] - 1. A row whose values are all equal has no bytes. If no row has bytes, `binStart` may be empty.
    */
   readonly binBytes: Uint8Array
   readonly binStart: Uint32Array
@@ -47,7 +47,7 @@ export function hasOnlyEndMarker({ min }: Pick<RollupRows, 'min'>, row: number):
   return Number.isNaN(min[row])
 }
 
-/** Returns the index of the series to which a row belongs. */
+/** Returns the index in `seriesHi` and `seriesLo` of the series to which a row belongs. */
 export function seriesIndexOfRow(rows: RollupRows, row: number): number {
   let low = 0
   let high = rows.seriesCount

@@ -8,10 +8,10 @@ import { RunningTotals } from './running-totals.ts'
 
 const NO_IDS = new Uint32Array(0)
 /**
- * Always empty. All tables of other kinds than distributions share it, because there may be a table for each metric.
+ * Always empty. All tables of other kinds than distributions share it, because there may be many tables.
  */
 const NO_OBSERVATIONS = new Observations()
-/** Approximate heap memory of a `RunningTotals` object, rounded up. */
+/** Approximate heap memory of a `RunningTotals` object with its points, rounded up. */
 const TOTALS_OBJECT_BYTES = 400
 
 let scratchNumbers = new Float64Array(1024)
@@ -46,11 +46,14 @@ export class RollupTable extends RowColumns implements RollupRows {
   seriesLo = NO_IDS
   rowStart = NO_IDS
   #length = 0
-  /** Whether the rows were added in the order of series and bucket, without duplicates. */
+  /** Whether the rows are in the order of series and bucket, without duplicates. */
   #isSorted = true
   #rowSeriesHi = NO_IDS
   #rowSeriesLo = NO_IDS
-  /** For each row of a distribution, the index that `addRow` returned. `Observations` still have this index. */
+  /**
+   * For each row of a distribution, the index that `addRow` returned, by which `Observations` refer to it. Set by
+   * `toSortedRows`, which moves the rows.
+   */
   #rowBeforeSort = NO_IDS
   readonly #observations: Observations
   /** For each row of a counter: 1 + the index of its totals in `#totals`; 0 if it has no totals. */
@@ -71,7 +74,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return this.#totals.length > 0
   }
 
-  /** Approximate memory of the rows. Capacity that is not in use is not counted. */
+  /** Approximate memory of the rows, without capacity that is not in use. */
   get estimatedBytes(): number {
     const columns = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : this.kind === 'counter' ? 3 : 2
     const observations = this.#observations.allocatedBytes
@@ -103,7 +106,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return row
   }
 
-  /** Adds a value of a gauge, a delta of a counter or an observation of a distribution. */
+  /** Adds a value of a gauge, a delta of a counter or an observation of a distribution. Only gauges use `timeMs`. */
   addValue(row: number, timeMs: number, value: number): void {
     this.addWeighted(row, timeMs, value, 1)
   }
@@ -145,7 +148,10 @@ export class RollupTable extends RowColumns implements RollupRows {
     }
   }
 
-  /** Adds an end marker of a gauge: its series has no last value from this time on, until the next value. */
+  /**
+   * Adds an end marker of a gauge: its series has no last value from this time on, until the next value. Ignored if the
+   * row has a later value or end marker.
+   */
   addEnd(row: number, timeMs: number): void {
     if (this.count[row] === 0) {
       this.addWeighted(row, timeMs, Number.NaN, 1)
@@ -162,7 +168,6 @@ export class RollupTable extends RowColumns implements RollupRows {
     if (endMs > timeMs) this.setEndMarker(row, endMs)
   }
 
-  /** Adds a running total of a counter. */
   addTotal(row: number, timeMs: number, total: number): void {
     const before = this.count[row]!
     this.count[row] = addCounts(before, 1)
@@ -170,7 +175,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     this.#totalsOf(row).add(timeMs, total)
   }
 
-  /** Counts a point of a set. The member itself is added to a set sketch in the store. */
+  /** Counts a point of a set. The member itself is not stored here, but in a set sketch of the store. */
   addMember(row: number): void {
     this.count[row] = addCounts(this.count[row]!, 1)
   }
@@ -195,7 +200,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return this
   }
 
-  /** Removes all rows and keeps the memory for reuse. The rows must not be read afterwards. */
+  /** Removes all rows and keeps the memory of the columns for reuse. The rows must not be read afterwards. */
   clear(): void {
     this.#length = 0
     this.#isSorted = true
@@ -204,6 +209,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     this.#totals = []
   }
 
+  /** Whether a row is before the row of this series and bucket, in the order of series and bucket. */
   #precedes(row: number, seriesHi: number, seriesLo: number, bucketMs: number): boolean {
     const hi = this.#rowSeriesHi[row]!
     if (hi !== seriesHi) return hi < seriesHi

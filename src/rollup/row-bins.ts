@@ -13,25 +13,28 @@ import type { RollupRows } from './rollup-rows.ts'
 /** Scratch columns of `addBinsToSketch`. */
 const scratchBins = new BinColumns()
 
+/** Whether a row of a distribution has stored bins. */
 export function hasBins({ binStart }: RollupRows, row: number): boolean {
   return row + 1 < binStart.length && binStart[row]! < binStart[row + 1]!
 }
 
 /**
- * Marks a row whose bins have an invalid weight: writes a sketch without bins instead of the bins. The block encoder
- * refuses such a row, and each row that it is merged into.
+ * Marks a row whose bins have an invalid weight as broken: writes a sketch without bins instead of the bins. The block
+ * encoder refuses such a row, and each row that it is merged into.
  */
 export function encodeBrokenBins(writer: ByteWriter): void {
   writer.varint(0)
 }
 
+/** Whether a row that has stored bins is marked as broken. */
 export function hasBrokenBins(rows: RollupRows, row: number): boolean {
   return rows.binBytes[rows.binStart[row]!] === 0
 }
 
 /**
- * The weight of a bin that marks a broken row when bins are added up. Neither this number nor a sum of many of them is
- * an integer, so `BinAccumulator.encode` throws, and the merged row becomes broken too.
+ * The weight of a bin that stands for a broken row when bins are added up. The sum of several of them is no integer, so
+ * `BinAccumulator.encode` throws, and the merged row becomes broken too. The bin has the smallest key, which real
+ * values hardly have: a real weight of millions in this bin would round the sum to an integer.
  */
 const BROKEN_WEIGHT = 2 ** -30
 

@@ -4,12 +4,15 @@ import { hasOnlyEndMarker, type RollupRows } from './rollup-rows.ts'
 
 const NO_NUMBERS = new Float64Array(0)
 /**
- * Minimum capacity of a column. V8 stores typed arrays of up to eight numbers without a separate buffer, which would
- * take far more memory. Many metrics have few rows.
+ * Minimum capacity of a column. Many metrics have few rows. V8 stores a typed array of up to eight numbers without a
+ * separate buffer, which would take far more memory.
  */
 export const CAPACITY_MIN = 8
 
-/** Columns that grow. The columns that the kind of rollups has have the same capacity; all others are empty. */
+/**
+ * Columns of rollups of one kind, which can grow. The columns of this kind have the same capacity; all others are
+ * empty.
+ */
 export class RowColumns {
   readonly kind: RollupKind
   /** Whether the kind has min and max: gauges and distributions. */
@@ -62,7 +65,7 @@ export class RowColumns {
       return
     }
     const sum = this.sum[row]! + source.sum[from]!
-    // Without an end marker, `sum` may also be NaN, if it adds infinity and minus infinity.
+    // `sum` is NaN if a row has only an end marker. It is also NaN if it adds infinity and minus infinity.
     if (Number.isNaN(sum) && this.hasFirstLast && (hasOnlyEndMarker(this, row) || hasOnlyEndMarker(source, from))) {
       this.#mergeEndMarkers(row, source, from)
       return
@@ -86,8 +89,8 @@ export class RowColumns {
   }
 
   /**
-   * Merges two rows of which at least one has an end marker and no value. If the marker and the last value have the
-   * same time, the one that arrived later counts.
+   * Merges two rows of which at least one has an end marker and no value. If this marker and the last value or marker
+   * of the other row have the same time, the one that arrived later counts.
    */
   #mergeEndMarkers(row: number, source: ScalarColumns, from: number): void {
     const sourceMs = source.lastMs[from]!
@@ -101,7 +104,9 @@ export class RowColumns {
     }
   }
 
-  /** Adds an end marker at `timeMs` to a row. The row must have no value and no end marker after this time. */
+  /**
+   * Adds an end marker at `timeMs` to a row with points. The row must have no value and no end marker after this time.
+   */
   protected setEndMarker(row: number, timeMs: number): void {
     this.lastMs[row] = timeMs
     this.last[row] = Number.NaN
@@ -125,12 +130,14 @@ export class RowColumns {
 /** The columns that `mergeScalars` reads. */
 export type ScalarColumns = Pick<RollupRows, 'count' | 'sum' | 'min' | 'max' | 'firstMs' | 'first' | 'lastMs' | 'last'>
 
+/** Returns a longer copy of a column. The new elements are 0. */
 export function grownNumbers(old: Float64Array, capacity: number): Float64Array<ArrayBuffer> {
   const grown = new Float64Array(capacity)
   grown.set(old)
   return grown
 }
 
+/** Like {@link grownNumbers} for a column of ids, indexes or offsets. */
 export function grownIds(old: Uint32Array, capacity: number): Uint32Array<ArrayBuffer> {
   const grown = new Uint32Array(capacity)
   grown.set(old)

@@ -1,6 +1,6 @@
 /**
  * The running totals of a cumulative counter in one bucket: a list of at most 16 points, sorted by time. The increase
- * of the counter is computed from the list only when it is queried. So points can arrive late and from several
+ * of the counter is computed from the list only when the counter is queried. So points can arrive late and from several
  * gateways, in any order.
  *
  * Up to 16 points are all kept, and the increase is exact. A longer list, and every list of a coarser resolution, is
@@ -9,14 +9,18 @@
  *
  * After thinning, a late point is no problem if its value lies between those of its neighbours. Otherwise the counter
  * was reset between the neighbours. The increase around this reset depends on points that thinning has dropped, so the
- * list is marked inexact. If a list is still too long after thinning, which takes more than 8 resets, the increases of
+ * list is marked inexact. If a list is still too long after thinning, which takes at least 8 resets, the increases of
  * the smallest peaks are added to a sum (`droppedIncrease`), and their points are dropped. The computed increase is
  * never greater than the increase of all points.
  */
 
+/** Maximum number of points in a list. */
 export const TOTALS_LENGTH_MAX = 16
 
-/** Returns the increase between two running totals. A decrease is a reset, after which the counter starts at 0. */
+/**
+ * Returns the increase from one running total to the next. A decrease means that the counter was reset to 0 in between,
+ * so all of the second total is an increase.
+ */
 export function increaseBetween(previousValue: number, value: number): number {
   return value >= previousValue ? value - previousValue : Math.max(0, value)
 }
@@ -31,7 +35,9 @@ export class RunningTotals {
   droppedIncrease = 0
   /** Whether the computed increase may be less than that of all points, or is partly in `droppedIncrease`. */
   isInexact = false
-  /** Whether points were dropped by `thin`. A late point may then make the increase inexact. */
+  /**
+   * Whether `thin` has dropped points of this list or of a list merged into it. A late point may then set `isInexact`.
+   */
   isThinned = false
 
   /** Creates a list from the points [start, end) of two columns, which are sorted by time. */
@@ -99,8 +105,9 @@ export class RunningTotals {
     }
   }
 
+  /** Adds the points of a list whose points arrived later. They replace points with the same time. */
   merge(later: RunningTotals): void {
-    // The usual case: the other list has one point, or all its points are after the points of this list.
+    // The usual case: `later` has one point, this list is empty, or all points of `later` are after those of this list.
     const length = this.timeMs.length
     if (later.timeMs.length === 1 || length === 0 || this.timeMs[length - 1]! < later.timeMs[0]!) {
       for (let i = 0; i < later.timeMs.length; i++) this.add(later.timeMs[i]!, later.value[i]!)
@@ -140,7 +147,7 @@ export class RunningTotals {
     return increase
   }
 
-  /** Drops each point that is between two points and neither less than the first nor greater than the second. */
+  /** Drops each point whose total is not less than that of the point before it and not greater than the next total. */
   thin(): void {
     const { timeMs, value } = this
     const length = value.length
@@ -164,8 +171,8 @@ export class RunningTotals {
   }
 
   /**
-   * Thins the list. If it is still too long, removes pairs of a peak and the trough after it: those first whose removal
-   * changes the increase least. Adds the change to `droppedIncrease`. The first and the last point always stay.
+   * Thins the list. While it is still too long, removes a peak and the trough after it: the pair whose removal reduces
+   * the increase least. Adds the reduction to `droppedIncrease`. The first and the last point always stay.
    */
   #limitLength(): void {
     this.thin()
