@@ -48,27 +48,27 @@ export function bucketEdges(
 ): Float64Array | undefined {
   if (bucketsMax < 1) return undefined
   if (isOnUtcGrid(interval, zone)) {
-    const first = Math.floor(fromMs / interval.ms)
-    const count = Math.max(first + 1, Math.ceil(toMs / interval.ms)) - first
-    if (count > bucketsMax) return undefined
-    const edgesMs = new Float64Array(count + 1)
-    for (let i = 0; i <= count; i++) edgesMs[i] = (first + i) * interval.ms
+    const firstBucket = Math.floor(fromMs / interval.ms)
+    const bucketCount = Math.max(firstBucket + 1, Math.ceil(toMs / interval.ms)) - firstBucket
+    if (bucketCount > bucketsMax) return undefined
+    const edgesMs = new Float64Array(bucketCount + 1)
+    for (let i = 0; i <= bucketCount; i++) edgesMs[i] = (firstBucket + i) * interval.ms
     return edgesMs
   }
   // The number of buckets is estimated first, so that no edges are computed for a range with far too many buckets.
   if (gridReadingCountBetween(interval, zone, fromMs, toMs) - SKIPPED_READINGS_MAX > bucketsMax) return undefined
-  let reading = gridReadingAt(interval, zone, fromMs)
-  let lastMs = firstInstantShowing(zone, reading)
-  const edges = [lastMs]
-  while (lastMs < toMs || edges.length < 2) {
-    reading = nextGridReading(interval, reading)
-    const edgeMs = firstInstantShowing(zone, reading)
-    if (edgeMs === lastMs) continue
-    if (edges.length > bucketsMax) return undefined
-    edges.push(edgeMs)
-    lastMs = edgeMs
+  let readingMs = gridReadingAt(interval, zone, fromMs)
+  let lastEdgeMs = firstInstantShowing(zone, readingMs)
+  const sortedEdgesMs = [lastEdgeMs]
+  while (lastEdgeMs < toMs || sortedEdgesMs.length < 2) {
+    readingMs = nextGridReading(interval, readingMs)
+    const edgeMs = firstInstantShowing(zone, readingMs)
+    if (edgeMs === lastEdgeMs) continue
+    if (sortedEdgesMs.length > bucketsMax) return undefined
+    sortedEdgesMs.push(edgeMs)
+    lastEdgeMs = edgeMs
   }
-  return Float64Array.from(edges)
+  return Float64Array.from(sortedEdgesMs)
 }
 
 /** Whether the buckets of an interval start at multiples of the interval since the epoch, in UTC. */
@@ -82,11 +82,11 @@ export function isOnUtcGrid(interval: FixedOrCalendar, zone: TimeZone): interval
  * be later than the local time at the instant.
  */
 export function gridReadingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
-  let reading = gridReadingAtOrBefore(interval, utcMs + zone.offsetMs(utcMs))
+  let readingMs = gridReadingAtOrBefore(interval, utcMs + zone.offsetMs(utcMs))
   for (;;) {
-    const next = nextGridReading(interval, reading)
-    if (firstInstantShowing(zone, next) > utcMs) return reading
-    reading = next
+    const nextReadingMs = nextGridReading(interval, readingMs)
+    if (firstInstantShowing(zone, nextReadingMs) > utcMs) return readingMs
+    readingMs = nextReadingMs
   }
 }
 
@@ -102,12 +102,12 @@ function gridReadingAtOrBefore(interval: FixedOrCalendar, localMs: number): numb
     case 'day':
       return Math.floor(day / interval.count) * interval.count * DAY_MS
     case 'week': {
-      const days = interval.count * 7
-      return (Math.floor((day + EPOCH_DAYS_SINCE_MONDAY) / days) * days - EPOCH_DAYS_SINCE_MONDAY) * DAY_MS
+      const gridDays = interval.count * 7
+      return (Math.floor((day + EPOCH_DAYS_SINCE_MONDAY) / gridDays) * gridDays - EPOCH_DAYS_SINCE_MONDAY) * DAY_MS
     }
     default: {
-      const months = interval.count * MONTHS_PER_UNIT[interval.unit]
-      return monthStart(Math.floor(monthsSinceEpoch(localMs) / months) * months)
+      const gridMonths = interval.count * MONTHS_PER_UNIT[interval.unit]
+      return monthStart(Math.floor(monthsSinceEpoch(localMs) / gridMonths) * gridMonths)
     }
   }
 }

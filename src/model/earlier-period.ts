@@ -28,19 +28,19 @@ export function bucketBefore(
   endMs: number,
 ): { readonly fromMs: number; readonly toMs: number } | undefined {
   if (distance.kind === 'fixed') return { fromMs: startMs - distance.ms, toMs: endMs - distance.ms }
-  const onUtcGrid = isOnUtcGrid(interval, zone)
+  const startsOnUtcGrid = isOnUtcGrid(interval, zone)
   // If a clock change skipped the grid reading at which the bucket begins, the local time at `startMs` is a later one.
   // So the grid reading is looked up.
-  const reading = onUtcGrid ? startMs + zone.offsetMs(startMs) : gridReadingAt(interval, zone, startMs)
-  const before = addUnits(distance, reading, -1)
-  if (!before.exists) return undefined
-  const fromMs = firstInstantShowing(zone, before.ms)
-  const toMs = firstInstantShowing(zone, addUnits(interval, before.ms, 1).ms)
+  const reading = startsOnUtcGrid ? startMs + zone.offsetMs(startMs) : gridReadingAt(interval, zone, startMs)
+  const earlierReading = addUnits(distance, reading, -1)
+  if (!earlierReading.exists) return undefined
+  const fromMs = firstInstantShowing(zone, earlierReading.ms)
+  const toMs = firstInstantShowing(zone, addUnits(interval, earlierReading.ms, 1).ms)
   if (toMs <= fromMs) return undefined
   // The clock skipped the start of the earlier bucket but not its end. For example, it was set forward by half an hour
   // within the bucket of an hour.
-  if (onUtcGrid && fromMs + zone.offsetMs(fromMs) !== before.ms) return undefined
-  return { fromMs, toMs: onUtcGrid ? fromMs + interval.ms : toMs }
+  if (startsOnUtcGrid && fromMs + zone.offsetMs(fromMs) !== earlierReading.ms) return undefined
+  return { fromMs, toMs: startsOnUtcGrid ? fromMs + interval.ms : toMs }
 }
 
 /**
@@ -59,25 +59,25 @@ export function periodBefore(
   const toReadingMs = toMs + zone.offsetMs(toMs)
   // If the clock changes within the range, its length in local time differs from its length in UTC. For example, a week
   // may be seven local days or 168 hours. Both lengths are tried.
-  const lengths = [toMs - fromMs, toReadingMs - fromReadingMs]
+  const lengthsMs = [toMs - fromMs, toReadingMs - fromReadingMs]
   if (interval.kind === 'fixed') {
-    const spans = lengths.map((ms) => Math.max(1, Math.ceil(ms / interval.ms)) * interval.ms)
-    const days = spans.find((ms) => ms % DAY_MS === 0)
-    return days === undefined ? fixedInterval(spans[0]!) : calendarInterval('day', days / DAY_MS)
+    const distancesMs = lengthsMs.map((ms) => Math.max(1, Math.ceil(ms / interval.ms)) * interval.ms)
+    const wholeDaysMs = distancesMs.find((ms) => ms % DAY_MS === 0)
+    return wholeDaysMs === undefined ? fixedInterval(distancesMs[0]!) : calendarInterval('day', wholeDaysMs / DAY_MS)
   }
   const { unit, count } = interval
   if (unit === 'day' || unit === 'week') {
-    const unitMs = count * (unit === 'day' ? 1 : 7) * DAY_MS
-    const units = Math.max(1, Math.ceil(Math.min(...lengths) / unitMs))
-    return calendarInterval(unit, units * count)
+    const intervalMs = count * (unit === 'day' ? 1 : 7) * DAY_MS
+    const intervalCount = Math.max(1, Math.ceil(Math.min(...lengthsMs) / intervalMs))
+    return calendarInterval(unit, intervalCount * count)
   }
-  const months = Math.max(
+  const intervalCount = Math.max(
     1,
     Math.ceil((monthsSinceEpoch(toReadingMs) - monthsSinceEpoch(fromReadingMs)) / (count * MONTHS_PER_UNIT[unit])),
   )
-  const distance = calendarInterval(unit, months * count)
+  const distance = calendarInterval(unit, intervalCount * count)
   if (distance === undefined || addUnits(distance, toReadingMs, -1).ms <= fromReadingMs) return distance
-  return calendarInterval(unit, (months + 1) * count)
+  return calendarInterval(unit, (intervalCount + 1) * count)
 }
 
 /**
@@ -94,8 +94,8 @@ function addUnits(
     return { ms: readingMs + times * distance.count * (distance.unit === 'day' ? 1 : 7) * DAY_MS, exists: true }
   }
   const month = monthsSinceEpoch(readingMs)
-  const later = month + times * distance.count * MONTHS_PER_UNIT[distance.unit]
-  const ms = monthStart(later) + readingMs - monthStart(month)
-  const endMs = monthStart(later + 1)
+  const targetMonth = month + times * distance.count * MONTHS_PER_UNIT[distance.unit]
+  const ms = monthStart(targetMonth) + readingMs - monthStart(month)
+  const endMs = monthStart(targetMonth + 1)
   return ms < endMs ? { ms, exists: true } : { ms: endMs, exists: false }
 }

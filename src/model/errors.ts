@@ -69,8 +69,8 @@ export function quote(text: string): string {
 
 /** Returns the first `QUOTED_CHARS_MAX` characters of a text, and an ellipsis if the text is longer. */
 export function shorten(text: string): string {
-  const start = firstChars(text, QUOTED_CHARS_MAX)
-  return start === text ? text : `${start}…`
+  const prefix = firstChars(text, QUOTED_CHARS_MAX)
+  return prefix === text ? text : `${prefix}…`
 }
 
 /**

@@ -25,8 +25,8 @@ export class EventIdGenerator {
     if (nowMs > this.#lastMs) {
       this.#lastMs = nowMs
       this.#bytes.set(this.#randomBytes(10), 6)
-      view.setUint16(0, Math.floor(nowMs / U32))
-      view.setUint32(2, nowMs % U32)
+      view.setUint16(0, Math.floor(nowMs / TWO_32))
+      view.setUint32(2, nowMs % TWO_32)
       // The highest bit of the random counter is cleared, so that at least two billion ids can have the same time.
       view.setUint32(12, view.getUint32(12) >>> 1)
     } else view.setUint32(12, view.getUint32(12) + 1)
@@ -47,20 +47,20 @@ export function keyedEventId(project: string, key: string, acceptedMs: number, i
   return encodeBase32(view)
 }
 
-const U32 = 2 ** 32
+const TWO_32 = 2 ** 32
 const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 
 /** Encodes 128 bits as 26 digits of 5 bits, of which the first has only 3 bits. The last digit is computed first. */
 function encodeBase32(view: DataView): string {
   let text = ''
-  let bits = 0
-  let held = 0
+  let pendingBitCount = 0
+  let pendingBits = 0
   for (let i = 15; i >= 0; i--) {
-    held |= view.getUint8(i) << bits
-    for (bits += 8; bits >= 5; bits -= 5) {
-      text = DIGITS[held & 31]! + text
-      held >>>= 5
+    pendingBits |= view.getUint8(i) << pendingBitCount
+    for (pendingBitCount += 8; pendingBitCount >= 5; pendingBitCount -= 5) {
+      text = DIGITS[pendingBits & 31]! + text
+      pendingBits >>>= 5
     }
   }
-  return DIGITS[held]! + text
+  return DIGITS[pendingBits]! + text
 }

@@ -37,7 +37,7 @@ type StoredEventFields = Partial<Omit<Event, 'id' | 'timeMs'>> & Pick<Event, 'na
 export function encodeEvent(event: Omit<Event, 'id' | 'timeMs'>): string {
   const { name, tags, properties, value } = event
   const texts = EVENT_TEXT_FIELDS.map((field) => [field, event[field] ?? undefined])
-  const stored: StoredEventFields = {
+  const storedFields: StoredEventFields = {
     name,
     ...(value === null ? {} : { value }),
     // Tags are stored as pairs: in an object, a key such as `__proto__` would be lost.
@@ -45,25 +45,25 @@ export function encodeEvent(event: Omit<Event, 'id' | 'timeMs'>): string {
     ...Object.fromEntries(texts),
     ...(properties === null ? {} : { properties }),
   }
-  return writeJson(stored)
+  return writeJson(storedFields)
 }
 
 /** The inverse of {@link encodeEvent}. */
 export function decodeEvent({ id, timeMs, json }: Pick<Event, 'id' | 'timeMs'> & { readonly json: string }): Event {
-  const stored = parseJson(json) as StoredEventFields
+  const storedFields = parseJson(json) as StoredEventFields
   return {
     id,
     timeMs,
-    name: stored.name,
+    name: storedFields.name,
     // `parseJson` returns an integer that is not safe in a double as a bigint.
-    value: stored.value === undefined ? null : Number(stored.value),
-    tags: stored.tags ?? [],
-    properties: stored.properties ?? null,
-    user_id: stored.user_id ?? null,
-    session_id: stored.session_id ?? null,
-    environment: stored.environment ?? null,
-    service: stored.service ?? null,
-    host: stored.host ?? null,
-    request_id: stored.request_id ?? null,
+    value: storedFields.value === undefined ? null : Number(storedFields.value),
+    tags: storedFields.tags ?? [],
+    properties: storedFields.properties ?? null,
+    user_id: storedFields.user_id ?? null,
+    session_id: storedFields.session_id ?? null,
+    environment: storedFields.environment ?? null,
+    service: storedFields.service ?? null,
+    host: storedFields.host ?? null,
+    request_id: storedFields.request_id ?? null,
   }
 }

@@ -4,21 +4,21 @@
  */
 export class FailureLog {
   readonly #report: (cause: unknown) => void
-  readonly #reported = new Set<string>()
+  readonly #reportedReasons = new Set<string>()
 
   constructor(report: (cause: unknown) => void) {
     this.#report = report
   }
 
-  failed(cause: unknown): void {
+  recordFailure(cause: unknown): void {
     const reason = reasonOf(cause)
-    if (this.#reported.has(reason)) return
-    this.#reported.add(reason)
+    if (this.#reportedReasons.has(reason)) return
+    this.#reportedReasons.add(reason)
     this.#report(cause)
   }
 
-  succeeded(): void {
-    this.#reported.clear()
+  recordSuccess(): void {
+    this.#reportedReasons.clear()
   }
 }
 
@@ -27,8 +27,8 @@ export class FailureLog {
  * is not an error. The message is not used, because it may differ from one retry to the next.
  */
 function reasonOf(error: unknown): string {
-  let first = error
-  while (first instanceof Error && first.cause !== undefined) first = first.cause
-  if (!(first instanceof Error)) return typeof first
-  return 'code' in first ? String(first.code) : first.name
+  let innermost = error
+  while (innermost instanceof Error && innermost.cause !== undefined) innermost = innermost.cause
+  if (!(innermost instanceof Error)) return typeof innermost
+  return 'code' in innermost ? String(innermost.code) : innermost.name
 }

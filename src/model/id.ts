@@ -12,15 +12,15 @@ export interface Id64 {
 
 /** Hashes the fields to an id. Each field is preceded by its UTF-8 length, so ('ab', 'c') and ('a', 'bc') differ. */
 export function hashToId(fields: readonly string[]): Id64 {
-  let length = 0
-  for (const field of fields) length += FIELD_LENGTH_BYTES + UTF8_BYTES_PER_UNIT_MAX * field.length
+  let bytesMax = 0
+  for (const field of fields) bytesMax += FIELD_LENGTH_BYTES + UTF8_BYTES_PER_UNIT_MAX * field.length
   // One call hashes all fields in one buffer: a `Hash` object costs more than the hashing itself.
-  const bytes = length <= scratch.length ? scratch : Buffer.allocUnsafe(length)
+  const bytes = bytesMax <= scratchBytes.length ? scratchBytes : Buffer.allocUnsafe(bytesMax)
   let offset = 0
   for (const field of fields) {
-    const written = bytes.write(field, offset + FIELD_LENGTH_BYTES)
-    bytes.writeUInt32LE(written, offset)
-    offset += FIELD_LENGTH_BYTES + written
+    const fieldBytes = bytes.write(field, offset + FIELD_LENGTH_BYTES)
+    bytes.writeUInt32LE(fieldBytes, offset)
+    offset += FIELD_LENGTH_BYTES + fieldBytes
   }
   const digest = hash('sha256', bytes.subarray(0, offset), 'buffer')
   return { hi: digest.readUInt32BE(0), lo: digest.readUInt32BE(4) }
@@ -29,7 +29,7 @@ export function hashToId(fields: readonly string[]): Id64 {
 const FIELD_LENGTH_BYTES = 4
 /** Maximum UTF-8 bytes of one UTF-16 code unit. */
 const UTF8_BYTES_PER_UNIT_MAX = 3
-const scratch = Buffer.allocUnsafe(4_096)
+const scratchBytes = Buffer.allocUnsafe(4_096)
 
 /** Formats an id as sixteen lower-case hexadecimal digits. */
 export function formatId(id: Id64): string {

@@ -8,12 +8,12 @@ import { DAY_MS, formatDurationUpToHours, parseDuration } from './time.ts'
 type CalendarUnit = 'day' | 'week' | 'month' | 'quarter' | 'year'
 
 /**
- * `shortestText` is a text that {@link parseInterval} parses to the interval. Equal intervals have the same text: it
+ * `canonicalText` is a text that {@link parseInterval} parses to the interval. Equal intervals have the same text: it
  * has one whole number and the largest possible unit.
  */
 export type Interval =
-  | { readonly kind: 'fixed'; readonly ms: number; readonly shortestText: string }
-  | { readonly kind: 'calendar'; readonly unit: CalendarUnit; readonly count: number; readonly shortestText: string }
+  | { readonly kind: 'fixed'; readonly ms: number; readonly canonicalText: string }
+  | { readonly kind: 'calendar'; readonly unit: CalendarUnit; readonly count: number; readonly canonicalText: string }
   | { readonly kind: 'auto' }
 
 export type FixedInterval = Extract<Interval, { readonly kind: 'fixed' }>
@@ -40,7 +40,7 @@ const UNIT_OF_SUFFIX: ReadonlyMap<string, CalendarUnit> = new Map([
 
 const SUFFIX_OF_UNIT = { day: 'd', week: 'w', month: 'mo', quarter: 'q', year: 'y' } as const
 /** Average number of days in each unit, to check that an interval is at most 100 years. */
-const UNIT_DAYS = { day: 1, week: 7, month: 30.4375, quarter: 91.3125, year: 365.25 } as const
+const UNIT_DAYS_AVERAGE = { day: 1, week: 7, month: 30.4375, quarter: 91.3125, year: 365.25 } as const
 /** The longest interval: 100 years. */
 const INTERVAL_DAYS_MAX = 36_525
 
@@ -64,7 +64,7 @@ export function parseInterval(text: string): Interval | undefined {
 /** Returns an interval of `ms` milliseconds. Undefined unless `ms` is a positive integer and at most 100 years. */
 export function fixedInterval(ms: number): FixedInterval | undefined {
   if (!Number.isInteger(ms) || ms <= 0 || ms > INTERVAL_DAYS_MAX * DAY_MS) return undefined
-  return { kind: 'fixed', ms, shortestText: formatDurationUpToHours(ms) }
+  return { kind: 'fixed', ms, canonicalText: formatDurationUpToHours(ms) }
 }
 
 /**
@@ -72,13 +72,13 @@ export function fixedInterval(ms: number): FixedInterval | undefined {
  * is a positive integer and the interval is at most 100 years.
  */
 export function calendarInterval(unit: CalendarUnit, count: number): CalendarInterval | undefined {
-  if (!Number.isInteger(count) || count <= 0 || count * UNIT_DAYS[unit] > INTERVAL_DAYS_MAX) return undefined
+  if (!Number.isInteger(count) || count <= 0 || count * UNIT_DAYS_AVERAGE[unit] > INTERVAL_DAYS_MAX) return undefined
   if (unit === 'month' && count % 3 === 0) return calendarInterval('quarter', count / 3)
   if (unit === 'quarter' && count % 4 === 0) return calendarInterval('year', count / 4)
-  return { kind: 'calendar', unit, count, shortestText: `${count}${SUFFIX_OF_UNIT[unit]}` }
+  return { kind: 'calendar', unit, count, canonicalText: `${count}${SUFFIX_OF_UNIT[unit]}` }
 }
 
 /** Returns the same text for equal intervals. {@link parseInterval} parses it to the interval. */
 export function formatInterval(interval: Interval): string {
-  return interval.kind === 'auto' ? 'auto' : interval.shortestText
+  return interval.kind === 'auto' ? 'auto' : interval.canonicalText
 }

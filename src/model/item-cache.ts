@@ -57,7 +57,7 @@ export interface CachedItem<S> {
   following: CachedItem<S> | undefined
 }
 
-interface Entry<S> extends CachedItem<S> {
+interface CacheEntry<S> extends CachedItem<S> {
   readonly hash: number
   /** The buffer with the bytes of name, type and tags, one after the other from `keyStart` on. */
   readonly slab: DataView
@@ -65,7 +65,7 @@ interface Entry<S> extends CachedItem<S> {
   readonly keyLength: number
   readonly nameLength: number
   readonly typeLength: number
-  nextInBucket: Entry<S> | undefined
+  nextInBucket: CacheEntry<S> | undefined
 }
 
 const HASH_BUCKETS_MIN = 1_024
@@ -81,9 +81,9 @@ export const LAYOUT_BYTES_MAX = 4_096
 
 export class ItemCache<S> {
   readonly #bytesMax: number
-  #buckets: (Entry<S> | undefined)[] = emptyBuckets(HASH_BUCKETS_MIN)
+  #buckets: (CacheEntry<S> | undefined)[] = emptyBuckets(HASH_BUCKETS_MIN)
   #size = 0
-  #bytes = 0
+  #estimatedBytes = 0
   #slab = new Uint8Array(0)
   #slabView = new DataView(this.#slab.buffer)
   #slabUsedBytes = 0
@@ -99,8 +99,8 @@ export class ItemCache<S> {
   }
 
   /** Approximate memory of all entries in bytes. */
-  get bytes(): number {
-    return this.#bytes
+  get estimatedBytes(): number {
+    return this.#estimatedBytes
   }
 
   /** Returns the entry whose name, type and tags have the same bytes as the item; undefined if there is none. */
@@ -108,7 +108,7 @@ export class ItemCache<S> {
     const hash = hashOf(item)
     let entry = this.#buckets[hash & (this.#buckets.length - 1)]
     while (entry !== undefined) {
-      if (entry.hash === hash && isSame(entry, item)) return entry
+      if (entry.hash === hash && hasSameBytes(entry, item)) return entry
       entry = entry.nextInBucket
     }
     return undefined
@@ -127,7 +127,7 @@ export class ItemCache<S> {
     copyBytes(view, tagsStart, tagsEnd - tagsStart, this.#slabView, keyStart + nameLength + typeLength)
     if (this.#size >= this.#buckets.length) this.#grow()
     const hash = hashOf(item)
-    const entry: Entry<S> = {
+    const entry: CacheEntry<S> = {
       series,
       layout: undefined,
       following: undefined,
@@ -139,7 +139,7 @@ export class ItemCache<S> {
       typeLength,
       nextInBucket: undefined,
     }
-    this.#put(entry)
+    this.#linkIntoBucket(entry)
     this.#size++
     return entry
   }
@@ -167,13 +167,13 @@ export class ItemCache<S> {
     return offset
   }
 
-  /** Empties the cache if `bytes` more would exceed `bytesMax`. Then adds `bytes` to `#bytes`. */
+  /** Empties the cache if `bytes` more would exceed `bytesMax`. Then adds `bytes` to `#estimatedBytes`. */
   #makeRoom(bytes: number): void {
-    if (this.#bytes + bytes > this.#bytesMax) this.#clear()
-    this.#bytes += bytes
+    if (this.#estimatedBytes + bytes > this.#bytesMax) this.#clear()
+    this.#estimatedBytes += bytes
   }
 
-  #put(entry: Entry<S>): void {
+  #linkIntoBucket(entry: CacheEntry<S>): void {
     const bucket = entry.hash & (this.#buckets.length - 1)
     entry.nextInBucket = this.#buckets[bucket]
     this.#buckets[bucket] = entry
@@ -182,30 +182,33 @@ export class ItemCache<S> {
   #clear(): void {
     this.#buckets = emptyBuckets(HASH_BUCKETS_MIN)
     this.#size = 0
-    this.#bytes = 0
+    this.#estimatedBytes = 0
     // The old slab must not be overwritten: a running decoder may still compare bytes with an entry in it.
     this.#slab = new Uint8Array(0)
     this.#slabUsedBytes = 0
   }
 
   #grow(): void {
-    const old = this.#buckets
-    this.#buckets = emptyBuckets(old.length * 2)
-    for (const first of old) {
-      for (let entry = first; entry !== undefined; ) {
+    const oldBuckets = this.#buckets
+    this.#buckets = emptyBuckets(oldBuckets.length * 2)
+    for (const firstEntry of oldBuckets) {
+      for (let entry = firstEntry; entry !== undefined; ) {
         const { nextInBucket } = entry
-        this.#put(entry)
+        this.#linkIntoBucket(entry)
         entry = nextInBucket
       }
     }
   }
 }
 
-function emptyBuckets<S>(length: number): (Entry<S> | undefined)[] {
-  return new Array<Entry<S> | undefined>(length).fill(undefined)
+function emptyBuckets<S>(length: number): (CacheEntry<S> | undefined)[] {
+  return new Array<CacheEntry<S> | undefined>(length).fill(undefined)
 }
 
-function isSame<S>({ slab, keyStart, keyLength, nameLength, typeLength }: Entry<S>, item: ItemIdentity): boolean {
+function hasSameBytes<S>(
+  { slab, keyStart, keyLength, nameLength, typeLength }: CacheEntry<S>,
+  item: ItemIdentity,
+): boolean {
   const { view, nameStart, typeStart, tagsStart } = item
   const tagsLength = item.tagsEnd - tagsStart
   return (
@@ -223,17 +226,17 @@ function isSame<S>({ slab, keyStart, keyLength, nameLength, typeLength }: Entry<
  * short range. Both ranges must lie within their views.
  */
 function copyBytes(from: DataView, fromStart: number, length: number, to: DataView, toStart: number): void {
-  const words = length & ~3
+  const wordsLength = length & ~3
   let i = 0
-  for (; i < words; i += 4) to.setInt32(toStart + i, from.getInt32(fromStart + i, true), true)
+  for (; i < wordsLength; i += 4) to.setInt32(toStart + i, from.getInt32(fromStart + i, true), true)
   for (; i < length; i++) to.setUint8(toStart + i, from.getUint8(fromStart + i))
 }
 
 /** Compares two ranges of bytes, four bytes at a time. Both ranges must lie within their views. */
 export function sameBytes(a: DataView, aStart: number, b: DataView, bStart: number, length: number): boolean {
-  const words = length & ~3
+  const wordsLength = length & ~3
   let i = 0
-  for (; i < words; i += 4) if (a.getInt32(aStart + i, true) !== b.getInt32(bStart + i, true)) return false
+  for (; i < wordsLength; i += 4) if (a.getInt32(aStart + i, true) !== b.getInt32(bStart + i, true)) return false
   for (; i < length; i++) if (a.getUint8(aStart + i) !== b.getUint8(bStart + i)) return false
   return true
 }

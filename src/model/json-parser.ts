@@ -150,9 +150,9 @@ function skipSpace(text: string, start: number): number {
 /** Returns the index after the closing quote of the string whose opening quote is at index `start`. */
 function endOfString(text: string, start: number): number {
   for (let index = text.indexOf('"', start + 1); index >= 0; index = text.indexOf('"', index + 1)) {
-    let slashes = 0
-    while (text.charCodeAt(index - 1 - slashes) === BACKSLASH) slashes++
-    if (slashes % 2 === 0) return index + 1
+    let backslashCount = 0
+    while (text.charCodeAt(index - 1 - backslashCount) === BACKSLASH) backslashCount++
+    if (backslashCount % 2 === 0) return index + 1
   }
   throw new SyntaxError(`the string at position ${start} does not end`)
 }
@@ -171,14 +171,14 @@ function endOfNumberOrLiteral(text: string, start: number): number {
   let index = start
   for (;;) {
     const code = text.charCodeAt(index)
-    const isPart =
+    const isWordCharacter =
       (code >= 0x30 && code <= 0x39) ||
       (code >= 0x61 && code <= 0x7a) ||
       code === 0x2d ||
       code === 0x2b ||
       code === 0x2e ||
       code === 0x45
-    if (!isPart) return index
+    if (!isWordCharacter) return index
     index++
   }
 }

@@ -34,41 +34,45 @@ export function writeJson(value: unknown): string {
   }
 }
 
-/** An array or object that is being written. `next`: index in `values` of the next one to write. */
+/** An array or object that is being written. `nextIndex`: index in `values` of the next one to write. */
 interface OpenContainer {
   /** The keys of `values`, in the same order. Undefined for an array. */
   readonly keys: readonly string[] | undefined
   readonly values: readonly unknown[]
-  next: number
+  nextIndex: number
 }
 
 function writeExactly(root: unknown): string {
   let text = ''
   const openContainers: OpenContainer[] = []
-  const begin = (value: unknown): void => {
+  const beginValue = (value: unknown): void => {
     if (typeof value !== 'object' || value === null) {
       text += typeof value === 'bigint' ? value : (JSON.stringify(value) ?? 'null')
     } else if (Array.isArray(value)) {
       text += '['
-      openContainers.push({ keys: undefined, values: value, next: 0 })
+      openContainers.push({ keys: undefined, values: value, nextIndex: 0 })
     } else {
       const members = Object.entries(value).filter(([, member]) => member !== undefined)
       text += '{'
-      openContainers.push({ keys: members.map(([key]) => key), values: members.map(([, member]) => member), next: 0 })
+      openContainers.push({
+        keys: members.map(([key]) => key),
+        values: members.map(([, member]) => member),
+        nextIndex: 0,
+      })
     }
   }
-  begin(root)
+  beginValue(root)
   for (let container = openContainers.at(-1); container !== undefined; container = openContainers.at(-1)) {
-    const { keys, values, next } = container
-    if (next === values.length) {
+    const { keys, values, nextIndex } = container
+    if (nextIndex === values.length) {
       text += keys === undefined ? ']' : '}'
       openContainers.pop()
       continue
     }
-    if (next > 0) text += ','
-    if (keys !== undefined) text += `${JSON.stringify(keys[next])}:`
-    container.next++
-    begin(values[next])
+    if (nextIndex > 0) text += ','
+    if (keys !== undefined) text += `${JSON.stringify(keys[nextIndex])}:`
+    container.nextIndex++
+    beginValue(values[nextIndex])
   }
   return text
 }

@@ -5,10 +5,10 @@ export class Listeners<T> {
   /** Adds a listener. The returned function removes it. */
   add(listener: (value: T) => void): () => void {
     // Wrapped in a new function, so that the same listener can be added twice.
-    const entry = (value: T): void => listener(value)
-    this.#listeners.add(entry)
+    const wrapper = (value: T): void => listener(value)
+    this.#listeners.add(wrapper)
     return () => {
-      this.#listeners.delete(entry)
+      this.#listeners.delete(wrapper)
     }
   }
 

@@ -52,8 +52,10 @@ export function metricIdOf(project: string, name: string, generation: number): I
   return hashToId(['metric', project, name, String(generation)])
 }
 
-/** Returns the number of the partition with all data of a metric: a hash of project and name, modulo `partitions`. */
-export function partitionOf(project: string, name: string, partitions: number): number {
+/**
+ * Returns the number of the partition with all data of a metric: a hash of project and name, modulo `partitionCount`.
+ */
+export function partitionOf(project: string, name: string, partitionCount: number): number {
   const digest = hash('sha256', `${project.length}:${project}${name}`, 'buffer')
-  return digest.readUInt32BE(8) % partitions
+  return digest.readUInt32BE(8) % partitionCount
 }

@@ -5,14 +5,15 @@
  */
 export function networkOf(address: string): string {
   if (!address.includes(':')) return address
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
-  if (mapped !== undefined) return mapped
-  const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::')
-  const groups = head === '' ? [] : head.split(':')
-  if (tail !== undefined) {
-    const after = tail === '' ? 0 : tail.split(':').length + (tail.includes('.') ? 1 : 0)
-    while (groups.length + after < 8) groups.push('0')
-    groups.push(...tail.split(':'))
+  const mappedIpv4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
+  if (mappedIpv4 !== undefined) return mappedIpv4
+  const [groupsBeforeGap = '', groupsAfterGap] = (address.split('%')[0] ?? '').toLowerCase().split('::')
+  const groups = groupsBeforeGap === '' ? [] : groupsBeforeGap.split(':')
+  if (groupsAfterGap !== undefined) {
+    const groupCountAfterGap =
+      groupsAfterGap === '' ? 0 : groupsAfterGap.split(':').length + (groupsAfterGap.includes('.') ? 1 : 0)
+    while (groups.length + groupCountAfterGap < 8) groups.push('0')
+    groups.push(...groupsAfterGap.split(':'))
   }
   return groups
     .slice(0, 4)

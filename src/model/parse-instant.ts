@@ -102,9 +102,13 @@ const UPPER_Z = 0x5a
 const LOWER_T = 0x74
 const LOWER_Z = 0x7a
 
-function scanInstant(given: string, plusMayBeSpace: boolean, localToInstant?: ReadingToInstant): number | undefined {
-  const isPadded = given.charCodeAt(0) <= SPACE || given.charCodeAt(given.length - 1) <= SPACE
-  const text = isPadded ? given.trim() : given
+function scanInstant(
+  untrimmed: string,
+  plusMayBeSpace: boolean,
+  localToInstant?: ReadingToInstant,
+): number | undefined {
+  const isPadded = untrimmed.charCodeAt(0) <= SPACE || untrimmed.charCodeAt(untrimmed.length - 1) <= SPACE
+  const text = isPadded ? untrimmed.trim() : untrimmed
   if (text.charCodeAt(4) === MINUS) return scanDateTime(text, plusMayBeSpace, localToInstant)
   if (!UNIX_TEXT.test(text)) return undefined
   return text.length > EXACT_DIGITS_MAX && !text.includes('.')
@@ -143,15 +147,15 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localToInstant?: Re
     const mark = text.charCodeAt(19)
     if (mark === DOT || mark === COMMA) {
       let scale = 100
-      let digits = 0
-      for (index = 20; ; index++, digits++) {
+      let digitCount = 0
+      for (index = 20; ; index++, digitCount++) {
         const digit = text.charCodeAt(index) - 48
         if (!(digit >= 0 && digit <= 9)) break
-        if (digits < 3) millisecond += digit * scale
+        if (digitCount < 3) millisecond += digit * scale
         else if (digit > 0 && hour === 24) return undefined
         scale /= 10
       }
-      if (digits === 0) return undefined
+      if (digitCount === 0) return undefined
     }
   }
   // ISO 8601 allows 24:00:00 as the end of a day.
@@ -206,16 +210,16 @@ const LOST_PLUS = /^( ?) (?=\d)/
  * Returns the instant at which a clock shows a reading. The suffix of the timestamp has the offset or the time zone of
  * this clock. Undefined if the suffix is unreadable, or if the instant is not in the years 1 to 9999.
  */
-function instantBySuffix(readingMs: number, given: string, plusMayBeSpace: boolean): number | undefined {
-  if (given.length > SUFFIX_CHARS_MAX) return undefined
-  const suffix = plusMayBeSpace ? given.replace(LOST_PLUS, '$1+') : given
-  const offset = NAMED_OFFSET.exec(suffix)
-  if (offset !== null) {
-    const offsetMs = offset[2] === undefined ? 0 : parseUtcOffset(offset[2])
+function instantBySuffix(readingMs: number, receivedSuffix: string, plusMayBeSpace: boolean): number | undefined {
+  if (receivedSuffix.length > SUFFIX_CHARS_MAX) return undefined
+  const suffix = plusMayBeSpace ? receivedSuffix.replace(LOST_PLUS, '$1+') : receivedSuffix
+  const offsetMatch = NAMED_OFFSET.exec(suffix)
+  if (offsetMatch !== null) {
+    const offsetMs = offsetMatch[2] === undefined ? 0 : parseUtcOffset(offsetMatch[2])
     return offsetMs === undefined ? undefined : validInstant(readingMs - offsetMs)
   }
-  const name = ZONE_ALONE.exec(suffix)?.[1]
-  const zone = name === undefined ? undefined : timeZone(name)
+  const zoneName = ZONE_ALONE.exec(suffix)?.[1]
+  const zone = zoneName === undefined ? undefined : timeZone(zoneName)
   return zone && instantOfLocal(readingMs, (localMs) => lookUpInstantOfReading(zone, localMs))
 }
 
@@ -236,7 +240,9 @@ function instantFromBigInt(value: bigint): number | undefined {
   const magnitude = value < 0n ? -value : value
   if (magnitude < BigInt(UNIX_SECONDS_END)) return validInstant(Number(value) * 1e3)
   if (magnitude < BigInt(UNIX_MILLISECONDS_END)) return validInstant(Number(value))
-  const perMs = magnitude < BigInt(UNIX_MICROSECONDS_END) ? 1_000n : 1_000_000n
-  const truncated = value / perMs
-  return validInstant(Number(value < 0n && truncated * perMs !== value ? truncated - 1n : truncated))
+  const unitsPerMs = magnitude < BigInt(UNIX_MICROSECONDS_END) ? 1_000n : 1_000_000n
+  const roundedToZeroMs = value / unitsPerMs
+  return validInstant(
+    Number(value < 0n && roundedToZeroMs * unitsPerMs !== value ? roundedToZeroMs - 1n : roundedToZeroMs),
+  )
 }

@@ -81,13 +81,13 @@ export function checkInstant(timeMs: number | undefined, nowMs: number): Rejecti
 
 /**
  * Returns the tags of an item as pairs of key and value, in any order. If they are invalid, returns the reason. Tags
- * with the value null are omitted. `lists` decides whether a tag value that is an array is rejected, or joined with
- * commas.
+ * with the value null are omitted. `arrayValues` decides whether a tag value that is an array is rejected, or joined
+ * with commas.
  */
 export function readTags(
   tags: unknown,
   limits: PointLimits,
-  lists: 'reject' | 'join' = 'reject',
+  arrayValues: 'reject' | 'join' = 'reject',
 ): [string, string][] | Rejection {
   if (tags === undefined || tags === null) return []
   if (typeof tags !== 'object' || Array.isArray(tags)) {
@@ -96,7 +96,7 @@ export function readTags(
   const pairs: [string, string][] = []
   for (const [key, value] of Object.entries(tags)) {
     if (value === null || value === undefined) continue
-    const text = lists === 'join' && Array.isArray(value) ? joinedText(value) : scalarText(value)
+    const text = arrayValues === 'join' && Array.isArray(value) ? joinedText(value) : scalarText(value)
     if (text === undefined) {
       return reject(
         'invalid_tags',
@@ -205,7 +205,7 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
     name: string,
     type: MetricType,
     pairs: readonly (readonly [string, string])[],
-    about?: MetricMetadata,
+    metadata?: MetricMetadata,
   ): S | Rejection
   add(index: number, series: S, timeMs: number, value: number): void
   addWeighted(index: number, series: S, timeMs: number, value: number, weight: number): void

@@ -26,19 +26,19 @@ export function parseRateLimits(text: string): Partial<RateLimits> {
     for (const rateClass of RATE_CLASSES) limits[rateClass] = 'off'
     return limits
   }
-  for (const row of text.split(',')) {
-    const [name = '', limit = '', ...rest] = row.trim().split('=')
-    const rateClass = RATE_CLASSES.find((known) => known === name)
-    if (rateClass === undefined || rest.length > 0) {
+  for (const assignment of text.split(',')) {
+    const [name = '', limit = '', ...furtherParts] = assignment.trim().split('=')
+    const rateClass = RATE_CLASSES.find((candidate) => candidate === name)
+    if (rateClass === undefined || furtherParts.length > 0) {
       throw new Error(
-        `must be off or CLASS=LIMIT with a class of ${RATE_CLASSES.join(', ')}, not ${JSON.stringify(row)}`,
+        `must be off or CLASS=LIMIT with a class of ${RATE_CLASSES.join(', ')}, not ${JSON.stringify(assignment)}`,
       )
     }
-    const requests = Number(limit)
-    if (limit !== 'off' && (!/^\d+$/.test(limit) || requests < 1 || requests > RATE_LIMIT_MAX)) {
+    const requestsPerMinute = Number(limit)
+    if (limit !== 'off' && (!/^\d+$/.test(limit) || requestsPerMinute < 1 || requestsPerMinute > RATE_LIMIT_MAX)) {
       throw new Error(`must limit ${rateClass} to a whole number from 1 to ${RATE_LIMIT_MAX}, or off`)
     }
-    limits[rateClass] = limit === 'off' ? 'off' : requests
+    limits[rateClass] = limit === 'off' ? 'off' : requestsPerMinute
   }
   return limits
 }

@@ -13,8 +13,8 @@ export type CanonicalTags = readonly (readonly [key: string, value: string])[]
  * Sorts tags by key. Removes tags with an empty value: they mean the same as a missing tag. If a key occurs twice, the
  * last value is used.
  */
-export function canonicalTags(entries: readonly (readonly [string, string])[]): CanonicalTags {
-  const byKey = new Map(entries)
+export function canonicalTags(pairs: readonly (readonly [string, string])[]): CanonicalTags {
+  const byKey = new Map(pairs)
   return [...byKey].filter(([, value]) => value !== '').sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
 }
 
@@ -34,21 +34,21 @@ const SHARED_TAG_PAIRS_MAX = 4_096
  */
 export class SharedTagPairs {
   readonly #byKey = new Map<string, Map<string, readonly [key: string, value: string]>>()
-  #size = 0
+  #pairCount = 0
 
   /** Returns equal tags, in which each pair that is already kept is replaced by the kept object. */
   share(tags: CanonicalTags): CanonicalTags {
-    return tags.map((pair) => this.#shared(pair))
+    return tags.map((pair) => this.#keptPairFor(pair))
   }
 
-  #shared(pair: readonly [key: string, value: string]): readonly [key: string, value: string] {
+  #keptPairFor(pair: readonly [key: string, value: string]): readonly [key: string, value: string] {
     const [key, value] = pair
     let values = this.#byKey.get(key)
-    const knownPair = values?.get(value)
-    if (knownPair !== undefined || this.#size >= SHARED_TAG_PAIRS_MAX) return knownPair ?? pair
+    const keptPair = values?.get(value)
+    if (keptPair !== undefined || this.#pairCount >= SHARED_TAG_PAIRS_MAX) return keptPair ?? pair
     if (values === undefined) this.#byKey.set(key, (values = new Map()))
     values.set(value, pair)
-    this.#size++
+    this.#pairCount++
     return pair
   }
 }

@@ -11,11 +11,11 @@ export interface Pace {
 }
 
 /** `withoutPause` yields these, because the linter refuses a generator without `yield`. */
-const NONE: readonly undefined[] = []
+const NO_STEPS: readonly undefined[] = []
 
 /** Wraps short work as `Steps`. It is less than a step, so it never yields. */
 export function* withoutPause<T>(work: () => T): Steps<T> {
-  yield* NONE
+  yield* NO_STEPS
   return work()
 }
 

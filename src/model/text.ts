@@ -1,12 +1,12 @@
 /** Measures texts in Unicode code points, as JSON Schema does. JavaScript's `length` counts UTF-16 code units. */
 
 /**
- * Whether a text has more than `max` code points. A code point has one or two code units. So code points are counted
- * only if the number of code units is greater than `max` and at most twice `max`.
+ * Whether a text has more than `charsMax` code points. A code point has one or two code units. So code points are
+ * counted only if the number of code units is greater than `charsMax` and at most twice `charsMax`.
  */
-export function isLongerThan(text: string, max: number): boolean {
-  if (text.length <= max) return false
-  return text.length > 2 * max || countChars(text) > max
+export function isLongerThan(text: string, charsMax: number): boolean {
+  if (text.length <= charsMax) return false
+  return text.length > 2 * charsMax || countChars(text) > charsMax
 }
 
 export function countChars(text: string): number {
@@ -21,10 +21,10 @@ export function countChars(text: string): number {
   return count
 }
 
-/** Returns the first `max` code points of a text. */
-export function firstChars(text: string, max: number): string {
-  if (!isLongerThan(text, max)) return text
+/** Returns the first `charsMax` code points of a text. */
+export function firstChars(text: string, charsMax: number): string {
+  if (!isLongerThan(text, charsMax)) return text
   let index = 0
-  for (let chars = 0; chars < max; chars++) index += text.codePointAt(index)! > 0xffff ? 2 : 1
+  for (let charCount = 0; charCount < charsMax; charCount++) index += text.codePointAt(index)! > 0xffff ? 2 : 1
   return text.slice(0, index)
 }

@@ -52,7 +52,7 @@ const TWO_DIGITS: readonly string[] = Array.from({ length: 60 }, (_, value) => S
  * instants of a result follow each other, mostly on the same day.
  */
 let formattedDay = Number.NaN
-let formattedDate = ''
+let formattedDayText = ''
 
 /**
  * Formats an instant as RFC 3339 in UTC, with milliseconds only if they are not zero. Throws a RangeError for a time
@@ -62,7 +62,7 @@ export function formatInstant(ms: number): string {
   const day = Math.floor(ms / DAY_MS)
   if (day !== formattedDay) {
     const text = new Date(day * DAY_MS).toISOString()
-    formattedDate = text.slice(0, text.indexOf('T') + 1)
+    formattedDayText = text.slice(0, text.indexOf('T') + 1)
     formattedDay = day
   }
   const sinceMidnightMs = Math.floor(ms - day * DAY_MS)
@@ -70,8 +70,8 @@ export function formatInstant(ms: number): string {
   const minute = Math.floor(sinceMidnightMs / MINUTE_MS) % 60
   const second = Math.floor(sinceMidnightMs / SECOND_MS) % 60
   const millisecond = sinceMidnightMs % SECOND_MS
-  const clock = `${formattedDate}${TWO_DIGITS[hour]}:${TWO_DIGITS[minute]}:${TWO_DIGITS[second]}`
-  return millisecond === 0 ? `${clock}Z` : `${clock}.${String(millisecond).padStart(3, '0')}Z`
+  const dateAndTime = `${formattedDayText}${TWO_DIGITS[hour]}:${TWO_DIGITS[minute]}:${TWO_DIGITS[second]}`
+  return millisecond === 0 ? `${dateAndTime}Z` : `${dateAndTime}.${String(millisecond).padStart(3, '0')}Z`
 }
 
 const AMOUNT = String.raw`(\d{1,15}(?:\.\d{1,9})?)`
@@ -94,14 +94,14 @@ export function parseDuration(text: string): number | undefined {
   const match = DURATION.exec(text) ?? ISO_DURATION.exec(text)
   if (match === null) return undefined
   let ms = 0
-  let parts = 0
+  let amountCount = 0
   for (let index = 0; index < DURATION_UNITS_MS.length; index++) {
     const amount = match[index + 1]
     if (amount === undefined) continue
     ms += Number(amount) * DURATION_UNITS_MS[index]!
-    parts++
+    amountCount++
   }
-  return parts > 0 && ms <= DURATION_MAX_MS ? Math.round(ms) : undefined
+  return amountCount > 0 && ms <= DURATION_MAX_MS ? Math.round(ms) : undefined
 }
 
 /**
@@ -130,10 +130,10 @@ const DAYS_BEFORE_EPOCH = 719_528
 
 /** Days from 1970-01-01 to a date of the proleptic Gregorian calendar. `month` is 1 to 12. */
 export function daysSinceEpoch(year: number, month: number, day: number): number {
-  const before = year - 1
-  const leapDays = Math.floor(before / 4) - Math.floor(before / 100) + Math.floor(before / 400)
-  const thisLeapDay = month > 2 && isLeapYear(year) ? 1 : 0
-  return 365 * year + leapDays + 1 + DAYS_BEFORE_MONTH[month]! + thisLeapDay + day - 1 - DAYS_BEFORE_EPOCH
+  const previousYear = year - 1
+  const leapDays = Math.floor(previousYear / 4) - Math.floor(previousYear / 100) + Math.floor(previousYear / 400)
+  const leapDayOfThisYear = month > 2 && isLeapYear(year) ? 1 : 0
+  return 365 * year + leapDays + 1 + DAYS_BEFORE_MONTH[month]! + leapDayOfThisYear + day - 1 - DAYS_BEFORE_EPOCH
 }
 
 export function isLeapYear(year: number): boolean {

@@ -38,7 +38,7 @@ const ZONE_NAME_CHARS_MAX = 64
  * Cached zones by name in lower case. Intl knows about 600 names, which bounds the cache. A zone takes up to 40 KB for
  * its formatter and its clock changes.
  */
-const zones = new Map<string, TimeZone>()
+const cachedZones = new Map<string, TimeZone>()
 
 /**
  * Returns the zone of an IANA name (`Europe/Berlin`, in any case), of `UTC`, or of an offset such as `+02:00`.
@@ -51,11 +51,11 @@ export function timeZone(name: string): TimeZone | undefined {
   if (offsetMs !== undefined) return offsetMs === 0 ? UTC_ZONE : fixedZone(offsetName(offsetMs), offsetMs)
   if (!/^[A-Za-z]/.test(name)) return undefined
   const key = name.toLowerCase()
-  let zone = zones.get(key)
+  let zone = cachedZones.get(key)
   if (zone === undefined && mayBeZoneName(key)) {
     zone = createZone(name)
     if (zone === undefined) cacheUnknownName(key)
-    else zones.set(key, zone)
+    else cachedZones.set(key, zone)
   }
   return zone
 }
@@ -67,25 +67,25 @@ export function timeZone(name: string): TimeZone | undefined {
  */
 const UNKNOWN_NAMES_MAX = 1_000
 const unknownNames = new LRUCache<string, true>({ max: UNKNOWN_NAMES_MAX })
-let unknownNameLookups = 0
+let unknownNameLookupCount = 0
 let canonicalNames: ReadonlySet<string> | undefined
 
 /** Whether Intl is asked for a zone that is not cached. `key` is its name in lower case. */
 function mayBeZoneName(key: string): boolean {
   if (unknownNames.has(key)) return false
-  if (unknownNameLookups < UNKNOWN_NAMES_MAX) return true
+  if (unknownNameLookupCount < UNKNOWN_NAMES_MAX) return true
   canonicalNames ??= new Set(Intl.supportedValuesOf('timeZone').map((name) => name.toLowerCase()))
   return canonicalNames.has(key)
 }
 
 function cacheUnknownName(key: string): void {
   unknownNames.set(key, true)
-  if (unknownNameLookups === 0) {
+  if (unknownNameLookupCount === 0) {
     setImmediate(() => {
-      unknownNameLookups = 0
+      unknownNameLookupCount = 0
     })
   }
-  unknownNameLookups++
+  unknownNameLookupCount++
 }
 
 function createZone(name: string): TimeZone | undefined {
@@ -95,7 +95,7 @@ function createZone(name: string): TimeZone | undefined {
   if (UTC_NAMES.has(resolved)) return UTC_ZONE
   // Intl may return another name of the same zone: Asia/Katmandu for Asia/Kathmandu. Then the caller's name is used.
   const zoneName = resolved.toLowerCase() === name.toLowerCase() ? resolved : name
-  return new ZoneWithOffsetChanges(zoneName, intlOffsets(format))
+  return new ZoneWithOffsetChanges(zoneName, intlOffsetSource(format))
 }
 
 const UTC_NAMES: ReadonlySet<string> = new Set(['UTC', 'Etc/UTC', 'GMT', 'Etc/GMT', 'Etc/UCT', 'UCT'])
@@ -128,7 +128,7 @@ function offsetFormatter(name: string): Intl.DateTimeFormat | undefined {
  * Returns a function that reads the offset that Intl prints after the year: `GMT`, `GMT+05:45`, or with seconds for
  * local mean time, `GMT-00:01:15`.
  */
-function intlOffsets(format: Intl.DateTimeFormat): OffsetSource {
+function intlOffsetSource(format: Intl.DateTimeFormat): OffsetSource {
   return (utcMs) => {
     const printed = format.format(utcMs)
     const signIndex = printed.indexOf('GMT') + 3
@@ -232,19 +232,20 @@ export class ZoneWithOffsetChanges implements TimeZone {
   }
 
   #cacheSearchedOffset(utcMs: number): void {
-    const index = Math.floor((utcMs - FIRST_SEARCHED_MS) / PERIOD_MS)
-    let offsets = this.#offsetsByPeriod.get(index)
-    if (offsets === undefined) this.#offsetsByPeriod.set(index, (offsets = this.#findChanges(index)))
+    const periodIndex = Math.floor((utcMs - FIRST_SEARCHED_MS) / PERIOD_MS)
+    let offsets = this.#offsetsByPeriod.get(periodIndex)
+    if (offsets === undefined)
+      this.#offsetsByPeriod.set(periodIndex, (offsets = this.#findOffsetsOfPeriod(periodIndex)))
     const { startsMs, offsetsMs } = offsets
     let changeIndex = startsMs.length - 1
     while (changeIndex > 0 && startsMs[changeIndex]! > utcMs) changeIndex--
     this.#cachedFromMs = startsMs[changeIndex]!
-    this.#cachedUntilMs = startsMs[changeIndex + 1] ?? FIRST_SEARCHED_MS + (index + 1) * PERIOD_MS
+    this.#cachedUntilMs = startsMs[changeIndex + 1] ?? FIRST_SEARCHED_MS + (periodIndex + 1) * PERIOD_MS
     this.#cachedOffsetMs = offsetsMs[changeIndex]!
   }
 
-  #findChanges(index: number): PeriodOffsets {
-    let atMs = FIRST_SEARCHED_MS + index * PERIOD_MS
+  #findOffsetsOfPeriod(periodIndex: number): PeriodOffsets {
+    let atMs = FIRST_SEARCHED_MS + periodIndex * PERIOD_MS
     const endMs = atMs + PERIOD_MS
     let offsetMs = this.#source(atMs)
     const startsMs = [atMs]
@@ -304,8 +305,8 @@ for (let year = FIRST_REPEATING_YEAR; year < FIRST_REPEATING_YEAR + CALENDAR_CYC
 
 /** Returns 0 to 13. Years with the same number begin on the same weekday and have the same length. */
 function yearKind(year: number): number {
-  const start = daysSinceEpoch(year, 1, 1)
-  return (start % 7) * 2 + (daysSinceEpoch(year + 1, 1, 1) - start - 365)
+  const startDay = daysSinceEpoch(year, 1, 1)
+  return (startDay % 7) * 2 + (daysSinceEpoch(year + 1, 1, 1) - startDay - 365)
 }
 
 /**

@@ -10,14 +10,14 @@ test('each reason is reported once until the work succeeds', () => {
   const failures = new FailureLog((cause) => reported.push(cause))
   const full = unavailable(systemError('ENOSPC', 'write a'))
   const broken = unavailable(systemError('EIO'))
-  failures.failed(full)
-  failures.failed(unavailable(systemError('ENOSPC', 'write b')))
-  failures.failed(systemError('ENOSPC'))
-  failures.failed(broken)
-  failures.failed(full)
+  failures.recordFailure(full)
+  failures.recordFailure(unavailable(systemError('ENOSPC', 'write b')))
+  failures.recordFailure(systemError('ENOSPC'))
+  failures.recordFailure(broken)
+  failures.recordFailure(full)
   expect(reported).toEqual([full, broken])
-  failures.succeeded()
-  failures.failed(full)
+  failures.recordSuccess()
+  failures.recordFailure(full)
   expect(reported).toEqual([full, broken, full])
 })
 
@@ -25,7 +25,7 @@ test('causes without a code are told apart by their name', () => {
   const reported: unknown[] = []
   const failures = new FailureLog((cause) => reported.push(cause))
   for (const cause of [new TypeError('1'), new TypeError('2'), new RangeError('3'), 'text', 'another']) {
-    failures.failed(cause)
+    failures.recordFailure(cause)
   }
   expect(reported).toEqual([new TypeError('1'), new RangeError('3'), 'text'])
 })

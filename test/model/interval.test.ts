@@ -16,7 +16,7 @@ describe('parseInterval', () => {
     ['168h', 604_800_000, '168h'],
     ['PT5M', 300_000, '5m'],
   ])('reads %s as a fixed length', (text, ms, canonical) => {
-    expect(parseInterval(text)).toEqual({ kind: 'fixed', ms, shortestText: canonical })
+    expect(parseInterval(text)).toEqual({ kind: 'fixed', ms, canonicalText: canonical })
   })
 
   it.each([
@@ -37,7 +37,7 @@ describe('parseInterval', () => {
     ['P1D', 'day', 1, '1d'],
     ['P1M', 'month', 1, '1mo'],
   ])('reads %s as units of the calendar', (text, unit, count, canonical) => {
-    expect(parseInterval(text)).toEqual({ kind: 'calendar', unit, count, shortestText: canonical })
+    expect(parseInterval(text)).toEqual({ kind: 'calendar', unit, count, canonicalText: canonical })
   })
 
   it('reads auto', () => {

@@ -255,7 +255,7 @@ export class Environment {
     } catch (error) {
       // The checkpoint is tried again later. Until the current journal file or layer is full, writes can go on.
       if (isFull) throw error
-      this.#checkpointFailures.failed(error)
+      this.#checkpointFailures.recordFailure(error)
       this.#checkpointTimer ??= this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
       return
     }
@@ -289,7 +289,7 @@ export class Environment {
     this.#checkpoint = this.#writeFrozenLayer({ first, isClosed: false })
       .catch((error: unknown) => {
         this.#checkpointError = error
-        this.#checkpointFailures.failed(error)
+        this.#checkpointFailures.recordFailure(error)
         if (!this.#isClosing) this.#checkpointTimer ??= this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
       })
       .finally(() => {
@@ -301,7 +301,7 @@ export class Environment {
     await writeCheckpoint(this.#lmdb, this.#frozenLayer!, state, this.#options.log)
     this.#frozenLayer = undefined
     removeJournalFilesBefore(this.#folder, state.first)
-    this.#checkpointFailures.succeeded()
+    this.#checkpointFailures.recordSuccess()
   }
 
   /** Makes a checkpoint due after `ms`. An empty write then starts the queue, which begins the checkpoint. */

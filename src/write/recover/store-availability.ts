@@ -82,7 +82,7 @@ export class StoreAvailability {
       calls.map((call) =>
         this.#store.append(call).catch((cause: unknown) => {
           if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
-          this.#failureLog.failed(cause)
+          this.#failureLog.recordFailure(cause)
           return call.map(() => undefined)
         }),
       ),
@@ -91,7 +91,7 @@ export class StoreAvailability {
     if (outcomes.includes(undefined)) this.#unavailableSinceMs ??= wait.startedMs
     else {
       this.#unavailableSinceMs = undefined
-      this.#failureLog.succeeded()
+      this.#failureLog.recordSuccess()
     }
     return outcomes
   }

@@ -78,7 +78,7 @@ describe('plan', () => {
     ['twenty years', 20 * 365 * DAY_MS, '1mo'],
   ])('takes for auto the finest step that gives at most 300 buckets: %s', (_, spanMs, expected) => {
     const planned = planRange(request({ toMs: NOON_MS + spanMs - 1 }))
-    expect(planned.interval).toMatchObject({ shortestText: expected })
+    expect(planned.interval).toMatchObject({ canonicalText: expected })
     expect(planned.edges.length - 1).toBeLessThanOrEqual(AUTO_BUCKETS_MAX)
   })
 
@@ -87,10 +87,10 @@ describe('plan', () => {
     const coarse = timelines({ 10000: gone, 60000: gone, 900000: gone })
     const kathmandu = { zone: zone('Asia/Kathmandu'), timelines: coarse }
     expect(planRange(request({ ...kathmandu, toMs: NOON_MS + 10 * DAY_MS })).interval).toMatchObject({
-      shortestText: '1h',
+      canonicalText: '1h',
     })
     const planned = planRange(request({ ...kathmandu, toMs: NOON_MS + 30 * DAY_MS }))
-    expect(planned.interval).toMatchObject({ shortestText: '24h' })
+    expect(planned.interval).toMatchObject({ canonicalText: '24h' })
     expect(planned.edges.every((edge) => edge % DAY_MS === 0)).toBe(true)
   })
 
