@@ -44,7 +44,7 @@ export class MergedRows extends RowColumns implements RollupRows {
   /** Approximate memory of the columns and bins in bytes, without running totals. */
   get allocatedBytes(): number {
     const columns = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : 3
-    return this.bucketMs.length * (columns * 8 + 20) + this.#bins.capacity
+    return this.bucketMs.length * (columns * 8 + 20) + this.#bins.capacityBytes
   }
 
   /** Removes all rows and keeps the memory for reuse. */

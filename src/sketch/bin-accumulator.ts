@@ -32,9 +32,9 @@ export class BinAccumulator {
 
   add(key: number, weight: number): void {
     const index = key + BIN_KEY_MAX
-    const before = this.#weights[index]!
-    if (before === 0) this.#markUsed(index)
-    this.#weights[index] = before + weight
+    const weightBefore = this.#weights[index]!
+    if (weightBefore === 0) this.#markUsed(index)
+    this.#weights[index] = weightBefore + weight
   }
 
   /**
@@ -46,11 +46,11 @@ export class BinAccumulator {
     const weights = this.#weights
     const count = readFirstBin(bytes, start)
     let { weight, offset } = binCursor
-    let index = binCursor.key + BIN_KEY_MAX
+    let index = binCursor.keyOrDelta + BIN_KEY_MAX
     for (let i = 0; i < count; ) {
-      const before = weights[index]!
-      if (before === 0) this.#markUsed(index)
-      weights[index] = before + weight
+      const weightBefore = weights[index]!
+      if (weightBefore === 0) this.#markUsed(index)
+      weights[index] = weightBefore + weight
       if (++i === count) break
       const delta = bytes[offset]!
       weight = bytes[offset + 1]!
@@ -59,7 +59,7 @@ export class BinAccumulator {
         offset += 2
       } else {
         readNextBin(bytes, offset)
-        index += binCursor.key
+        index += binCursor.keyOrDelta
         weight = binCursor.weight
         offset = binCursor.offset
       }
@@ -94,17 +94,17 @@ export class BinAccumulator {
     const usedWords = this.#usedWords
     let n = 0
     for (let i = this.#usedWordsStart; n < count; i++) {
-      let words = usedWords[i]!
-      if (words === 0) continue
+      let usedWordBits = usedWords[i]!
+      if (usedWordBits === 0) continue
       usedWords[i] = 0
-      while (words !== 0) {
-        const word = (i << 5) + 31 - Math.clz32(words & -words)
-        words &= words - 1
-        let bits = this.#usedKeys[word]!
+      while (usedWordBits !== 0) {
+        const word = (i << 5) + 31 - Math.clz32(usedWordBits & -usedWordBits)
+        usedWordBits &= usedWordBits - 1
+        let usedKeyBits = this.#usedKeys[word]!
         this.#usedKeys[word] = 0
-        while (bits !== 0) {
-          const index = (word << 5) + 31 - Math.clz32(bits & -bits)
-          bits &= bits - 1
+        while (usedKeyBits !== 0) {
+          const index = (word << 5) + 31 - Math.clz32(usedKeyBits & -usedKeyBits)
+          usedKeyBits &= usedKeyBits - 1
           const weight = this.#weights[index]!
           this.#weights[index] = 0
           keys[n] = index - BIN_KEY_MAX
@@ -116,10 +116,10 @@ export class BinAccumulator {
 
   #markUsed(index: number): void {
     const word = index >>> 5
-    const wordOfWord = word >>> 5
-    if (this.#binCount === 0 || wordOfWord < this.#usedWordsStart) this.#usedWordsStart = wordOfWord
+    const wordOfUsedWords = word >>> 5
+    if (this.#binCount === 0 || wordOfUsedWords < this.#usedWordsStart) this.#usedWordsStart = wordOfUsedWords
     this.#usedKeys[word]! |= 1 << (index & 31)
-    this.#usedWords[wordOfWord]! |= 1 << (word & 31)
+    this.#usedWords[wordOfUsedWords]! |= 1 << (word & 31)
     this.#binCount++
   }
 }

@@ -82,7 +82,7 @@ export class BinPages {
    * least `AVERAGE_PAGE_BINS_MIN` bins on average.
    */
   get canAddDensePage(): boolean {
-    return this.#isWorthPage(1)
+    return this.#mayBecomeDense(1)
   }
 
   /** Approximate memory in bytes. */
@@ -101,10 +101,10 @@ export class BinPages {
 
   /** Adds `weight` to the bin of `key`, which is in the dense page `page`. The weight must not be 0. */
   addToPage(page: number[], key: number, weight: number): void {
-    const at = key & PAGE_MASK
-    const before = page[at]!
-    if (before === 0) this.#denseCount++
-    page[at] = addCounts(before, weight)
+    const weightIndex = key & PAGE_MASK
+    const weightBefore = page[weightIndex]!
+    if (weightBefore === 0) this.#denseCount++
+    page[weightIndex] = addCounts(weightBefore, weight)
   }
 
   /**
@@ -140,8 +140,8 @@ export class BinPages {
    */
   addPairs(pairs: readonly number[], length: number): void {
     const sparse = this.#sparse
-    let from = 0
-    let n = 0
+    let sparseIndex = 0
+    let mergedLength = 0
     for (let i = 0; i < length; ) {
       const pageNumber = pairs[i]! >> PAGE_BITS
       const page = this.densePage(pageNumber)
@@ -152,48 +152,48 @@ export class BinPages {
       }
       const firstKey = pageNumber << PAGE_BITS
       const endKey = firstKey + KEYS_PER_PAGE
-      for (; from < sparse.length && sparse[from]! < firstKey; from += 2) {
-        mergedPairs[n++] = sparse[from]!
-        mergedPairs[n++] = sparse[from + 1]!
+      for (; sparseIndex < sparse.length && sparse[sparseIndex]! < firstKey; sparseIndex += 2) {
+        mergedPairs[mergedLength++] = sparse[sparseIndex]!
+        mergedPairs[mergedLength++] = sparse[sparseIndex + 1]!
       }
-      const start = n
+      const pageStart = mergedLength
       for (;;) {
-        const sparseKey = from < sparse.length ? sparse[from]! : endKey
+        const sparseKey = sparseIndex < sparse.length ? sparse[sparseIndex]! : endKey
         const key = i < length ? pairs[i]! : endKey
         if (sparseKey >= endKey && key >= endKey) break
         let weight = 0
         if (sparseKey <= key) {
-          weight = sparse[from + 1]!
-          from += 2
+          weight = sparse[sparseIndex + 1]!
+          sparseIndex += 2
         }
         if (key <= sparseKey) {
           weight = addCounts(weight, pairs[i + 1]!)
           i += 2
         }
-        mergedPairs[n++] = Math.min(sparseKey, key)
-        mergedPairs[n++] = weight
+        mergedPairs[mergedLength++] = Math.min(sparseKey, key)
+        mergedPairs[mergedLength++] = weight
       }
-      if (!this.#isWorthPage((n - start) / 2)) continue
-      const created = this.#createPage(pageNumber)
-      for (let m = start; m < n; m += 2) this.addToPage(created, mergedPairs[m]!, mergedPairs[m + 1]!)
-      n = start
+      if (!this.#mayBecomeDense((mergedLength - pageStart) / 2)) continue
+      const newPage = this.#createPage(pageNumber)
+      for (let j = pageStart; j < mergedLength; j += 2) this.addToPage(newPage, mergedPairs[j]!, mergedPairs[j + 1]!)
+      mergedLength = pageStart
     }
-    for (; from < sparse.length; from++) mergedPairs[n++] = sparse[from]!
-    this.#sparse = copyOfFirst(mergedPairs, n)
+    for (; sparseIndex < sparse.length; sparseIndex++) mergedPairs[mergedLength++] = sparse[sparseIndex]!
+    this.#sparse = copyOfFirst(mergedPairs, mergedLength)
   }
 
   merge(other: BinPages): void {
-    let n = 0
+    let incomingLength = 0
     const sparse = other.#sparse
-    let from = 0
-    for (let p = 0; p <= other.#pages.length; p++) {
-      const firstKey = other.#firstKey(p)
-      for (; from < sparse.length && sparse[from]! < firstKey; from += 2) {
-        incomingPairs[n++] = sparse[from]!
-        incomingPairs[n++] = sparse[from + 1]!
+    let sparseIndex = 0
+    for (let pageIndex = 0; pageIndex <= other.#pages.length; pageIndex++) {
+      const firstKey = other.#firstKey(pageIndex)
+      for (; sparseIndex < sparse.length && sparse[sparseIndex]! < firstKey; sparseIndex += 2) {
+        incomingPairs[incomingLength++] = sparse[sparseIndex]!
+        incomingPairs[incomingLength++] = sparse[sparseIndex + 1]!
       }
-      if (p === other.#pages.length) break
-      const otherPage = other.#pages[p]!
+      if (pageIndex === other.#pages.length) break
+      const otherPage = other.#pages[pageIndex]!
       const page = this.densePage(otherPage[PAGE_NUMBER_INDEX]!)
       if (page !== undefined) {
         for (let i = 0; i < KEYS_PER_PAGE; i++) if (otherPage[i]! > 0) this.addToPage(page, i, otherPage[i]!)
@@ -201,22 +201,23 @@ export class BinPages {
       }
       for (let i = 0; i < KEYS_PER_PAGE; i++) {
         if (otherPage[i] === 0) continue
-        incomingPairs[n++] = firstKey + i
-        incomingPairs[n++] = otherPage[i]!
+        incomingPairs[incomingLength++] = firstKey + i
+        incomingPairs[incomingLength++] = otherPage[i]!
       }
     }
-    this.addPairs(incomingPairs, n)
+    this.addPairs(incomingPairs, incomingLength)
   }
 
   /** Calls `visit` for each bin, in ascending order of keys. */
   forEachBin(visit: (key: number, weight: number) => void): void {
     const sparse = this.#sparse
-    let from = 0
-    for (let p = 0; p <= this.#pages.length; p++) {
-      const firstKey = this.#firstKey(p)
-      for (; from < sparse.length && sparse[from]! < firstKey; from += 2) visit(sparse[from]!, sparse[from + 1]!)
-      if (p === this.#pages.length) break
-      const page = this.#pages[p]!
+    let sparseIndex = 0
+    for (let pageIndex = 0; pageIndex <= this.#pages.length; pageIndex++) {
+      const firstKey = this.#firstKey(pageIndex)
+      for (; sparseIndex < sparse.length && sparse[sparseIndex]! < firstKey; sparseIndex += 2)
+        visit(sparse[sparseIndex]!, sparse[sparseIndex + 1]!)
+      if (pageIndex === this.#pages.length) break
+      const page = this.#pages[pageIndex]!
       for (let i = 0; i < KEYS_PER_PAGE; i++) if (page[i]! > 0) visit(firstKey + i, page[i]!)
     }
   }
@@ -227,27 +228,27 @@ export class BinPages {
    */
   keyAtRank(rank: number): number {
     const sparse = this.#sparse
-    let from = 0
-    let seen = 0
-    let last = 0
-    for (let p = 0; p <= this.#pages.length; p++) {
-      const firstKey = this.#firstKey(p)
-      for (; from < sparse.length && sparse[from]! < firstKey; from += 2) {
-        last = sparse[from]!
-        seen += sparse[from + 1]!
-        if (seen > rank) return last
+    let sparseIndex = 0
+    let seenWeight = 0
+    let lastKey = 0
+    for (let pageIndex = 0; pageIndex <= this.#pages.length; pageIndex++) {
+      const firstKey = this.#firstKey(pageIndex)
+      for (; sparseIndex < sparse.length && sparse[sparseIndex]! < firstKey; sparseIndex += 2) {
+        lastKey = sparse[sparseIndex]!
+        seenWeight += sparse[sparseIndex + 1]!
+        if (seenWeight > rank) return lastKey
       }
-      if (p === this.#pages.length) break
-      const page = this.#pages[p]!
+      if (pageIndex === this.#pages.length) break
+      const page = this.#pages[pageIndex]!
       for (let i = 0; i < KEYS_PER_PAGE; i++) {
         const weight = page[i]!
         if (weight === 0) continue
-        last = firstKey + i
-        seen += weight
-        if (seen > rank) return last
+        lastKey = firstKey + i
+        seenWeight += weight
+        if (seenWeight > rank) return lastKey
       }
     }
-    return last
+    return lastKey
   }
 
   clone(): BinPages {
@@ -267,8 +268,8 @@ export class BinPages {
   }
 
   /** Whether a page with this many bins may become dense, so that the invariant still holds. */
-  #isWorthPage(bins: number): boolean {
-    return this.#denseCount + bins >= (this.#pages.length + 1) * AVERAGE_PAGE_BINS_MIN
+  #mayBecomeDense(binCount: number): boolean {
+    return this.#denseCount + binCount >= (this.#pages.length + 1) * AVERAGE_PAGE_BINS_MIN
   }
 
   #createPage(pageNumber: number): number[] {

@@ -48,8 +48,8 @@ export function encodeBins({ keys, weights, length }: BinColumns, writer: ByteWr
  * Decodes the bins of the sketch at `start` into the columns `into`. Returns the offset after its last byte. Throws a
  * RangeError if the bytes end too early, keys do not ascend or are out of range, or a weight is 0.
  */
-export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): number {
-  into.length = 0
+export function decodeBins(bytes: Uint8Array, start: number, columns: BinColumns): number {
+  columns.length = 0
   varintOffset = start
   const count = nextVarint(bytes)
   if (count === 0) return varintOffset
@@ -57,8 +57,8 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
   if (count * 2 > bytes.length - varintOffset) {
     throw new RangeError(`${count} bins at offset ${start} pass the end at ${bytes.length}`)
   }
-  into.reserve(count)
-  const { keys, weights } = into
+  columns.reserve(count)
+  const { keys, weights } = columns
   const zigzag = nextVarint(bytes)
   // The shift works on 32 bits: it could turn a number that is too large into a valid key.
   const firstKey = zigzag > KEY_ZIGZAG_MAX ? Number.NaN : ((zigzag >>> 1) ^ -(zigzag & 1)) + BIN_KEY_OF_ONE
@@ -71,18 +71,18 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
    * Becomes negative if a bin of two bytes has a difference or a weight of 0. It is tested once after the loop, because
    * a test for each bin would take longer.
    */
-  let sign = 0
+  let signOfInvalidBins = 0
   let offset = varintOffset
-  const shortEnd = bytes.length - 1
+  const lastByteIndex = bytes.length - 1
   for (let i = 1; i < count; i++) {
-    if (offset < shortEnd) {
+    if (offset < lastByteIndex) {
       const delta = bytes[offset]!
-      const short = bytes[offset + 1]!
-      if ((delta | short) < 0x80) {
-        sign |= (delta - 1) | (short - 1)
+      const shortWeight = bytes[offset + 1]!
+      if ((delta | shortWeight) < 0x80) {
+        signOfInvalidBins |= (delta - 1) | (shortWeight - 1)
         key += delta
         keys[i] = key
-        weights[i] = short
+        weights[i] = shortWeight
         offset += 2
         continue
       }
@@ -96,14 +96,14 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
     keys[i] = key
     weights[i] = weight
   }
-  if (!isValid || sign < 0 || !(firstKey >= -BIN_KEY_MAX && key <= BIN_KEY_MAX))
+  if (!isValid || signOfInvalidBins < 0 || !(firstKey >= -BIN_KEY_MAX && key <= BIN_KEY_MAX))
     throw new RangeError(`not the bins of a sketch at offset ${start}`)
-  into.length = count
+  columns.length = count
   return offset
 }
 
 /** The last bin that `readFirstBin` or `readNextBin` read, and the offset after it. The next call overwrites it. */
-export const binCursor = { key: 0, weight: 0, offset: 0 }
+export const binCursor = { keyOrDelta: 0, weight: 0, offset: 0 }
 
 /**
  * Reads the first bin of the sketch at `start` into `binCursor`. Returns the number of bins; if it is 0, `binCursor` is
@@ -114,18 +114,19 @@ export function readFirstBin(bytes: Uint8Array, start: number): number {
   const count = nextVarint(bytes)
   if (count === 0) return 0
   const zigzag = nextVarint(bytes)
-  binCursor.key = ((zigzag >>> 1) ^ -(zigzag & 1)) + BIN_KEY_OF_ONE
+  binCursor.keyOrDelta = ((zigzag >>> 1) ^ -(zigzag & 1)) + BIN_KEY_OF_ONE
   binCursor.weight = nextVarint(bytes)
   binCursor.offset = varintOffset
   return count
 }
 
 /**
- * Reads the bin at `offset` into `binCursor`. `binCursor.key` is then the difference from the previous key, not a key.
+ * Reads the bin at `offset` into `binCursor`. `binCursor.keyOrDelta` is then the difference from the previous key, not
+ * a key.
  */
 export function readNextBin(bytes: Uint8Array, offset: number): void {
   varintOffset = offset
-  binCursor.key = nextVarint(bytes)
+  binCursor.keyOrDelta = nextVarint(bytes)
   binCursor.weight = nextVarint(bytes)
   binCursor.offset = varintOffset
 }

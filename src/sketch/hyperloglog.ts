@@ -69,10 +69,12 @@ export function registerEntryOf(member: string): number {
   murmurHash64(memberBytes, encodeMember(member), hashHalves)
   const low = hashHalves[0]!
   const high = hashHalves[1]!
-  const restLow = (low >>> INDEX_BITS) | (high << (32 - INDEX_BITS))
+  const rankBitsLow = (low >>> INDEX_BITS) | (high << (32 - INDEX_BITS))
   // The rank is 1 + the number of trailing zeros of the other 50 bits. Setting bit 50 limits it to 51.
   const rank =
-    restLow === 0 ? 33 + trailingZeros((high >>> INDEX_BITS) | (1 << (RANK_BITS - 32))) : 1 + trailingZeros(restLow)
+    rankBitsLow === 0
+      ? 33 + trailingZeros((high >>> INDEX_BITS) | (1 << (RANK_BITS - 32)))
+      : 1 + trailingZeros(rankBitsLow)
   return ((low & (REGISTER_COUNT - 1)) << 6) | rank
 }
 
@@ -96,8 +98,8 @@ export class HyperLogLog {
     const index = entry >>> 6
     const words = this.#words
     if (words !== undefined) return ((words[index >>> 2]! >>> ((index & 3) << 3)) & 63) >= (entry & 63)
-    const at = this.#entryPositionOf(index)
-    return at < this.#entryCount && this.#entries[at]! >>> 6 === index && this.#entries[at]! >= entry
+    const position = this.#entryPositionOf(index)
+    return position < this.#entryCount && this.#entries[position]! >>> 6 === index && this.#entries[position]! >= entry
   }
 
   /** Memory of the registers in bytes. */
@@ -129,13 +131,13 @@ export class HyperLogLog {
     if (words !== undefined && this.#registersByRank()[0]! < REGISTER_COUNT - ENTRIES_MAX) return encodeWords(words)
     const writer = new ByteWriter(16 + this.#entryCount * 3)
     writer.u8(OWN_SPARSE)
-    let previous = -1
+    let previousIndex = -1
     if (words === undefined) {
       writer.varint(this.#entryCount)
       for (let i = 0; i < this.#entryCount; i++) {
         const index = this.#entries[i]! >>> 6
-        writer.varint(((index - previous - 1) << 6) | (this.#entries[i]! & 63))
-        previous = index
+        writer.varint(((index - previousIndex - 1) << 6) | (this.#entries[i]! & 63))
+        previousIndex = index
       }
     } else {
       // An array of words with few non-zero registers. For example, the set was united with the dense form of Redis.
@@ -143,8 +145,8 @@ export class HyperLogLog {
       for (let index = 0; index < REGISTER_COUNT; index++) {
         const rank = (words[index >>> 2]! >>> ((index & 3) << 3)) & 63
         if (rank === 0) continue
-        writer.varint(((index - previous - 1) << 6) | rank)
-        previous = index
+        writer.varint(((index - previousIndex - 1) << 6) | rank)
+        previousIndex = index
       }
     }
     return writer.copyWritten()
@@ -181,26 +183,26 @@ export class HyperLogLog {
 
   #unionOwnSparse(bytes: Uint8Array): void {
     let offset = 1
-    let remaining = -1
+    let remainingEntryCount = -1
     let index = -1
     // The count and the entries have at most 20 bits, so each varint has at most three bytes.
-    while (offset < bytes.length && remaining !== 0) {
+    while (offset < bytes.length && remainingEntryCount !== 0) {
       let value = bytes[offset++]!
       if (value >= 0x80) {
         value = (value & 0x7f) | (bytes[offset++]! << 7)
         if (value >= 0x4000) value = (value & 0x3fff) | (bytes[offset++]! << 14)
       }
-      if (remaining === -1) {
-        remaining = value
+      if (remainingEntryCount === -1) {
+        remainingEntryCount = value
         continue
       }
       index += (value >>> 6) + 1
       const rank = value & 63
       if (index >= REGISTER_COUNT || rank === 0 || rank > RANK_MAX) break
       this.#raiseRegister(index, rank)
-      remaining--
+      remainingEntryCount--
     }
-    if (remaining !== 0 || offset !== bytes.length) {
+    if (remainingEntryCount !== 0 || offset !== bytes.length) {
       throw new RangeError(`corrupt sparse HyperLogLog at offset ${offset} of ${bytes.length}`)
     }
   }
@@ -210,10 +212,10 @@ export class HyperLogLog {
     const packed = new DataView(bytes.buffer, bytes.byteOffset + start, PACKED_BYTES)
     let overflowBits = 0
     // Three 32-bit loads hold sixteen registers: four groups of 24 bits.
-    for (let i = 0, at = 0; i < REGISTER_COUNT / 4; i += 4, at += 12) {
-      const first = packed.getInt32(at, true)
-      const second = packed.getInt32(at + 4, true)
-      const third = packed.getInt32(at + 8, true)
+    for (let i = 0, byteOffset = 0; i < REGISTER_COUNT / 4; i += 4, byteOffset += 12) {
+      const first = packed.getInt32(byteOffset, true)
+      const second = packed.getInt32(byteOffset + 4, true)
+      const third = packed.getInt32(byteOffset + 8, true)
       overflowBits |=
         raiseRegisters(words, i, first) |
         raiseRegisters(words, i + 1, (first >>> 24) | (second << 8)) |
@@ -271,35 +273,35 @@ export class HyperLogLog {
   #raiseRegister(index: number, rank: number): boolean {
     const words = this.#words
     if (words === undefined) return this.#raiseEntry(index, rank)
-    const at = index >>> 2
+    const wordIndex = index >>> 2
     const shift = (index & 3) << 3
-    const word = words[at]!
+    const word = words[wordIndex]!
     if (((word >>> shift) & 63) >= rank) return false
-    words[at] = (word & ~(63 << shift)) | (rank << shift)
+    words[wordIndex] = (word & ~(63 << shift)) | (rank << shift)
     return true
   }
 
   #raiseEntry(index: number, rank: number): boolean {
-    const count = this.#entryCount
-    const at = this.#entryPositionOf(index)
+    const entryCount = this.#entryCount
+    const position = this.#entryPositionOf(index)
     const entry = (index << 6) | rank
-    if (at < count && this.#entries[at]! >>> 6 === index) {
-      if (this.#entries[at]! >= entry) return false
-      this.#entries[at] = entry
+    if (position < entryCount && this.#entries[position]! >>> 6 === index) {
+      if (this.#entries[position]! >= entry) return false
+      this.#entries[position] = entry
       return true
     }
-    if (count === ENTRIES_MAX) {
+    if (entryCount === ENTRIES_MAX) {
       this.#toWords()
       return this.#raiseRegister(index, rank)
     }
-    if (count === this.#entries.length) {
-      const grown = new Int32Array(Math.max(4, count * 2))
+    if (entryCount === this.#entries.length) {
+      const grown = new Int32Array(Math.max(4, entryCount * 2))
       grown.set(this.#entries)
       this.#entries = grown
     }
-    this.#entries.copyWithin(at + 1, at, count)
-    this.#entries[at] = entry
-    this.#entryCount = count + 1
+    this.#entries.copyWithin(position + 1, position, entryCount)
+    this.#entries[position] = entry
+    this.#entryCount = entryCount + 1
     return true
   }
 
@@ -377,12 +379,12 @@ function maxOfBytes(a: number, b: number): number {
 function encodeWords(words: Int32Array): Uint8Array {
   const bytes = new Uint8Array(1 + PACKED_BYTES)
   bytes[0] = OWN_DENSE
-  for (let i = 0, at = 1; i < words.length; i++, at += 3) {
+  for (let i = 0, byteIndex = 1; i < words.length; i++, byteIndex += 3) {
     const word = words[i]!
     const packed = (word & 0x3f) | ((word >>> 2) & 0xfc0) | ((word >>> 4) & 0x3f000) | ((word >>> 6) & 0xfc0000)
-    bytes[at] = packed
-    bytes[at + 1] = packed >>> 8
-    bytes[at + 2] = packed >>> 16
+    bytes[byteIndex] = packed
+    bytes[byteIndex + 1] = packed >>> 8
+    bytes[byteIndex + 2] = packed >>> 16
   }
   return bytes
 }
@@ -396,13 +398,13 @@ function sigma(x: number): number {
   let power = x
   let factor = 1
   let sum = x
-  let previous: number
+  let previousSum: number
   do {
     power *= power
-    previous = sum
+    previousSum = sum
     sum += power * factor
     factor += factor
-  } while (sum !== previous)
+  } while (sum !== previousSum)
   return sum
 }
 
@@ -415,12 +417,12 @@ function tau(x: number): number {
   let root = x
   let factor = 1
   let sum = 1 - x
-  let previous: number
+  let previousSum: number
   do {
     root = Math.sqrt(root)
-    previous = sum
+    previousSum = sum
     factor *= 0.5
     sum -= (1 - root) ** 2 * factor
-  } while (sum !== previous)
+  } while (sum !== previousSum)
   return sum / 3
 }

@@ -108,11 +108,11 @@ export class QuantileSketch {
     if (!(q >= 0 && q <= 1)) throw new RangeError(`not a quantile: ${q}`)
     if (this.#totalWeight === 0) return Number.NaN
     const rank = q * (this.#totalWeight - 1)
-    const below = Math.floor(rank)
-    const fraction = rank - below
-    const low = this.#valueAtRank(below, min, max)
+    const rankBelow = Math.floor(rank)
+    const fraction = rank - rankBelow
+    const low = this.#valueAtRank(rankBelow, min, max)
     if (fraction === 0) return low
-    const high = this.#valueAtRank(below + 1, min, max)
+    const high = this.#valueAtRank(rankBelow + 1, min, max)
     // `high - low` could overflow, so two products are added. Their sum may round to a value outside of [low, high].
     return low === high ? low : Math.min(high, Math.max(low, low * (1 - fraction) + high * fraction))
   }
@@ -135,21 +135,21 @@ export class QuantileSketch {
     if (this.#pages !== undefined) return this.#flushToPages().keyAtRank(rank)
     const pairs = this.#pairs
     const length = this.#pairCount * 2
-    let seen = 0
-    let last = 0
+    let seenWeight = 0
+    let lastKey = 0
     for (let i = 0; i < length; i += 2) {
-      last = pairs[i]!
-      seen += pairs[i + 1]!
-      if (seen > rank) break
+      lastKey = pairs[i]!
+      seenWeight += pairs[i + 1]!
+      if (seenWeight > rank) break
     }
-    return last
+    return lastKey
   }
 
   /**
    * Whether all pairs are moved to the pages before a bin with a new key is added. Moving them takes time in proportion
    * to the number of sparse bins. So if there are many sparse bins, new bins are collected in `#pairs` first.
    */
-  get #addsNewBinsToPages(): boolean {
+  get #shouldFlushBeforeNewBin(): boolean {
     const pages = this.#pages
     if (pages?.canAddDensePage === true && pages.sparseCount <= SMALL_SKETCH_BINS_MAX) return true
     return this.#pairCount >= SMALL_SKETCH_BINS_MAX && this.#pairCount >= this.#pairsFlushThreshold
@@ -179,14 +179,14 @@ export class QuantileSketch {
       this.#pairs[pairIndex + 1] = addCounts(this.#pairs[pairIndex + 1]!, weight)
       return
     }
-    if (this.#addsNewBinsToPages) {
+    if (this.#shouldFlushBeforeNewBin) {
       const pages = this.#flushToPages()
       if (pages.canAddDensePage) pages.addPairs([key, weight], 2)
       else if (!pages.add(key, weight)) this.#addPair(key, weight)
       return
     }
     const length = count * 2
-    if (length === this.#pairs.length) this.#pairs = grown(this.#pairs)
+    if (length === this.#pairs.length) this.#pairs = grownPairs(this.#pairs)
     const pairs = this.#pairs
     for (let i = length - 1; i >= pairIndex; i--) pairs[i + 2] = pairs[i]!
     pairs[pairIndex] = key
@@ -210,7 +210,7 @@ const NO_PAIRS: number[] = []
  * Returns an array that begins with the pairs and has exactly twice their length (4 if there are no pairs); `push`
  * would reserve more memory. Short arrays are filled up with fractions, so that V8 stores doubles from the start.
  */
-function grown(pairs: readonly number[]): number[] {
+function grownPairs(pairs: readonly number[]): number[] {
   if (pairs.length === 0) return [0.5, 0.5, 0.5, 0.5]
   if (pairs.length === 4) return [pairs[0]!, pairs[1]!, pairs[2]!, pairs[3]!, 0.5, 0.5, 0.5, 0.5]
   return pairs.concat(pairs)

@@ -25,14 +25,14 @@ export class ByteWriter {
   }
 
   /** Size of the buffer in bytes. */
-  get capacity(): number {
+  get capacityBytes(): number {
     return this.#buffer.length
   }
 
   #reserve(bytes: number): void {
-    const needed = this.#length + bytes
-    if (needed <= this.#buffer.length) return
-    const grown = new Uint8Array(Math.max(needed, this.#buffer.length * 2))
+    const neededBytes = this.#length + bytes
+    if (neededBytes <= this.#buffer.length) return
+    const grown = new Uint8Array(Math.max(neededBytes, this.#buffer.length * 2))
     grown.set(this.#buffer.subarray(0, this.#length))
     this.#buffer = grown
     this.#view = new DataView(grown.buffer)
@@ -90,19 +90,19 @@ export class ByteWriter {
   /** Appends the varint of high * 2^28 + low. */
   #writeLowAndHigh(low: number, high: number): void {
     this.#reserve(8)
-    let rest = low
+    let remainingBits = low
     if (high > 0) {
       for (let i = 0; i < 4; i++) {
-        this.#buffer[this.#length++] = (rest & 0x7f) | 0x80
-        rest >>>= 7
+        this.#buffer[this.#length++] = (remainingBits & 0x7f) | 0x80
+        remainingBits >>>= 7
       }
-      rest = high
+      remainingBits = high
     }
-    while (rest >= 0x80) {
-      this.#buffer[this.#length++] = (rest & 0x7f) | 0x80
-      rest >>>= 7
+    while (remainingBits >= 0x80) {
+      this.#buffer[this.#length++] = (remainingBits & 0x7f) | 0x80
+      remainingBits >>>= 7
     }
-    this.#buffer[this.#length++] = rest
+    this.#buffer[this.#length++] = remainingBits
   }
 
   bytes(bytes: Uint8Array): void {
