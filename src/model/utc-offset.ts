@@ -26,9 +26,9 @@ export function parseUnsignedOffset(text: string, index: number): number | undef
   const hours = twoDigits(text, index)
   if (hours < 0 || hours > 23) return undefined
   if (text.length === index + 2) return hours * HOUR_MS
-  const minutesAt = text.charCodeAt(index + 2) === COLON ? index + 3 : index + 2
-  const minutes = twoDigits(text, minutesAt)
-  if (minutes < 0 || minutes > 59 || text.length !== minutesAt + 2) return undefined
+  const minutesIndex = text.charCodeAt(index + 2) === COLON ? index + 3 : index + 2
+  const minutes = twoDigits(text, minutesIndex)
+  if (minutes < 0 || minutes > 59 || text.length !== minutesIndex + 2) return undefined
   return hours * HOUR_MS + minutes * MINUTE_MS
 }
 

@@ -36,17 +36,17 @@ export class Arena {
    * Reserves bytes, filled with zeros, and returns their offset in `buffer`, a multiple of 8. Returns -1 if a slab is
    * too small for them.
    */
-  reserve(bytes: number): number {
-    if (bytes > SLAB_BYTES) return -1
-    if (this.#slabs.length > 0 && this.#usedBytes + bytes > SLAB_BYTES) {
+  reserve(byteCount: number): number {
+    if (byteCount > SLAB_BYTES) return -1
+    if (this.#slabs.length > 0 && this.#usedBytes + byteCount > SLAB_BYTES) {
       this.#slabIndex++
       this.#usedBytes = 0
     }
     if (this.#slabIndex === this.#slabs.length) this.#slabs.push(new Uint8Array(SLAB_BYTES))
-    const at = this.#usedBytes
-    this.#usedBytes = (at + bytes + 7) & ~7
-    this.#slabs[this.#slabIndex]!.fill(0, at, at + bytes)
-    return at
+    const offset = this.#usedBytes
+    this.#usedBytes = (offset + byteCount + 7) & ~7
+    this.#slabs[this.#slabIndex]!.fill(0, offset, offset + byteCount)
+    return offset
   }
 
   /** Makes all memory of the arena available again. All columns in the arena are invalid afterwards. */

@@ -13,7 +13,7 @@ const RESERVED_ROWS_MAX = 1 << 16
  * Returns the same rows as an object with plain properties. The columns of a decoded section are getters, which a merge
  * would otherwise call for each row.
  */
-function materialize(rows: RollupRows): RollupRows {
+function withPlainProperties(rows: RollupRows): RollupRows {
   return {
     kind: rows.kind,
     length: rows.length,
@@ -74,8 +74,8 @@ export function mergeRows(
 ): RollupRows {
   const kind = sources[0]?.kind
   if (kind === undefined) throw new RangeError('nothing to merge: the kind is unknown')
-  const rows = sources.reduce((sum, source) => sum + source.length, 0)
-  const merge = new Merge(kind, resolutionMs, Math.min(rows, RESERVED_ROWS_MAX))
+  const rowCount = sources.reduce((sum, source) => sum + source.length, 0)
+  const merge = new Merge(kind, resolutionMs, Math.min(rowCount, RESERVED_ROWS_MAX))
   for (const source of sources) {
     if (source.kind !== kind) throw new RangeError(`rollups of a ${source.kind} among those of a ${kind}`)
     merge.addSource(source, options)
@@ -91,24 +91,24 @@ class Merge {
   /** For each source: the index of the first series to merge, and of the series after the last one. */
   readonly #firstSeries: number[] = []
   readonly #endSeries: number[] = []
-  readonly #out: MergedRows
-  /** Bucket of the last row of `#out`; NaN if `#out` has no row of the current series yet. */
-  #outBucketMs = Number.NaN
+  readonly #merged: MergedRows
+  /** Bucket of the last row of `#merged`; NaN if `#merged` has no row of the current series yet. */
+  #lastMergedBucketMs = Number.NaN
 
   constructor(kind: RollupKind, resolutionMs: number, capacity: number) {
     this.#resolutionMs = resolutionMs
-    this.#out = acquireMergedRows(kind, capacity)
+    this.#merged = acquireMergedRows(kind, capacity)
   }
 
   addSource(source: RollupRows, range: SeriesRange): void {
     if (source.length === 0) return
-    const rows = materialize(source)
+    const rows = withPlainProperties(source)
     const start = range.seriesFrom === undefined ? 0 : seriesIndexAtOrAfter(rows, range.seriesFrom)
     let end = rows.seriesCount
     if (range.seriesTo !== undefined) {
       end = seriesIndexAtOrAfter(rows, range.seriesTo)
-      const included = rows.seriesHi[end] === range.seriesTo.hi && rows.seriesLo[end] === range.seriesTo.lo
-      if (end < rows.seriesCount && included) end++
+      const isLastIncluded = rows.seriesHi[end] === range.seriesTo.hi && rows.seriesLo[end] === range.seriesTo.lo
+      if (end < rows.seriesCount && isLastIncluded) end++
     }
     if (start >= end) return
     this.#sources.push(rows)
@@ -118,30 +118,30 @@ class Merge {
 
   /** Merges one series after the other; for each series, the rows of all sources that have it, in order of arrival. */
   run(): MergedRows {
-    let total = 0
-    for (let s = 0; s < this.#sources.length; s++) total += this.#endSeries[s]! - this.#firstSeries[s]!
+    let entryCount = 0
+    for (let s = 0; s < this.#sources.length; s++) entryCount += this.#endSeries[s]! - this.#firstSeries[s]!
     // An entry is one series of one source.
-    const entrySource = new Uint32Array(total)
-    const entrySeries = new Uint32Array(total)
-    const entryHi = new Uint32Array(total)
-    const entryLo = new Uint32Array(total)
-    let n = 0
+    const entrySource = new Uint32Array(entryCount)
+    const entrySeries = new Uint32Array(entryCount)
+    const entryHi = new Uint32Array(entryCount)
+    const entryLo = new Uint32Array(entryCount)
+    let entry = 0
     for (let s = 0; s < this.#sources.length; s++) {
       const { seriesHi, seriesLo } = this.#sources[s]!
-      for (let i = this.#firstSeries[s]!; i < this.#endSeries[s]!; i++, n++) {
-        entrySource[n] = s
-        entrySeries[n] = i
-        entryHi[n] = seriesHi[i]!
-        entryLo[n] = seriesLo[i]!
+      for (let i = this.#firstSeries[s]!; i < this.#endSeries[s]!; i++, entry++) {
+        entrySource[entry] = s
+        entrySeries[entry] = i
+        entryHi[entry] = seriesHi[i]!
+        entryLo[entry] = seriesLo[i]!
       }
     }
-    const order = orderByKey(entryHi, total, (a, b) => entryLo[a]! - entryLo[b]! || a - b)
-    for (let i = 0; i < total; ) {
+    const order = orderByKey(entryHi, entryCount, (a, b) => entryLo[a]! - entryLo[b]! || a - b)
+    for (let i = 0; i < entryCount; ) {
       const hi = entryHi[order[i]!]!
       const lo = entryLo[order[i]!]!
       let end = i + 1
-      while (end < total && entryHi[order[end]!] === hi && entryLo[order[end]!] === lo) end++
-      this.#outBucketMs = Number.NaN
+      while (end < entryCount && entryHi[order[end]!] === hi && entryLo[order[end]!] === lo) end++
+      this.#lastMergedBucketMs = Number.NaN
       if (end === i + 1 || this.#areInTimeOrder(order, i, end, entrySource, entrySeries)) {
         for (let e = i; e < end; e++)
           this.#copySeries(this.#sources[entrySource[order[e]!]!]!, entrySeries[order[e]!]!, hi, lo)
@@ -150,7 +150,7 @@ class Merge {
       }
       i = end
     }
-    return this.#out
+    return this.#merged
   }
 
   /** Returns the start of the result bucket that contains a bucket of a source. */
@@ -183,15 +183,15 @@ class Merge {
     }
   }
 
-  /** Merges a row into the row of `bucketMs`, which is the last row of `#out` or a new one. */
+  /** Merges a row into the row of `bucketMs`, which is the last row of `#merged` or a new one. */
   #emit(source: RollupRows, row: number, bucketMs: number, hi: number, lo: number): void {
     // Merging a row without points would change nothing.
     if (source.count[row] === 0) return
-    if (bucketMs !== this.#outBucketMs) {
-      this.#out.addRow(hi, lo, bucketMs)
-      this.#outBucketMs = bucketMs
+    if (bucketMs !== this.#lastMergedBucketMs) {
+      this.#merged.addRow(hi, lo, bucketMs)
+      this.#lastMergedBucketMs = bucketMs
     }
-    this.#out.mergeRow(source, row)
+    this.#merged.mergeRow(source, row)
   }
 
   /**
@@ -206,15 +206,15 @@ class Merge {
     hi: number,
     lo: number,
   ): void {
-    let total = 0
+    let rowCount = 0
     for (let e = from; e < to; e++) {
       const { rowStart } = this.#sources[entrySource[order[e]!]!]!
       const series = entrySeries[order[e]!]!
-      total += rowStart[series + 1]! - rowStart[series]!
+      rowCount += rowStart[series + 1]! - rowStart[series]!
     }
-    const rowSource = new Uint32Array(total)
-    const rows = new Uint32Array(total)
-    const buckets = new Float64Array(total)
+    const rowSource = new Uint32Array(rowCount)
+    const sourceRows = new Uint32Array(rowCount)
+    const bucketNumbers = new Float64Array(rowCount)
     let n = 0
     for (let e = from; e < to; e++) {
       const s = entrySource[order[e]!]!
@@ -222,14 +222,14 @@ class Merge {
       const { rowStart, bucketMs } = this.#sources[s]!
       for (let row = rowStart[series]!; row < rowStart[series + 1]!; row++, n++) {
         rowSource[n] = s
-        rows[n] = row
-        buckets[n] = Math.floor(bucketMs[row]! / this.#resolutionMs)
+        sourceRows[n] = row
+        bucketNumbers[n] = Math.floor(bucketMs[row]! / this.#resolutionMs)
       }
     }
-    const sequence = orderOfIntegers(buckets)
-    for (let i = 0; i < total; i++) {
-      const at = sequence[i]!
-      this.#emit(this.#sources[rowSource[at]!]!, rows[at]!, buckets[at]! * this.#resolutionMs, hi, lo)
+    const orderByBucket = orderOfIntegers(bucketNumbers)
+    for (let i = 0; i < rowCount; i++) {
+      const n = orderByBucket[i]!
+      this.#emit(this.#sources[rowSource[n]!]!, sourceRows[n]!, bucketNumbers[n]! * this.#resolutionMs, hi, lo)
     }
   }
 }
@@ -239,7 +239,7 @@ export function divideRows(
   rows: RollupRows,
   isFirst: (series: number, row: number) => boolean,
 ): readonly [RollupRows, RollupRows] {
-  const source = materialize(rows)
+  const source = withPlainProperties(rows)
   const first = acquireMergedRows(source.kind)
   const others = acquireMergedRows(source.kind)
   for (let series = 0; series < source.seriesCount; series++) {
@@ -271,7 +271,7 @@ export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, R
     isOneWindow = bucketMs[row]! >= firstMs && bucketMs[row]! < firstMs + windowMs
   if (isOneWindow) return windows.set(firstMs, rows)
 
-  const source = materialize(rows)
+  const source = withPlainProperties(rows)
   const merged = new Map<number, MergedRows>()
   for (let series = 0; series < source.seriesCount; series++) {
     const end = source.rowStart[series + 1]!

@@ -43,8 +43,8 @@ export class MergedRows extends RowColumns implements RollupRows {
 
   /** Approximate memory of the columns and bins in bytes, without running totals. */
   get allocatedBytes(): number {
-    const columns = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : 3
-    return this.bucketMs.length * (columns * 8 + 20) + this.#bins.capacityBytes
+    const columnCount = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : 3
+    return this.bucketMs.length * (columnCount * 8 + 20) + this.#bins.capacityBytes
   }
 
   /** Removes all rows and keeps the memory for reuse. */
@@ -89,16 +89,16 @@ export class MergedRows extends RowColumns implements RollupRows {
   }
 
   /**
-   * Merges row `from` of `source` into the last row. The source must have the same kind, and its points must have
+   * Merges row `sourceRow` of `source` into the last row. The source must have the same kind, and its points must have
    * arrived later than those that the last row already has.
    */
-  mergeRow(source: RollupRows, from: number): void {
-    if (source.count[from] === 0) return
+  mergeRow(source: RollupRows, sourceRow: number): void {
+    if (source.count[sourceRow] === 0) return
     const row = this.#length - 1
-    if (this.kind === 'distribution') this.#mergeBins(row, source, from)
-    this.mergeScalars(row, source, from)
+    if (this.kind === 'distribution') this.#mergeBins(row, source, sourceRow)
+    this.mergeScalars(row, source, sourceRow)
     if (this.kind === 'counter' && source.hasTotals) {
-      const totals = source.totalsAt(from)
+      const totals = source.totalsAt(sourceRow)
       if (totals !== undefined) this.#totalsOf(row).merge(totals)
     }
   }
@@ -125,23 +125,23 @@ export class MergedRows extends RowColumns implements RollupRows {
    * Merges the bins of a source row into the last row. Must be called before the other columns are merged, because it
    * needs `min`, `max` and `count` of the last row without the source row.
    */
-  #mergeBins(row: number, source: RollupRows, from: number): void {
-    const before = this.count[row]!
-    if (before === 0) {
+  #mergeBins(row: number, source: RollupRows, sourceRow: number): void {
+    const countBefore = this.count[row]!
+    if (countBefore === 0) {
       this.#binSource = source
-      this.#binRow = from
+      this.#binRow = sourceRow
       return
     }
     if (!this.#areBinsInAccumulator) {
       const min = this.min[row]!
       if (min === this.max[row]) {
         // All values of both rows are equal, so the merged row needs no stored bins.
-        if (source.min[from] === min && source.max[from] === min) return
-        binAccumulator.add(binKeyOf(min), before)
+        if (source.min[sourceRow] === min && source.max[sourceRow] === min) return
+        binAccumulator.add(binKeyOf(min), countBefore)
       } else addBinsToAccumulator(this.#binSource!, this.#binRow, binAccumulator)
       this.#areBinsInAccumulator = true
     }
-    addBinsToAccumulator(source, from, binAccumulator)
+    addBinsToAccumulator(source, sourceRow, binAccumulator)
   }
 
   /** Writes the bins of the last row, if it needs any. */

@@ -67,12 +67,13 @@ export class Observations {
     const order = observationOrder
     for (let i = 0; i < length; i++) order[binStart[row[i]!]!++] = i
     // Now `binStart` has for each row the end of its observations in `order`.
-    let from = 0
+    let orderIndex = 0
     for (let i = 0; i < rowCount; i++) {
-      const to = binStart[i]!
+      const orderEnd = binStart[i]!
       binStart[i] = this.#bins.length
-      if (from === to) continue
-      for (; from < to; from++) binAccumulator.add(this.#key[order[from]!]!, this.#weight[order[from]!]!)
+      if (orderIndex === orderEnd) continue
+      for (; orderIndex < orderEnd; orderIndex++)
+        binAccumulator.add(this.#key[order[orderIndex]!]!, this.#weight[order[orderIndex]!]!)
       binAccumulator.encode(this.#bins)
     }
     binStart[rowCount] = this.#bins.length

@@ -10,22 +10,22 @@ const digitCounts = new Uint32Array(1 << 11)
 
 /**
  * Returns the indexes 0 to length - 1 in ascending order of `keys`. Indexes with equal keys are sorted by
- * `compareRest`, which must not return 0.
+ * `compareEqualKeys`, which must not return 0.
  */
 export function orderByKey(
   keys: Uint32Array,
   length: number,
-  compareRest: (a: number, b: number) => number,
+  compareEqualKeys: (a: number, b: number) => number,
 ): Uint32Array {
   const order = radixOrder(keys, length)
   for (let i = 0; i < length; ) {
     const key = keys[order[i]!]!
     let end = i + 1
-    let inOrder = true
+    let isInOrder = true
     for (; end < length && keys[order[end]!] === key; end++) {
-      inOrder = inOrder && compareRest(order[end - 1]!, order[end]!) < 0
+      isInOrder = isInOrder && compareEqualKeys(order[end - 1]!, order[end]!) < 0
     }
-    if (!inOrder) order.subarray(i, end).sort(compareRest)
+    if (!isInOrder) order.subarray(i, end).sort(compareEqualKeys)
     i = end
   }
   return order
@@ -51,18 +51,18 @@ export function orderOfIntegers(values: Float64Array): Uint32Array {
 /** Returns the indexes 0 to length - 1 in ascending order of `keys`. The sort is stable. */
 function radixOrder(keys: Uint32Array, length: number): Uint32Array {
   let order = new Uint32Array(length)
-  let bits = 0
+  let usedBits = 0
   for (let i = 0; i < length; i++) {
     order[i] = i
-    bits |= keys[i]!
+    usedBits |= keys[i]!
   }
   if (scratchOrder.length < length) scratchOrder = new Uint32Array(length * 2)
-  let other = scratchOrder
+  let target = scratchOrder
   // For few keys a small table of counts is used: clearing a large one would take longer than sorting.
   const digitBits = length < 4096 ? 8 : 11
   const mask = (1 << digitBits) - 1
-  let inSpare = false
-  for (let shift = 0; shift < 32 && bits >>> shift !== 0; shift += digitBits) {
+  let isInScratch = false
+  for (let shift = 0; shift < 32 && usedBits >>> shift !== 0; shift += digitBits) {
     digitCounts.fill(0, 0, mask + 1)
     for (let i = 0; i < length; i++) digitCounts[(keys[i]! >>> shift) & mask]!++
     let start = 0
@@ -72,16 +72,16 @@ function radixOrder(keys: Uint32Array, length: number): Uint32Array {
       start += count
     }
     for (let i = 0; i < length; i++) {
-      const position = order[i]!
-      const digit = (keys[position]! >>> shift) & mask
-      other[digitCounts[digit]!++] = position
+      const index = order[i]!
+      const digit = (keys[index]! >>> shift) & mask
+      target[digitCounts[digit]!++] = index
     }
-    const sorted = other
-    other = order
+    const sorted = target
+    target = order
     order = sorted
-    inSpare = !inSpare
+    isInScratch = !isInScratch
   }
-  if (!inSpare) return order
-  other.set(order.subarray(0, length))
-  return other
+  if (!isInScratch) return order
+  target.set(order.subarray(0, length))
+  return target
 }

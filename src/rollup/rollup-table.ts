@@ -76,9 +76,9 @@ export class RollupTable extends RowColumns implements RollupRows {
 
   /** Approximate memory of the rows, without capacity that is not in use. */
   get estimatedBytes(): number {
-    const columns = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : this.kind === 'counter' ? 3 : 2
-    const observations = this.#observations.allocatedBytes
-    return this.#length * (columns * 8 + 24) + observations + this.#totals.length * TOTALS_OBJECT_BYTES
+    const columnCount = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : this.kind === 'counter' ? 3 : 2
+    const observationBytes = this.#observations.allocatedBytes
+    return this.#length * (columnCount * 8 + 24) + observationBytes + this.#totals.length * TOTALS_OBJECT_BYTES
   }
 
   get binBytes(): Uint8Array {
@@ -113,9 +113,9 @@ export class RollupTable extends RowColumns implements RollupRows {
 
   /** Adds `weight` points of the same value. The weight is an integer from 1 to `COUNT_MAX`. */
   addWeighted(row: number, timeMs: number, value: number, weight: number): void {
-    const before = this.count[row]!
-    this.count[row] = addCounts(before, weight)
-    if (before === 0) {
+    const countBefore = this.count[row]!
+    this.count[row] = addCounts(countBefore, weight)
+    if (countBefore === 0) {
       this.sum[row] = value * weight
       if (!this.hasMinMax) return
       this.min[row] = value
@@ -134,7 +134,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     }
     this.sum[row] = sum
     if (!this.hasMinMax) return
-    if (!this.hasFirstLast) this.#observe(row, value, weight, before)
+    if (!this.hasFirstLast) this.#observe(row, value, weight, countBefore)
     if (value < this.min[row]!) this.min[row] = value
     if (value > this.max[row]!) this.max[row] = value
     if (!this.hasFirstLast) return
@@ -169,9 +169,9 @@ export class RollupTable extends RowColumns implements RollupRows {
   }
 
   addTotal(row: number, timeMs: number, total: number): void {
-    const before = this.count[row]!
-    this.count[row] = addCounts(before, 1)
-    if (before === 0) this.sum[row] = 0
+    const countBefore = this.count[row]!
+    this.count[row] = addCounts(countBefore, 1)
+    if (countBefore === 0) this.sum[row] = 0
     this.#totalsOf(row).add(timeMs, total)
   }
 
@@ -190,10 +190,10 @@ export class RollupTable extends RowColumns implements RollupRows {
    * itself as `RollupRows`. Indexes returned by `addRow` are invalid afterwards.
    */
   toSortedRows(): RollupRows {
-    const movesBins = this.kind === 'distribution' && (this.#observations.length > 0 || !this.#isSorted)
-    if (movesBins) this.#rememberRowNumbers()
+    const needsRowMap = this.kind === 'distribution' && (this.#observations.length > 0 || !this.#isSorted)
+    if (needsRowMap) this.#rememberRowNumbers()
     if (!this.#isSorted) this.#permute(this.#sortedOrder())
-    this.#mergeDuplicates(movesBins)
+    this.#mergeDuplicates(needsRowMap)
     this.#isSorted = true
     this.#indexSeries()
     if (this.#observations.length > 0) this.#observations.encode(this.#length, rowAfterSort)
@@ -220,13 +220,13 @@ export class RollupTable extends RowColumns implements RollupRows {
   /**
    * Stores a value of a distribution row, so that the bins of the row can be computed later. While all values of the
    * row are equal, nothing is stored: the only bin can be computed from `min` and `count`. Must be called before `min`
-   * and `max` include the value. `before` is the count of the row without the value.
+   * and `max` include the value. `countBefore` is the count of the row without the value.
    */
-  #observe(row: number, value: number, weight: number, before: number): void {
+  #observe(row: number, value: number, weight: number, countBefore: number): void {
     const min = this.min[row]!
     if (min === this.max[row]) {
       if (value === min) return
-      this.#observations.add(row, min, before)
+      this.#observations.add(row, min, countBefore)
     }
     this.#observations.add(row, value, weight)
   }
@@ -278,30 +278,30 @@ export class RollupTable extends RowColumns implements RollupRows {
   }
 
   /** Merges rows with the same series and bucket, and removes rows without points. */
-  #mergeDuplicates(movesBins: boolean): void {
+  #mergeDuplicates(needsRowMap: boolean): void {
     const length = this.#length
     // `#moveRow` writes only to rows before this one, so `rowBeforeSort[row]` is not overwritten yet.
     const rowBeforeSort = this.#rowBeforeSort
-    let kept = -1
+    let keptRow = -1
     for (let row = 0; row < length; row++) {
       if (this.count[row] === 0) continue
-      const same =
-        kept >= 0 &&
-        this.bucketMs[row] === this.bucketMs[kept] &&
-        this.#rowSeriesLo[row] === this.#rowSeriesLo[kept] &&
-        this.#rowSeriesHi[row] === this.#rowSeriesHi[kept]
-      if (same) this.#mergeRow(kept, row)
-      else if (++kept !== row) this.#moveRow(row, kept)
-      if (movesBins) rowAfterSort[rowBeforeSort[row]!] = kept
+      const isSameRollup =
+        keptRow >= 0 &&
+        this.bucketMs[row] === this.bucketMs[keptRow] &&
+        this.#rowSeriesLo[row] === this.#rowSeriesLo[keptRow] &&
+        this.#rowSeriesHi[row] === this.#rowSeriesHi[keptRow]
+      if (isSameRollup) this.#mergeRow(keptRow, row)
+      else if (++keptRow !== row) this.#moveRow(row, keptRow)
+      if (needsRowMap) rowAfterSort[rowBeforeSort[row]!] = keptRow
     }
-    this.#length = kept + 1
+    this.#length = keptRow + 1
   }
 
-  /** Merges the row `from`, which was added later, into `row`. */
-  #mergeRow(row: number, from: number): void {
-    if (this.kind === 'distribution') this.#observeBoth(row, from)
-    this.mergeScalars(row, this, from)
-    const totals = this.totalsAt(from)
+  /** Merges the row `sourceRow`, which was added later, into `row`. */
+  #mergeRow(row: number, sourceRow: number): void {
+    if (this.kind === 'distribution') this.#observeBoth(row, sourceRow)
+    this.mergeScalars(row, this, sourceRow)
+    const totals = this.totalsAt(sourceRow)
     if (totals !== undefined) this.#totalsOf(row).merge(totals)
   }
 
@@ -309,13 +309,13 @@ export class RollupTable extends RowColumns implements RollupRows {
    * Must be called before two rows are merged. If the merged row has different values, stores the value of each of the
    * two rows whose own values are all equal: `#observe` has stored nothing for such a row.
    */
-  #observeBoth(row: number, from: number): void {
+  #observeBoth(row: number, sourceRow: number): void {
     const { min, max, count } = this
     const isFlat = min[row] === max[row]
-    const isOtherFlat = min[from] === max[from]
-    if (isFlat && isOtherFlat && min[row] === min[from]) return
+    const isSourceFlat = min[sourceRow] === max[sourceRow]
+    if (isFlat && isSourceFlat && min[row] === min[sourceRow]) return
     if (isFlat) this.#observations.add(this.#rowBeforeSort[row]!, min[row]!, count[row]!)
-    if (isOtherFlat) this.#observations.add(this.#rowBeforeSort[from]!, min[from]!, count[from]!)
+    if (isSourceFlat) this.#observations.add(this.#rowBeforeSort[sourceRow]!, min[sourceRow]!, count[sourceRow]!)
   }
 
   #rememberRowNumbers(): void {

@@ -53,38 +53,42 @@ export class RowColumns {
   }
 
   /**
-   * Merges all columns but bins and totals from row `from` of `source` into `row`. The points of the source row must
-   * have arrived later than those of `row`, and the source row must have at least one point.
+   * Merges all columns but bins and totals from row `sourceRow` of `source` into `row`. The points of the source row
+   * must have arrived later than those of `row`, and the source row must have at least one point.
    */
-  protected mergeScalars(row: number, source: ScalarColumns, from: number): void {
-    const before = this.count[row]!
-    const count = addCounts(before, source.count[from]!)
-    if (before === 0 || this.kind === 'set') {
+  protected mergeScalars(row: number, source: ScalarColumns, sourceRow: number): void {
+    const countBefore = this.count[row]!
+    const count = addCounts(countBefore, source.count[sourceRow]!)
+    if (countBefore === 0 || this.kind === 'set') {
       this.count[row] = count
-      if (this.kind !== 'set') this.#copyScalars(row, source, from)
+      if (this.kind !== 'set') this.#copyScalars(row, source, sourceRow)
       return
     }
-    const sum = this.sum[row]! + source.sum[from]!
+    const sum = this.sum[row]! + source.sum[sourceRow]!
     // `sum` is NaN if a row has only an end marker. It is also NaN if it adds infinity and minus infinity.
-    if (Number.isNaN(sum) && this.hasFirstLast && (hasOnlyEndMarker(this, row) || hasOnlyEndMarker(source, from))) {
-      this.#mergeEndMarkers(row, source, from)
+    if (
+      Number.isNaN(sum) &&
+      this.hasFirstLast &&
+      (hasOnlyEndMarker(this, row) || hasOnlyEndMarker(source, sourceRow))
+    ) {
+      this.#mergeEndMarkers(row, source, sourceRow)
       return
     }
     this.count[row] = count
     this.sum[row] = sum
     if (!this.hasMinMax) return
-    const min = source.min[from]!
-    const max = source.max[from]!
+    const min = source.min[sourceRow]!
+    const max = source.max[sourceRow]!
     if (min < this.min[row]!) this.min[row] = min
     if (max > this.max[row]!) this.max[row] = max
     if (!this.hasFirstLast) return
-    if (source.firstMs[from]! < this.firstMs[row]!) {
-      this.firstMs[row] = source.firstMs[from]!
-      this.first[row] = source.first[from]!
+    if (source.firstMs[sourceRow]! < this.firstMs[row]!) {
+      this.firstMs[row] = source.firstMs[sourceRow]!
+      this.first[row] = source.first[sourceRow]!
     }
-    if (source.lastMs[from]! >= this.lastMs[row]!) {
-      this.lastMs[row] = source.lastMs[from]!
-      this.last[row] = source.last[from]!
+    if (source.lastMs[sourceRow]! >= this.lastMs[row]!) {
+      this.lastMs[row] = source.lastMs[sourceRow]!
+      this.last[row] = source.last[sourceRow]!
     }
   }
 
@@ -92,12 +96,12 @@ export class RowColumns {
    * Merges two rows of which at least one has an end marker and no value. If this marker and the last value or marker
    * of the other row have the same time, the one that arrived later counts.
    */
-  #mergeEndMarkers(row: number, source: ScalarColumns, from: number): void {
-    const sourceMs = source.lastMs[from]!
-    if (!hasOnlyEndMarker(source, from)) {
+  #mergeEndMarkers(row: number, source: ScalarColumns, sourceRow: number): void {
+    const sourceMs = source.lastMs[sourceRow]!
+    if (!hasOnlyEndMarker(source, sourceRow)) {
       const endMs = this.lastMs[row]!
-      this.count[row] = source.count[from]!
-      this.#copyScalars(row, source, from)
+      this.count[row] = source.count[sourceRow]!
+      this.#copyScalars(row, source, sourceRow)
       if (endMs > sourceMs) this.setEndMarker(row, endMs)
     } else if (sourceMs >= this.lastMs[row]!) {
       this.setEndMarker(row, sourceMs)
@@ -114,16 +118,16 @@ export class RowColumns {
     if (hasOnlyEndMarker(this, row)) this.firstMs[row] = timeMs
   }
 
-  #copyScalars(row: number, source: ScalarColumns, from: number): void {
-    this.sum[row] = source.sum[from]!
+  #copyScalars(row: number, source: ScalarColumns, sourceRow: number): void {
+    this.sum[row] = source.sum[sourceRow]!
     if (!this.hasMinMax) return
-    this.min[row] = source.min[from]!
-    this.max[row] = source.max[from]!
+    this.min[row] = source.min[sourceRow]!
+    this.max[row] = source.max[sourceRow]!
     if (!this.hasFirstLast) return
-    this.firstMs[row] = source.firstMs[from]!
-    this.first[row] = source.first[from]!
-    this.lastMs[row] = source.lastMs[from]!
-    this.last[row] = source.last[from]!
+    this.firstMs[row] = source.firstMs[sourceRow]!
+    this.first[row] = source.first[sourceRow]!
+    this.lastMs[row] = source.lastMs[sourceRow]!
+    this.last[row] = source.last[sourceRow]!
   }
 }
 
@@ -131,15 +135,15 @@ export class RowColumns {
 export type ScalarColumns = Pick<RollupRows, 'count' | 'sum' | 'min' | 'max' | 'firstMs' | 'first' | 'lastMs' | 'last'>
 
 /** Returns a longer copy of a column. The new elements are 0. */
-export function grownNumbers(old: Float64Array, capacity: number): Float64Array<ArrayBuffer> {
-  const grown = new Float64Array(capacity)
-  grown.set(old)
-  return grown
+export function grownNumbers(column: Float64Array, capacity: number): Float64Array<ArrayBuffer> {
+  const copy = new Float64Array(capacity)
+  copy.set(column)
+  return copy
 }
 
 /** Like {@link grownNumbers} for a column of ids, indexes or offsets. */
-export function grownIds(old: Uint32Array, capacity: number): Uint32Array<ArrayBuffer> {
-  const grown = new Uint32Array(capacity)
-  grown.set(old)
-  return grown
+export function grownIds(column: Uint32Array, capacity: number): Uint32Array<ArrayBuffer> {
+  const copy = new Uint32Array(capacity)
+  copy.set(column)
+  return copy
 }

@@ -47,8 +47,8 @@ export class RunningTotals {
     start: number,
     end: number,
     droppedIncrease: number,
-    inexact: boolean,
-    thinned: boolean,
+    isInexact: boolean,
+    isThinned: boolean,
   ): RunningTotals {
     const totals = new RunningTotals()
     if (end - start === 1) {
@@ -63,8 +63,8 @@ export class RunningTotals {
       }
     }
     totals.droppedIncrease = droppedIncrease
-    totals.isInexact = inexact
-    totals.isThinned = thinned
+    totals.isInexact = isInexact
+    totals.isThinned = isThinned
     return totals
   }
 
@@ -151,16 +151,17 @@ export class RunningTotals {
   thin(): void {
     const { timeMs, value } = this
     const length = value.length
-    let kept = 0
+    let keptCount = 0
     for (let i = 0; i < length; i++) {
-      const inner = kept > 0 && i + 1 < length && value[kept - 1]! <= value[i]! && value[i]! <= value[i + 1]!
-      if (inner) continue
-      timeMs[kept] = timeMs[i]!
-      value[kept++] = value[i]!
+      const isRedundant =
+        keptCount > 0 && i + 1 < length && value[keptCount - 1]! <= value[i]! && value[i]! <= value[i + 1]!
+      if (isRedundant) continue
+      timeMs[keptCount] = timeMs[i]!
+      value[keptCount++] = value[i]!
     }
-    if (kept === length) return
-    timeMs.length = kept
-    value.length = kept
+    if (keptCount === length) return
+    timeMs.length = keptCount
+    value.length = keptCount
     this.isThinned = true
   }
 

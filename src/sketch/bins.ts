@@ -45,7 +45,7 @@ export function encodeBins({ keys, weights, length }: BinColumns, writer: ByteWr
 }
 
 /**
- * Decodes the bins of the sketch at `start` into the columns `into`. Returns the offset after its last byte. Throws a
+ * Decodes the bins of the sketch at `start` into `columns`. Returns the offset after its last byte. Throws a
  * RangeError if the bytes end too early, keys do not ascend or are out of range, or a weight is 0.
  */
 export function decodeBins(bytes: Uint8Array, start: number, columns: BinColumns): number {
