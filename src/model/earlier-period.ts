@@ -44,10 +44,9 @@ export function bucketBefore(
 }
 
 /**
- * Returns how far the previous period lies before the range [fromMs, toMs). The distance is at least the length of the
- * range. It is a whole number of intervals, and of local days if possible, so that the buckets of both periods
- * correspond. So the previous period ends where the range begins, or less than an interval earlier. Undefined if the
- * distance exceeds 100 years.
+ * Returns how far the previous period lies before the range [fromMs, toMs): at least the length of the range, in UTC or
+ * in local time. The distance is a whole number of intervals, and of local days if possible, so that the buckets of
+ * both periods correspond. Undefined if the distance exceeds 100 years.
  */
 export function periodBefore(
   interval: FixedOrCalendar,

@@ -212,7 +212,7 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   addTotal(index: number, series: S, timeMs: number, total: number): void
   /**
    * Adds a running total of a counter that started from 0 at `startMs`, which is before `timeMs`. The first total after
-   * a start counts in full: no earlier total is subtracted.
+   * a start counts in full, unless the start is more than 7 days earlier: no earlier total is subtracted.
    */
   addTotalSince(index: number, series: S, timeMs: number, total: number, startMs: number): void
   addMember(index: number, series: S, timeMs: number, member: string): void
@@ -229,7 +229,7 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
    * item.
    */
   canAddTo(series: S): boolean
-  /** Whether `itemCache` may cache the series. False until its metric exists, so that rejected names take no memory. */
+  /** Whether the decoder may add the series to `itemCache`. False until its metric is known to exist in the store. */
   mayCache(series: S): boolean
   /** Drops all points and rejections so far. The decoder then begins again with the first item. */
   restart(): void

@@ -11,8 +11,10 @@ export type RateClass = (typeof RATE_CLASSES)[number]
 export type RateLimit = number | 'off'
 export type RateLimits = Readonly<Record<RateClass, RateLimit>>
 
+/** The time to which a limit applies. */
 export const RATE_WINDOW_MS = 60_000
 
+/** Maximum requests per minute of a limit. */
 const RATE_LIMIT_MAX = 1_000_000_000
 
 /**
