@@ -5,7 +5,7 @@ const SLICE_MS = 8
  * Resolves when the last pacer in the queue may resume. Each pacer waits for the one before it, so only one pacer
  * resumes in each iteration of the event loop.
  */
-let lastYield: Promise<void> = Promise.resolve()
+let lastResumption: Promise<void> = Promise.resolve()
 
 /** Lets background work run in short slices. The work calls `pause` between its steps. */
 export class Pacer {
@@ -16,8 +16,8 @@ export class Pacer {
    */
   async pause(): Promise<void> {
     if (performance.now() - this.#sliceStartMs < SLICE_MS) return
-    lastYield = lastYield.then(() => new Promise((resolve) => setImmediate(resolve)))
-    await lastYield
+    lastResumption = lastResumption.then(() => new Promise((resolve) => setImmediate(resolve)))
+    await lastResumption
     this.#sliceStartMs = performance.now()
   }
 }

@@ -10,11 +10,11 @@ export interface Pace {
   pause(): Promise<void>
 }
 
-/** `withoutPause` yields these, because the linter refuses a generator without `yield`. */
+/** `asSteps` yields these, because the linter refuses a generator without `yield`. */
 const NO_STEPS: readonly undefined[] = []
 
 /** Wraps short work as `Steps`. It is less than a step, so it never yields. */
-export function* withoutPause<T>(work: () => T): Steps<T> {
+export function* asSteps<T>(work: () => T): Steps<T> {
   yield* NO_STEPS
   return work()
 }

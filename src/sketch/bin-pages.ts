@@ -51,7 +51,7 @@ const mergedPairs: number[] = [0.5]
 const incomingPairs: number[] = [0.5]
 
 /** Returns the number of the page that contains a key. */
-export function pageOf(key: number): number {
+export function pageNumberOf(key: number): number {
   return key >> PAGE_BITS
 }
 

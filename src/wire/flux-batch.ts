@@ -1,5 +1,5 @@
 import type { PointLimits, PointSink, SeriesRef } from '../model/point.ts'
-import { type Steps, withoutPause } from '../model/steps.ts'
+import { asSteps, type Steps } from '../model/steps.ts'
 import { decodeFluxItem, decodeFluxItems } from './flux.ts'
 import { parseJsonBodyInSteps } from './json-body.ts'
 import { scanItems } from './scan-items.ts'
@@ -38,6 +38,6 @@ export function scanFluxBatch<S extends SeriesRef>(
     nowMs,
     limits,
     itemsMax,
-    decode: (item, index) => withoutPause(() => decodeFluxItem(item, index, sink, nowMs, limits)?.series),
+    decode: (item, index) => asSteps(() => decodeFluxItem(item, index, sink, nowMs, limits)?.series),
   })
 }

@@ -1,6 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
 import type { PointSink, SeriesRef } from '../model/point.ts'
-import { type Steps, withoutPause } from '../model/steps.ts'
+import { asSteps, type Steps } from '../model/steps.ts'
 import { decodeFluxItems } from './flux.ts'
 import { decodeFluxBatch } from './flux-batch.ts'
 import { type DecodedEvents, decodeFluxEvents, type EventLimits } from './flux-events.ts'
@@ -64,7 +64,7 @@ function* decodeWholeBody(
   return {
     events: decodeFluxEvents(events ?? [], nowMs, limits, itemsMax),
     // No pause is needed, because at most `itemsMax` items are decoded.
-    decodeMetrics: (sink) => withoutPause(() => decodeFluxItems(items, sink, nowMs, limits.points, itemsMax)),
+    decodeMetrics: (sink) => asSteps(() => decodeFluxItems(items, sink, nowMs, limits.points, itemsMax)),
   }
 }
 

@@ -2,7 +2,7 @@ import { encode } from '@msgpack/msgpack'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
-import { runAtOnce, withoutPause } from '../../src/model/steps.ts'
+import { asSteps, runAtOnce } from '../../src/model/steps.ts'
 import { eachMessagePackItem } from '../../src/wire/message-pack.ts'
 
 /** An item that is left out. */
@@ -17,7 +17,7 @@ function itemsOf(bytes: Uint8Array): unknown[] {
   const items: unknown[] = []
   runAtOnce(
     eachMessagePackItem(bytes, {
-      visit: (item) => withoutPause(() => void items.push(item)),
+      visit: (item) => asSteps(() => void items.push(item)),
       reject: (reason) => void items.push(new Refused(reason)),
     }),
   )
