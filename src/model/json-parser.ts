@@ -3,15 +3,15 @@ import { StepBudget, type Steps } from './steps.ts'
 /**
  * A JSON parser that works in short steps: `JSON.parse` of a long text would block the event loop. A single string or
  * number is parsed in one step. It accepts the same texts as `JSON.parse`, but limits the depth of nesting. An integer
- * that is not safe in a double becomes a bigint, so no digit is lost. Exceptions are integers of more than
- * `INTEGER_DIGITS_MAX` characters. The parser does not recurse, so deep nesting cannot overflow the stack.
+ * beyond 2^53 - 1, which a double may round, becomes a bigint, unless it has more than `INTEGER_CHARS_MAX` characters.
+ * The parser does not recurse, so deep nesting cannot overflow the stack.
  */
 
 /** Maximum nesting of objects and arrays in a request body. */
 export const BODY_NESTING_MAX = 256
 
 /** Longer integers become doubles, because the time to parse a bigint grows with the square of its length. */
-const INTEGER_DIGITS_MAX = 308
+const INTEGER_CHARS_MAX = 308
 
 /** Units of work (`StepBudget`) for parsing a value, in addition to one unit for each of its characters. */
 const VALUE_STEP_UNITS = 32
@@ -123,12 +123,12 @@ function isContainer(value: unknown): value is Container {
 }
 
 /**
- * Parses an integer. Returns a bigint if the integer is not safe in a double (beyond 2^53 - 1), unless the text has
- * more than `INTEGER_DIGITS_MAX` characters.
+ * Parses an integer. Returns a bigint if it is beyond 2^53 - 1, unless the text has more than `INTEGER_CHARS_MAX`
+ * characters.
  */
 export function exactIntegerOf(text: string): number | bigint {
   const value = Number(text)
-  return Number.isSafeInteger(value) || text.length > INTEGER_DIGITS_MAX ? value : BigInt(text)
+  return Number.isSafeInteger(value) || text.length > INTEGER_CHARS_MAX ? value : BigInt(text)
 }
 
 /** Sets a property of an object. With the key `__proto__`, an assignment would set the prototype instead. */

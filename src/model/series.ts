@@ -6,7 +6,7 @@ import { hashToId, type Id64 } from './id.ts'
  */
 export const CACHED_SERIES_MAX = 1_000_000
 
-/** Tags sorted by key, each key once, without empty values. Two series are the same if these lists are equal. */
+/** Tags sorted by key, each key once, without empty values. Series of one metric with equal lists are the same. */
 export type CanonicalTags = readonly (readonly [key: string, value: string])[]
 
 /**
