@@ -50,11 +50,6 @@ const mergedPairs: number[] = [0.5]
 /** Scratch array of `merge` for the bins of the other sketch that are not in a dense page of this one. */
 const incomingPairs: number[] = [0.5]
 
-/** Returns the number of the page that contains a key. */
-export function pageNumberOf(key: number): number {
-  return key >> PAGE_BITS
-}
-
 export class BinPages {
   /** The dense pages, in ascending order of their numbers. */
   readonly #pages: number[][] = []
@@ -93,14 +88,14 @@ export class BinPages {
   }
 
   /** Returns the dense page with this number; undefined if the page is not dense. */
-  densePage(pageNumber: number): number[] | undefined {
+  #densePage(pageNumber: number): number[] | undefined {
     const slots = this.#slots
     const page = slots[pageNumber & (slots.length - 1)]!
     return page[PAGE_NUMBER_INDEX] === pageNumber ? page : this.#probe(pageNumber)
   }
 
   /** Adds `weight` to the bin of `key`, which is in the dense page `page`. The weight must not be 0. */
-  addToPage(page: number[], key: number, weight: number): void {
+  #addToPage(page: number[], key: number, weight: number): void {
     const weightIndex = key & PAGE_MASK
     const weightBefore = page[weightIndex]!
     if (weightBefore === 0) this.#denseCount++
@@ -112,9 +107,9 @@ export class BinPages {
    * nothing and returns false.
    */
   add(key: number, weight: number): boolean {
-    const page = this.densePage(key >> PAGE_BITS)
+    const page = this.#densePage(key >> PAGE_BITS)
     if (page === undefined) return this.#addToSparse(key, weight)
-    this.addToPage(page, key, weight)
+    this.#addToPage(page, key, weight)
     return true
   }
 
@@ -144,10 +139,10 @@ export class BinPages {
     let mergedLength = 0
     for (let i = 0; i < length; ) {
       const pageNumber = pairs[i]! >> PAGE_BITS
-      const page = this.densePage(pageNumber)
+      const page = this.#densePage(pageNumber)
       if (page !== undefined) {
         for (; i < length && pairs[i]! >> PAGE_BITS === pageNumber; i += 2)
-          this.addToPage(page, pairs[i]!, pairs[i + 1]!)
+          this.#addToPage(page, pairs[i]!, pairs[i + 1]!)
         continue
       }
       const firstKey = pageNumber << PAGE_BITS
@@ -175,7 +170,7 @@ export class BinPages {
       }
       if (!this.#mayBecomeDense((mergedLength - pageStart) / 2)) continue
       const newPage = this.#createPage(pageNumber)
-      for (let j = pageStart; j < mergedLength; j += 2) this.addToPage(newPage, mergedPairs[j]!, mergedPairs[j + 1]!)
+      for (let j = pageStart; j < mergedLength; j += 2) this.#addToPage(newPage, mergedPairs[j]!, mergedPairs[j + 1]!)
       mergedLength = pageStart
     }
     for (; sparseIndex < sparse.length; sparseIndex++) mergedPairs[mergedLength++] = sparse[sparseIndex]!
@@ -194,9 +189,9 @@ export class BinPages {
       }
       if (pageIndex === other.#pages.length) break
       const otherPage = other.#pages[pageIndex]!
-      const page = this.densePage(otherPage[PAGE_NUMBER_INDEX]!)
+      const page = this.#densePage(otherPage[PAGE_NUMBER_INDEX]!)
       if (page !== undefined) {
-        for (let i = 0; i < KEYS_PER_PAGE; i++) if (otherPage[i]! > 0) this.addToPage(page, i, otherPage[i]!)
+        for (let i = 0; i < KEYS_PER_PAGE; i++) if (otherPage[i]! > 0) this.#addToPage(page, i, otherPage[i]!)
         continue
       }
       for (let i = 0; i < KEYS_PER_PAGE; i++) {
