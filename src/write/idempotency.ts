@@ -6,15 +6,15 @@ import { type RetainedReceiptSettings, RetainedReceipts } from './recover/retain
 import { eventsMarker } from './round/encode-round.ts'
 
 /**
- * Requests with an idempotency key: each is served once in 24 h, and a retry gets the first response. For each key, the
- * store keeps markers and a receipt. A marker is written together with the points of a partition, so a retry adds only
- * the points that are missing. The receipt has the response. It is written after all points are stored: if the gateway
- * crashes before, a retry repeats the work but counts nothing twice.
+ * Requests with an idempotency key: within 24 h, the points of such a request count once, and a retry gets the first
+ * successful response. For each key, the store keeps markers and a receipt. The points of a request are stored in parts,
+ * each together with a marker, so a retry adds only the parts that are missing. The receipt has the response. It is
+ * written after all parts are stored: if the gateway crashes before, a retry repeats the work but counts nothing twice.
  *
- * Only successful responses are kept: a refused request may be sent again with the same key, corrected or not.
+ * Only responses with a 2xx status are saved: a refused request may be sent again with the same key, corrected or not.
  */
 export interface IdempotentRequest {
-  /** 1 to 255 visible ASCII characters. Keys are unique per project, across all APIs. */
+  /** 1 to 255 visible ASCII characters. All APIs of a project share one namespace of keys. */
   readonly key: string
   /** SHA-256 of route and body, in hexadecimal. Two requests are the same if their hashes are equal. */
   readonly requestHash: string
@@ -26,7 +26,7 @@ export interface SavedResponse {
 }
 
 interface IdempotencySettings extends RetainedReceiptSettings {
-  /** Maximum time that a request waits for a store that does not respond. */
+  /** Maximum time to wait for one call to the store, and the time for which failed calls are retried. */
   readonly storeWaitMsMax: number
 }
 
@@ -54,9 +54,10 @@ export class Idempotency {
   }
 
   /**
-   * Returns the saved response of the key. If there is none, runs `serve` and saves its response. `serve` must pass the
-   * key to the writer together with its points and events, so that it is safe to repeat. Throws `idempotency_conflict`
-   * if the key was used for another request, and rethrows the errors of `serve`.
+   * Returns the saved response of the key. If there is none, runs `serve` and saves its response if the status is 2xx.
+   * Concurrent requests with the same key are served one after another. `serve` must pass the key to the writer together
+   * with its points and events, so that it is safe to repeat. Throws `invalid_body` if the key is malformed, and
+   * `idempotency_conflict` if it was used for another request. Rethrows the errors of `serve` and of the store.
    */
   async serveOnce(
     project: string,
@@ -83,8 +84,8 @@ export class Idempotency {
   }
 
   /**
-   * Returns the time in UNIX milliseconds at which the store first accepted the events of the request with this key.
-   * Retries for `storeWaitMsMax`, also if the marker is missing: the store may have lost it, and a replay restores it.
+   * Returns the commit time, in UNIX milliseconds, of the part that has the events of the request with this key. Retries
+   * for `storeWaitMsMax`, also if the marker is missing: the store may have lost it, and a replay restores it.
    */
   readAcceptedMs(project: string, key: string, partition: number): Promise<number> {
     return this.#retry(async () => {
@@ -96,7 +97,7 @@ export class Idempotency {
     })
   }
 
-  /** Writes the retained receipts again, after the store lost writes. */
+  /** Writes all retained receipts again. Called after the store lost writes. */
   replayReceipts(): Promise<void> {
     return this.#retainedReceipts.replay()
   }
@@ -121,7 +122,7 @@ export class Idempotency {
     return responseOf(await this.#writeReceipt(project, key, { requestHash, ...response }), requestHash)
   }
 
-  /** Stores the receipt unless the key has one. Returns the stored receipt. */
+  /** Stores the receipt unless the key has one. Retains the stored receipt for a replay, and returns it. */
   async #writeReceipt(project: string, key: string, receipt: Receipt): Promise<Receipt> {
     const first = await this.#retry(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
     this.#retainedReceipts.add(project, key, first)
@@ -129,8 +130,8 @@ export class Idempotency {
   }
 
   /**
-   * Retries a call for `storeWaitMsMax` while the store is unavailable, because the points of the request are stored
-   * already.
+   * Retries a call for `storeWaitMsMax` while the store is unavailable, because the points and events of the request
+   * are already stored. An error would make the client send them again.
    */
   async #retry<T>(call: () => Promise<T>): Promise<T> {
     let isOver = false

@@ -1,13 +1,13 @@
 import { GatewayError } from '../../model/errors.ts'
 import type { ConflictReason } from './commit-sender.ts'
 
-/** The errors of requests whose points were not stored, or of which this is unknown. */
+/** Errors of requests whose points were not stored, or may not have been stored. */
 
 export function nothingStoredError(): GatewayError {
   return new GatewayError('store_unavailable', 'the store does not respond; nothing was stored')
 }
 
-/** Returns the error for a request of which it is unknown whether its points were stored. */
+/** Returns the error for a request whose points may be stored completely, in part or not at all. */
 export function unknownOutcomeError(message: string, cause?: unknown): GatewayError {
   return new GatewayError('store_unavailable', message, { details: { outcome: 'unknown' }, cause })
 }

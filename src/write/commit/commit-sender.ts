@@ -9,8 +9,8 @@ import type { EncodedPart } from '../round/encode-round.ts'
 import type { PartsByPartition } from './commit-steps.ts'
 
 /**
- * Sends the commits of a round to the store. A commit is retried under its number until its outcome is known, so a lost
- * response neither loses the points nor counts them twice. The state of each commit is in a `PendingCommit`:
+ * Sends commits to the store. A commit is retried under its number until its outcome is known, so a lost response
+ * neither loses the points nor counts them twice. `PendingCommit` has the state of a commit:
  *
  * | state     | sent to the store              | next state                                                   |
  * | --------- | ------------------------------ | ------------------------------------------------------------ |
@@ -22,17 +22,21 @@ import type { PartsByPartition } from './commit-steps.ts'
  *
  * A fence is a commit without parts that only takes the number. It makes the outcome final: if an earlier call with the
  * same commit reaches the store late, the number is taken and the store ignores the call. If the store reports a gap in
- * the numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the commit keeps its state.
+ * the numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the commit keeps its state. A
+ * replay may change the writer's name; the commit then gets a new number.
  */
 type PendingCommitState = 'sending' | 'fencing' | 'stored' | 'fenced'
 
 /**
- * Why a commit conflicts with the store: a metric was deleted after the points were accepted, or the metrics in the
+ * Why a commit conflicts with the store: a metric was deleted after the registry had read it, or the metrics in the
  * store are not those that the registry has read from it.
  */
 export type ConflictReason = 'metric_deleted' | 'store_changed'
 
-/** The outcome of each partition's commit in a step. */
+/**
+ * The outcome of each partition's commit in a step. `store_changed` also stands for a commit that was given up or whose
+ * outcome is unknown. `StepHooks` has reported an unknown outcome.
+ */
 export type StepOutcome = ReadonlyMap<number, 'stored' | ConflictReason>
 
 interface PendingCommit {
@@ -40,9 +44,7 @@ interface PendingCommit {
   writer: string
   commitNumber: number
   readonly parts: readonly EncodedPart[]
-  /**
-   * The parts as they are sent to the store. Each of them registers the series that `seriesToRegister` lists for it.
-   */
+  /** The parts as they are sent to the store. Each registers the series that `seriesToRegister` lists for it. */
   partsToSend: readonly CommitPart[]
   /** By index of the part in `partsToSend`: the series that the part registers in the store. */
   seriesToRegister: readonly (readonly Series[])[]
@@ -58,7 +60,7 @@ interface PendingCommit {
 }
 
 export interface CommitSettings extends ReplaySettings {
-  /** Maximum time that a request waits for a store that does not respond. */
+  /** Maximum time that a request waits until its step is committed. Then the request is rejected. */
   readonly storeWaitMsMax: number
 }
 
@@ -67,17 +69,17 @@ export interface CommitContext extends ReplayContext {
 }
 
 export interface CommitHooks extends ReplayHooks {
-  /** Called repeatedly while the store has not responded for longer than a request may wait. */
+  /** Called once per `storeWaitMsMax` for as long as a step or a replay does not end. */
   onUnavailable(): void
 }
 
 export interface StepHooks {
   /**
-   * Called when the requests of the step have waited for the maximum time. It is unknown whether the commits of the
-   * step were stored. `commits` is their number.
+   * Called when the step has lasted for `storeWaitMsMax`. It is then unknown whether its commits were stored.
+   * `commitCount` is their number.
    */
   onWaitOver(commits: number): void
-  /** Called with an unexpected error, which is a defect of the gateway. */
+  /** Called with an unexpected error, which is a defect. It is then unknown whether the commits were stored. */
   onDefect(cause: unknown): void
 }
 
@@ -100,7 +102,7 @@ export class CommitSender {
     this.#replay = new Replay(context, partitions, this.#availability, hooks)
   }
 
-  /** Whether the store has taken no commits for longer than a request may wait. */
+  /** Whether the store counts as unavailable: see `StoreAvailability`. */
   get isUnavailable(): boolean {
     return this.#availability.isUnavailable
   }
@@ -110,24 +112,24 @@ export class CommitSender {
     return this.#replay.mayHaveLostWrites
   }
 
-  /** Marks the partitions of the group as ones in which the store may have lost writes. */
+  /** Marks the partitions with retained commits as ones in which the store may have lost writes. */
   suspectLostWrites(): void {
     this.#replay.suspectLostWrites()
   }
 
-  /** Checks whether the store has lost commits, and replays the lost ones. */
+  /** Replays the commits that the store has lost in the marked partitions, if any. */
   replayLostCommits(): Promise<void> {
     return this.#replay.replayLostCommits()
   }
 
-  /** Keeps an acknowledged deletion, so that it can be replayed after lost writes. */
+  /** Keeps an acknowledged deletion, if the store may lose it, so that it can be replayed. */
   retainDeletion(deletion: MetricDeletion): void {
     this.#replay.retainDeletion(deletion)
   }
 
   /**
-   * After this call, commits are no longer retried once their requests have waited for `storeWaitMsMax`. Must be called
-   * again after the last commit, to stop the checks for lost writes that this commit has started.
+   * Stops the checks for lost writes. After this call, commits are no longer retried once their requests have waited for
+   * `storeWaitMsMax`.
    */
   close(): void {
     this.#isClosing = true
@@ -135,9 +137,9 @@ export class CommitSender {
   }
 
   /**
-   * Commits a step and resolves when every outcome is final. `registryVersion`: the version of the registry when the
-   * step was encoded. An unexpected error is passed to `onDefect` instead of being thrown; the commit numbers are then
-   * fenced too.
+   * Commits a step and resolves when every outcome is final, or when the gateway closes and the wait is over.
+   * `registryVersion`: the version of the registry when the step was encoded. An unexpected error is passed to
+   * `onDefect` instead of being thrown; the commit numbers are then fenced too.
    */
   async commit(
     step: PartsByPartition,
@@ -182,7 +184,7 @@ export class CommitSender {
     })
   }
 
-  /** Takes a commit number. First changes the writer name if the partition had no commit for a day. */
+  /** Takes a commit number. First changes the writer name if the last commit is more than a day old. */
   #takeNumber(partition: number, nowMs: number): { readonly writer: string; readonly commitNumber: number } {
     const { commitNumbers, retainedCommits } = this.#context
     if (commitNumbers.needsNewWriterName(partition, nowMs)) {
@@ -193,8 +195,8 @@ export class CommitSender {
   }
 
   /**
-   * Sends the commits until all are in a final state. Returns with unfinished commits only if the gateway closes while
-   * the store does not respond.
+   * Sends the commits until all are in a final state. Returns with unfinished commits only if the gateway closes, the
+   * wait is over, and the store does not respond or keeps losing writes.
    */
   async #finishAll(pendingCommits: readonly PendingCommit[], wait: StoreWait): Promise<void> {
     let isOneCallPerCommit = false
@@ -223,9 +225,9 @@ export class CommitSender {
   }
 
   /**
-   * Moves a commit to its next state. If the store has lost commits of the partition, leaves the state unchanged and
+   * Moves a commit to its next state. If the store reports lost commits of the partition, leaves the state unchanged and
    * returns the number of the last commit that the store still has (its watermark). The replay begins after this
-   * number.
+   * number. A gap in a store that cannot lose writes is a defect: the commit is given up.
    */
   #handleOutcome(pending: PendingCommit, outcome: AppendOutcome | undefined): number | undefined {
     // The store did not respond, so the commit is sent again.
@@ -287,8 +289,8 @@ export class CommitSender {
 
   /**
    * Handles a commit that conflicts with the store: none of its points count. The number is fenced nevertheless,
-   * because the store may still receive an earlier call with this commit. The conflicting metrics are evicted from the
-   * registry, so that a retried request reads their rows again.
+   * because the store may still receive an earlier call with this commit. The registry evicts the deleted metrics, or
+   * everything if other metrics conflict too, so that a retried request reads the rows again.
    */
   #handleConflict(pending: PendingCommit, { metricIds, deleted }: ConflictOutcome): undefined {
     const { registry, events } = this.#context

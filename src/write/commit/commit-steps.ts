@@ -4,7 +4,7 @@ import type { MetricUpdate, SetMembers } from '../../store/store.ts'
 import { type EncodedPart, seriesRegistrations } from '../round/encode-round.ts'
 
 /**
- * Divides a round into steps. A step is at most one commit for each partition, and keeps a store busy for a few
+ * Divides encoded rounds into steps. A step is at most one commit for each partition, and keeps a store busy for a few
  * milliseconds. A store applies a commit without interruption, so a large commit would delay all other requests and
  * could exceed the timeout of its call.
  *
@@ -12,14 +12,17 @@ import { type EncodedPart, seriesRegistrations } from '../round/encode-round.ts'
  * commits need no idempotency marker: registering a series and adding a member are idempotent.
  */
 
-/** Maximum cost of a step: the estimated time in microseconds (`US`) that a Redis server needs to apply it. */
+/**
+ * Maximum cost of a step: the estimated time in microseconds (`US`) that a Redis server needs to apply it. Only parts
+ * that cannot be divided may cost more.
+ */
 export const STEP_COST_US_MAX = 6_000
 
 /** Costs in microseconds of a part, and of each metric and each new series in it. */
 const PART_COST_US = 20
 const METRIC_COST_US = 10
 const SERIES_COST_US = 5
-/** Costs in microseconds of a bucket of a set at all resolutions, of a member in the bucket, and of an event. */
+/** Costs in microseconds of a bucket of a set, with its copies at all resolutions, of a member in it, and of an event. */
 const SET_BUCKET_COST_US = 60
 const SET_MEMBER_COST_US = 0.6
 const EVENT_COST_US = 3
@@ -30,12 +33,12 @@ const BLOCK_BYTES_PER_US = 2_048
 const SERIES_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / (SERIES_COST_US + METRIC_COST_US))
 const MEMBERS_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / 2 / SET_MEMBER_COST_US)
 
-/** The parts to commit, by partition. Each partition gets one commit. */
+/** Parts to commit, by partition. In a step, the parts of a partition are one commit. */
 export type PartsByPartition = ReadonlyMap<number, readonly EncodedPart[]>
 
 /**
- * Returns the steps of a round. The parts of a partition keep their order. Yields between parts, because a round may be
- * large.
+ * Divides parts into steps. The parts of a partition keep their order. Yields after each part or inseparable group of
+ * parts, because a round may be large.
  */
 export function* commitSteps(parts: PartsByPartition): Steps<PartsByPartition[]> {
   const steps: PartsByPartition[] = []
@@ -85,8 +88,8 @@ function* inseparableParts(parts: readonly EncodedPart[]): Iterable<readonly Enc
 }
 
 /**
- * If a part has too many new series or set members for one commit, yields separate parts with only these series or
- * members. Returns the part without them.
+ * If a part has too many new series or set members for one commit, yields separate parts that have only these series
+ * or members. Returns the part without them.
  */
 function* splitPart(whole: EncodedPart): Generator<EncodedPart, EncodedPart, undefined> {
   const { part, seriesToRegister, series } = whole
