@@ -16,7 +16,7 @@ import { eventsMarker } from './round/encode-round.ts'
 export interface IdempotentRequest {
   /** 1 to 255 visible ASCII characters. All APIs of a project share one namespace of keys. */
   readonly key: string
-  /** SHA-256 of route and body, in hexadecimal. Two requests are the same if their hashes are equal. */
+  /** SHA-256 of the request's route or operation and of its content, in hexadecimal. Equal hashes: the same request. */
   readonly requestHash: string
 }
 
@@ -124,9 +124,9 @@ export class Idempotency {
 
   /** Stores the receipt unless the key has one. Retains the stored receipt for a replay, and returns it. */
   async #writeReceipt(project: string, key: string, receipt: Receipt): Promise<Receipt> {
-    const first = await this.#retry(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
-    this.#retainedReceipts.add(project, key, first)
-    return first
+    const storedReceipt = await this.#retry(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
+    this.#retainedReceipts.add(project, key, storedReceipt)
+    return storedReceipt
   }
 
   /**
@@ -134,9 +134,9 @@ export class Idempotency {
    * are already stored. An error would make the client send them again.
    */
   async #retry<T>(call: () => Promise<T>): Promise<T> {
-    let isOver = false
+    let isTimeOver = false
     const timer = setTimeout(() => {
-      isOver = true
+      isTimeOver = true
     }, this.#settings.storeWaitMsMax)
     try {
       for (;;) {
@@ -144,7 +144,7 @@ export class Idempotency {
           return await withTimeout(this.#settings.storeWaitMsMax, call)
         } catch (cause) {
           if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
-          if (isOver) {
+          if (isTimeOver) {
             throw new GatewayError('store_unavailable', 'the store did not confirm the request in time', {
               details: { outcome: 'unknown' },
               cause,
@@ -159,7 +159,8 @@ export class Idempotency {
   }
 }
 
-function responseOf({ requestHash, status, body }: Receipt, expected: string): SavedResponse {
-  if (requestHash === expected) return { status, body }
+/** Returns the response of a receipt. Throws `idempotency_conflict` if another request has left the receipt. */
+function responseOf({ requestHash, status, body }: Receipt, expectedHash: string): SavedResponse {
+  if (requestHash === expectedHash) return { status, body }
   throw new GatewayError('idempotency_conflict', 'the idempotency key was used for another request')
 }

@@ -15,10 +15,10 @@ import type { PartsByPartition } from './commit-steps.ts'
  * | state     | sent to the store              | next state                                                   |
  * | --------- | ------------------------------ | ------------------------------------------------------------ |
  * | `sending` | the parts                      | `stored`: applied, by this call or by an earlier one         |
- * |           |                                | `fencing`: conflict, or the requests waited too long         |
+ * |           |                                | `fencing`: conflict, defect, or the requests waited too long |
  * | `fencing` | no parts, with the same number | `fenced`: the number is taken                                |
  * | `stored`  | nothing                        | final: the points count                                      |
- * | `fenced`  | nothing                        | final: after a conflict nothing counts, after a wait unknown |
+ * | `fenced`  | nothing                        | final: after a conflict nothing counts, otherwise unknown    |
  *
  * A fence is a commit without parts that only takes the number. It makes the outcome final: if an earlier call with the
  * same commit reaches the store late, the number is taken and the store ignores the call. If the store reports a gap in
@@ -78,7 +78,7 @@ export interface StepHooks {
    * Called when the step has lasted for `storeWaitMsMax`. It is then unknown whether its commits were stored.
    * `commitCount` is their number.
    */
-  onWaitOver(commits: number): void
+  onWaitOver(commitCount: number): void
   /** Called with an unexpected error, which is a defect. It is then unknown whether the commits were stored. */
   onDefect(cause: unknown): void
 }
@@ -253,7 +253,7 @@ export class CommitSender {
     switch (state) {
       case 'sending':
         pending.state = 'stored'
-        this.#recordRegisteredSeries(pending, outcome)
+        this.#recordStoredCommit(pending, outcome)
         this.#replay.retain(partition, commitNumber, parts)
         return
       case 'fencing':
@@ -262,14 +262,17 @@ export class CommitSender {
         return
       case 'stored':
       case 'fenced':
-        throw new Error('a finished attempt was sent')
+        throw new Error('a finished commit was sent')
       default:
         return state satisfies never
     }
   }
 
-  /** Records in the registry the series that the commit has registered in the store. */
-  #recordRegisteredSeries(
+  /**
+   * Reports the bytes that a stored commit added to the inbox, and records in the registry the series that it has
+   * registered.
+   */
+  #recordStoredCommit(
     { partition, parts, seriesToRegister, registryVersion }: PendingCommit,
     outcome: StoredOutcome,
   ): void {

@@ -29,9 +29,10 @@ const EVENT_COST_US = 3
 /** Bytes of a block that the server stores in one microsecond. */
 const BLOCK_BYTES_PER_US = 2_048
 
-/** Maximum number of new series, and of set members, in one of the parts that `splitPart` splits off. */
+/** Maximum number of new series in one of the parts that `splitPart` splits off. */
 const SERIES_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / (SERIES_COST_US + METRIC_COST_US))
-const MEMBERS_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / 2 / SET_MEMBER_COST_US)
+/** Maximum number of members of a bucket that `splitPart` keeps together. A commit may have several such slices. */
+const MEMBERS_PER_SLICE_MAX = Math.floor(STEP_COST_US_MAX / 2 / SET_MEMBER_COST_US)
 
 /** Parts to commit, by partition. In a step, the parts of a partition are one commit. */
 export type PartsByPartition = ReadonlyMap<number, readonly EncodedPart[]>
@@ -70,12 +71,12 @@ export function* commitSteps(parts: PartsByPartition): Steps<PartsByPartition[]>
 function* inseparableParts(parts: readonly EncodedPart[]): Iterable<readonly EncodedPart[]> {
   let unit: EncodedPart[] = []
   for (const part of parts) {
-    const continues = part.part.block !== undefined && part.part.metrics.length === 0
-    if (!continues && unit.length > 0) {
+    const continuesPrevious = part.part.block !== undefined && part.part.metrics.length === 0
+    if (!continuesPrevious && unit.length > 0) {
       yield unit
       unit = []
     }
-    if (continues || costUsOf(part) <= STEP_COST_US_MAX) {
+    if (continuesPrevious || costUsOf(part) <= STEP_COST_US_MAX) {
       unit.push(part)
       continue
     }
@@ -96,14 +97,14 @@ function* splitPart(whole: EncodedPart): Generator<EncodedPart, EncodedPart, und
   const updatesById = new Map(part.metrics.map((update) => [formatId(update.metricId), withoutPoints(update)]))
   const updatesOf = (ids: Iterable<Id64>): MetricUpdate[] =>
     [...new Set([...ids].map(formatId))].flatMap((id) => updatesById.get(id) ?? [])
-  const empty = { metrics: [], series: [], members: [], events: [], nowMs: part.nowMs }
+  const emptyPart = { metrics: [], series: [], members: [], events: [], nowMs: part.nowMs }
   const splitsSeries = seriesToRegister.length > SERIES_PER_COMMIT_MAX
   if (splitsSeries) {
     for (let from = 0; from < seriesToRegister.length; from += SERIES_PER_COMMIT_MAX) {
       const chunk = seriesToRegister.slice(from, from + SERIES_PER_COMMIT_MAX)
       const metrics = updatesOf(new Set(chunk.map(({ metric }) => metric.row!.metricId)))
       yield {
-        part: { ...empty, metrics, series: seriesRegistrations(chunk) },
+        part: { ...emptyPart, metrics, series: seriesRegistrations(chunk) },
         seriesToRegister: chunk,
         series: chunk,
         points: 0,
@@ -112,13 +113,20 @@ function* splitPart(whole: EncodedPart): Generator<EncodedPart, EncodedPart, und
   }
   const splitsMembers = membersCostUs(part.members) > STEP_COST_US_MAX / 2
   if (splitsMembers) {
-    const byId = new Map(series.map((known) => [keyOf(known.metric.row!.metricId, known.id!), known]))
+    const seriesByKey = new Map(series.map((each) => [keyOf(each.metric.row!.metricId, each.id!), each]))
     for (const chunk of memberChunks(part.members)) {
       const metrics = updatesOf(new Set(chunk.map(({ metricId }) => metricId)))
       // Most buckets of a series share the same id object, so the map compares objects and need not format the ids.
       const sets = new Map(chunk.map((set) => [set.seriesId, set])).values()
-      const known = new Set([...sets].flatMap(({ metricId, seriesId }) => byId.get(keyOf(metricId, seriesId)) ?? []))
-      yield { part: { ...empty, metrics, members: chunk }, seriesToRegister: [], series: [...known], points: 0 }
+      const seriesOfChunk = new Set(
+        [...sets].flatMap(({ metricId, seriesId }) => seriesByKey.get(keyOf(metricId, seriesId)) ?? []),
+      )
+      yield {
+        part: { ...emptyPart, metrics, members: chunk },
+        seriesToRegister: [],
+        series: [...seriesOfChunk],
+        points: 0,
+      }
     }
   }
   return {
@@ -128,12 +136,13 @@ function* splitPart(whole: EncodedPart): Generator<EncodedPart, EncodedPart, und
   }
 }
 
+/** Divides set members into chunks of at most `STEP_COST_US_MAX`, one for each commit. */
 function* memberChunks(members: readonly SetMembers[]): Iterable<readonly SetMembers[]> {
   let chunk: SetMembers[] = []
   let costUs = 0
   for (const set of members) {
-    for (let from = 0; from < set.members.length; from += MEMBERS_PER_COMMIT_MAX) {
-      const slice = { ...set, members: set.members.slice(from, from + MEMBERS_PER_COMMIT_MAX) }
+    for (let from = 0; from < set.members.length; from += MEMBERS_PER_SLICE_MAX) {
+      const slice = { ...set, members: set.members.slice(from, from + MEMBERS_PER_SLICE_MAX) }
       const sliceCostUs = membersCostUs([slice])
       if (chunk.length > 0 && costUs + sliceCostUs > STEP_COST_US_MAX) {
         yield chunk
@@ -150,8 +159,8 @@ function* memberChunks(members: readonly SetMembers[]): Iterable<readonly SetMem
 function costUsOf({ part }: EncodedPart): number {
   const { block, metrics, series, members, events } = part
   const bytes = (block?.scalars.length ?? 0) + (block?.sketches?.length ?? 0)
-  const rows = metrics.length * METRIC_COST_US + series.length * SERIES_COST_US + events.length * EVENT_COST_US
-  return PART_COST_US + rows + membersCostUs(members) + bytes / BLOCK_BYTES_PER_US
+  const rowsCostUs = metrics.length * METRIC_COST_US + series.length * SERIES_COST_US + events.length * EVENT_COST_US
+  return PART_COST_US + rowsCostUs + membersCostUs(members) + bytes / BLOCK_BYTES_PER_US
 }
 
 function membersCostUs(sets: readonly SetMembers[]): number {

@@ -13,9 +13,9 @@ export class ProjectPendingBytes {
     else this.#bytesByProject.delete(project)
   }
 
-  /** Whether the project has at least `bytesMax` divided by the number of projects with pending bytes. */
+  /** Whether the project has at least `bytesMax` divided by the number of projects with pending bytes. False if it has none. */
   hasUsedEqualShare(project: string, bytesMax: number): boolean {
-    const own = this.#bytesByProject.get(project)
-    return own !== undefined && own >= bytesMax / this.#bytesByProject.size
+    const pendingBytes = this.#bytesByProject.get(project)
+    return pendingBytes !== undefined && pendingBytes >= bytesMax / this.#bytesByProject.size
   }
 }
