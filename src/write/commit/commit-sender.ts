@@ -23,7 +23,8 @@ import type { PartsByPartition } from './commit-steps.ts'
  * A fence is a commit without parts that only takes the number. It makes the outcome final: if an earlier call with the
  * same commit reaches the store late, the number is taken and the store ignores the call. If the store reports a gap in
  * the numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the commit keeps its state. A
- * replay may change the writer's name; the commit then gets a new number.
+ * replay may change the writer's name; the commit then gets a new number. A commit that is given up because of a defect
+ * counts as `fenced`, although its number may be free: its partition gets a new writer name.
  */
 type PendingCommitState = 'sending' | 'fencing' | 'stored' | 'fenced'
 
@@ -128,8 +129,8 @@ export class CommitSender {
   }
 
   /**
-   * Stops the checks for lost writes. After this call, commits are no longer retried once their requests have waited for
-   * `storeWaitMsMax`.
+   * Stops the checks for lost writes. After this call, commits are no longer retried once their requests have waited
+   * for `storeWaitMsMax`.
    */
   close(): void {
     this.#isClosing = true
@@ -225,8 +226,8 @@ export class CommitSender {
   }
 
   /**
-   * Moves a commit to its next state. If the store reports lost commits of the partition, leaves the state unchanged and
-   * returns the number of the last commit that the store still has (its watermark). The replay begins after this
+   * Moves a commit to its next state. If the store reports lost commits of the partition, leaves the state unchanged
+   * and returns the number of the last commit that the store still has (its watermark). The replay begins after this
    * number. A gap in a store that cannot lose writes is a defect: the commit is given up.
    */
   #handleOutcome(pending: PendingCommit, outcome: AppendOutcome | undefined): number | undefined {

@@ -22,7 +22,9 @@ export const STEP_COST_US_MAX = 6_000
 const PART_COST_US = 20
 const METRIC_COST_US = 10
 const SERIES_COST_US = 5
-/** Costs in microseconds of a bucket of a set, with its copies at all resolutions, of a member in it, and of an event. */
+/**
+ * Costs in microseconds of a bucket of a set, with its copies at all resolutions, of a member in it, and of an event.
+ */
 const SET_BUCKET_COST_US = 60
 const SET_MEMBER_COST_US = 0.6
 const EVENT_COST_US = 3

@@ -13,7 +13,10 @@ export class ProjectPendingBytes {
     else this.#bytesByProject.delete(project)
   }
 
-  /** Whether the project has at least `bytesMax` divided by the number of projects with pending bytes. False if it has none. */
+  /**
+   * Whether the project has at least `bytesMax` divided by the number of projects with pending bytes. False if it has
+   * none.
+   */
   hasUsedEqualShare(project: string, bytesMax: number): boolean {
     const pendingBytes = this.#bytesByProject.get(project)
     return pendingBytes !== undefined && pendingBytes >= bytesMax / this.#bytesByProject.size
