@@ -14,10 +14,7 @@ import { type CommitContext, CommitSender, type ConflictReason, type StepOutcome
 import { commitSteps, type PartsByPartition } from './commit-steps.ts'
 
 export interface GroupEvents extends ReplayEvents {
-  /**
-   * Called when the outcome of all commits of a step is final, whether they were stored or not. `durationMs` is the
-   * time that the commits took.
-   */
+  /** Called when a step has ended, whether its commits were stored or not. `durationMs` is the time that they took. */
   stepEnded(durationMs: number): void
 }
 
@@ -33,7 +30,7 @@ export interface GroupContext extends CommitContext {
 /** The points and events of a request that belong to the partitions of one group. */
 export interface RequestShare {
   readonly batch: PointBatch
-  /** Positions of the batch's points that belong to the group. Undefined: all points. */
+  /** Positions in the batch of the points that belong to the group. Undefined: all points of the batch. */
   readonly positions: readonly number[] | undefined
   readonly events: readonly PartitionEvent[]
 }
@@ -55,7 +52,7 @@ interface WaitingRequest {
 
 /** Rounds that accept no more points. They are encoded, and are committed together, step by step. */
 interface ClosedRounds {
-  /** The smallest number of the rounds. */
+  /** The smallest `Round.roundNumber` of the rounds. */
   readonly oldestRoundNumber: number
   readonly waiting: readonly WaitingRequest[]
   /** The steps that are not committed yet. */
@@ -68,16 +65,16 @@ interface ClosedRounds {
   readonly storedPartitions: Set<number>
   /** Partitions in which a commit of the rounds conflicts with the store, with the reason. */
   readonly conflictsByPartition: Map<number, ConflictReason>
-  /** Whether the requests have been rejected. If so, the remaining steps are dropped. */
+  /** Whether the requests were rejected while a step was committed. If so, the remaining steps are dropped. */
   isRejected: boolean
 }
 
-/** Maximum number of large rounds that are encoded or committed at the same time. Further ones wait. */
+/** Maximum number of rounds that are being encoded or have more than one step left. Further large rounds wait. */
 const LARGE_ROUNDS_MAX = 3
 
 /**
  * Pause if nothing can be committed now: large rounds are still being encoded, or the store has no room for their
- * steps.
+ * steps. Also the pause of a deletion between two checks whether earlier rounds are committed.
  */
 const IDLE_PAUSE_MS = 5
 
@@ -85,16 +82,17 @@ const IDLE_PAUSE_MS = 5
 let newestRoundNumber = 0
 
 /**
- * Group commit for one group of partitions (`Store.groups`). All requests that arrive during a commit are added to
- * one round and share the next commit; each request is acknowledged when its points are committed. There is no timer:
- * an idle gateway commits at once, and a busy one commits as fast as the store responds. The higher the load, the more
- * requests share a commit.
+ * Group commit for one group of partitions (`Store.groups`). All small requests that arrive during a commit share the
+ * next one, and each is acknowledged when its points are committed. They share one round, except that a request with an
+ * idempotency key has a round of its own. There is no timer: an idle gateway commits at once, and a busy one commits as
+ * fast as the store responds. The higher the load, the more requests share a commit.
  *
- * A large request has a round of its own. It is encoded while other rounds are committed, and needs many steps
- * (`commit-steps.ts`). Rounds take turns, step by step, so a small round waits for at most one step of each large
- * round. While the store has no room for large writes (`Store.hasRoomForLargeWrites`), only small rounds are committed.
+ * A large request has a round of its own. It is encoded while other rounds are committed, and usually needs many steps
+ * (`commit-steps.ts`). Closed rounds take turns, step by step, so small rounds wait for at most one step of each large
+ * round once they are closed. While the store has no room for large writes (`Store.hasRoomForLargeWrites`), only rounds
+ * with at most one step left are committed.
  *
- * `commit-sender.ts` makes each commit count exactly once.
+ * `commit-sender.ts` retries commits without counting their points twice.
  */
 export class GroupCommit {
   readonly #context: GroupContext
@@ -104,11 +102,11 @@ export class GroupCommit {
   #markedRounds: Round[] = []
   /** Deletions, and the requests whose points are in the open round or in `#markedRounds`. */
   #waitingRequests: WaitingRequest[] = []
-  /** Large rounds that are not being encoded yet. */
+  /** Large rounds that wait to be encoded. */
   #largeRounds: { readonly round: Round; readonly waiting: WaitingRequest }[] = []
   /** Estimated memory of the open round, of the rounds with an idempotency key and of the large rounds. */
   #unencodedBytes = 0
-  /** Rounds that are being encoded. */
+  /** Rounds that are being encoded, small and large ones. */
   readonly #roundsBeingEncoded = new Set<Round>()
   #closedRounds: ClosedRounds[] = []
   /** The closed rounds whose step is being committed. They are not in `#closedRounds` meanwhile. */
@@ -125,12 +123,12 @@ export class GroupCommit {
     this.#openRound = new Round(++newestRoundNumber, context.roundContext)
   }
 
-  /** Whether the store has taken no commits for longer than a request may wait. */
+  /** Whether the store counts as unavailable: see `StoreAvailability`. */
   get isUnavailable(): boolean {
     return this.#sender.isUnavailable
   }
 
-  /** Estimated memory of all rounds that wait for a commit. */
+  /** Estimated memory of all rounds that wait for a commit. Rounds whose step is being committed do not count. */
   get pendingBytes(): number {
     let pendingBytes = this.#unencodedBytes
     for (const { memoryBytes } of this.#roundsBeingEncoded) pendingBytes += memoryBytes
@@ -138,7 +136,7 @@ export class GroupCommit {
     return pendingBytes
   }
 
-  /** A promise that resolves when no round is left to commit. Undefined if none is left now. */
+  /** Resolves when no round is left to commit and no lost commit to replay. Undefined if this is so now. */
   get untilIdle(): Promise<void> | undefined {
     return this.#running
   }
@@ -183,8 +181,9 @@ export class GroupCommit {
   }
 
   /**
-   * Deletes a metric after all rounds that exist now are stored or rejected, so that their points are deleted with the
-   * metric. Returns whether the metric existed.
+   * Deletes a metric after all requests that were passed to `add` before are stored or rejected, so that their points
+   * are deleted with the metric. Returns whether the metric existed. The store refuses later commits that still name
+   * it.
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { store, settings } = this.#context
@@ -200,14 +199,14 @@ export class GroupCommit {
     return existed
   }
 
-  /** Makes the group check the store for lost writes before the next commit. */
+  /** Makes the group check the store for lost writes before the next commit, if it has retained commits. */
   suspectLostWrites(): void {
     this.#sender.suspectLostWrites()
   }
 
   /**
-   * After this call, commits are no longer retried once their requests have waited for the maximum time. Must be called
-   * again after the last commit, to stop the checks for lost writes that this commit has started.
+   * Stops the checks for lost writes. After this call, commits are no longer retried once their requests have waited
+   * for the maximum time.
    */
   close(): void {
     this.#sender.close()
@@ -217,7 +216,7 @@ export class GroupCommit {
     this.#running ??= this.#run()
   }
 
-  /** Commits until no round is left. Lost commits are replayed before the next step. */
+  /** Commits until no round is left. Before each step, replays the commits that the store may have lost. */
   async #run(): Promise<void> {
     // Requests that arrive in the same turn of the event loop share the first round.
     await new Promise(setImmediate)
@@ -239,8 +238,8 @@ export class GroupCommit {
   }
 
   /**
-   * Returns the smallest number of all rounds that are waiting to be encoded as large rounds, being encoded, or closed
-   * but not completely committed. Infinity if there is none.
+   * Returns the smallest number of the rounds that accept no more points and are not completely committed: large rounds
+   * that wait to be encoded, rounds being encoded, and closed rounds. Infinity if there is none.
    */
   #oldestRoundNumber(): number {
     let oldest = Number.POSITIVE_INFINITY
@@ -251,8 +250,8 @@ export class GroupCommit {
   }
 
   /**
-   * Closes the rounds that are due, and then commits one step of one set of closed rounds. Returns false if there are
-   * no closed rounds, or if the store has no room for any of their steps.
+   * Closes the open round if requests wait for it, and then commits one step of the closed rounds whose turn it is.
+   * Returns false if there are no closed rounds, or if the store has no room for any of their steps.
    */
   async #commitNext(): Promise<boolean> {
     if (this.#waitingRequests.length > 0) await this.#closeOpenRound()
@@ -304,7 +303,7 @@ export class GroupCommit {
     await this.#encodeAndEnqueue(rounds, waiting)
   }
 
-  /** Begins to encode large rounds, as long as at most `LARGE_ROUNDS_MAX` are in progress. */
+  /** Begins to encode queued large rounds, until `LARGE_ROUNDS_MAX` rounds are in progress. */
   #encodeLargeRounds(): void {
     let inProgress = this.#roundsBeingEncoded.size
     for (const { steps } of this.#closedRounds) if (steps.length > 1) inProgress++
@@ -313,7 +312,8 @@ export class GroupCommit {
   }
 
   /**
-   * Encodes rounds and queues them for commits. Never rejects: if encoding fails, the requests are rejected instead.
+   * Encodes rounds and queues them for commits. Rejects the requests whose points cannot be encoded, or all of them if
+   * the store is unavailable by then. The returned promise always resolves.
    */
   async #encodeAndEnqueue(rounds: readonly Round[], waiting: readonly WaitingRequest[]): Promise<void> {
     const { version } = this.#context.registry
@@ -348,8 +348,8 @@ export class GroupCommit {
   }
 
   /**
-   * Returns the encoded parts of all rounds by partition, and the encoding faults of each round. Points of requests
-   * without an idempotency key come first.
+   * Returns the encoded parts of the rounds by partition, in the order of the rounds, and the encoding faults of each
+   * round that has any.
    */
   async #encodeRounds(rounds: readonly Round[]) {
     const { now, blockName } = this.#context
@@ -360,8 +360,7 @@ export class GroupCommit {
       const encoded = await round.encode(nowMs, blockName)
       if (encoded.faults.length > 0) {
         faults.set(round, encoded.faults)
-        // A request that has a round of its own is stored completely or not at all. So if its round has faults, none of
-        // the round's parts is committed.
+        // The round has only one request, which is rejected because of the fault. So none of its points is committed.
         if (round.requestCount === 1) continue
       }
       for (const [partition, added] of encoded.parts) {
@@ -373,7 +372,7 @@ export class GroupCommit {
     return { parts, faults }
   }
 
-  /** Rejects all requests that wait, except those whose rounds are being encoded or whose step is being committed. */
+  /** Rejects all waiting requests, except those whose rounds are being encoded or whose step is being committed. */
   #rejectWaiting(): void {
     for (const { waiting, storedPartitions, conflictsByPartition } of this.#closedRounds) {
       const isPartlyCommitted = storedPartitions.size + conflictsByPartition.size > 0
@@ -398,7 +397,8 @@ export class GroupCommit {
 }
 
 /**
- * Resolves the requests of rounds whose commits are all final, and rejects those with points in a conflicting commit.
+ * Called when all commits of the rounds are final. Rejects the requests with points or events in a conflicting commit,
+ * and resolves the others.
  */
 function respond({ waiting, storedPartitions, conflictsByPartition }: ClosedRounds): void {
   if (conflictsByPartition.size === 0) {

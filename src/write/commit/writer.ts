@@ -24,7 +24,10 @@ import { GroupCommit, type GroupEvents, type LargeRound, type RequestShare } fro
 import { ProjectPendingBytes } from './project-pending-bytes.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
-  /** Maximum estimated memory of the data that waits for a commit. Beyond it, requests are refused. */
+  /**
+   * Maximum estimated memory of the data that waits for a commit. Beyond it, requests of projects that use their equal
+   * share (`ProjectPendingBytes`) are refused.
+   */
   readonly pendingBytesMax: number
 }
 
@@ -49,12 +52,12 @@ const POOLED_BATCHES_MAX = 16
 const REJECTIONS_SORTED_AT_ONCE_MAX = 10_000
 
 /**
- * Stores the points of requests, and resolves when they are durable. Each group of partitions (`Store.groups`) has its
- * own `GroupCommit`. A request with points for several groups waits for all of them. If the server of a group does not
- * respond, only requests with points for this group are delayed.
+ * Stores the points and events of requests, and resolves when they are durable. Each group of partitions
+ * (`Store.groups`) has its own `GroupCommit`. A request with points for several groups waits for all of them. If the
+ * server of a group does not respond, only requests with points for this group are delayed.
  */
 export class Writer {
-  /** Number of points and events that were acknowledged since the start. */
+  /** Number of points (with end markers and stored starts of counters) and of events acknowledged since the start. */
   readonly totals: WriterTotals = { points: 0, events: 0 }
   readonly #settings: WriterSettings
   readonly #registry: Registry
@@ -130,8 +133,8 @@ export class Writer {
   }
 
   /**
-   * Stores the points that `decode` delivers, and the events. With an idempotency key, all of them count only once in
-   * 24 h. See `Gateway.trackBatch`.
+   * Stores the points that `decode` delivers, and the events. Returns the rejected items, sorted by index. With an
+   * idempotency key, all points and events count only once in 24 h. See `Gateway.trackBatch`.
    */
   async track(
     project: string,
@@ -183,7 +186,10 @@ export class Writer {
     }
   }
 
-  /** Adds a small request to its only group. Resolves, with the number of points, when the request is stored. */
+  /**
+   * Adds a small request to the only group. Resolves, with the number of points, when the request is stored. Undefined
+   * if the request has no points and no events.
+   */
   #commit(
     project: string,
     group: GroupCommit,
@@ -201,7 +207,7 @@ export class Writer {
     return commit
   }
 
-  /** Same as `#commit`, for a large request, and for a request with points for several groups. */
+  /** Same as `#commit`, for the other requests: large ones, and all requests if there are several groups. */
   async #commitShares(
     project: string,
     batch: PointBatch,
@@ -234,9 +240,9 @@ export class Writer {
   }
 
   /**
-   * Deletes this generation of a metric and all earlier ones. Returns whether the metric existed. Points of requests
-   * that were accepted earlier are deleted too; points of later requests belong to the next generation. Another gateway
-   * notices the deletion when the store refuses its next commit to the metric.
+   * Deletes this generation of a metric and all earlier ones. Returns whether the metric existed. Points that wait for
+   * a commit are deleted too. Points of later requests belong to the next generation. A request that is being decoded
+   * may be refused. `Store.deleteMetric` says when other gateways notice the deletion.
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { project, name } = deletion
@@ -250,7 +256,7 @@ export class Writer {
     }
   }
 
-  /** Throws `store_unavailable` while the store accepts no commits in some partition, even if it still serves reads. */
+  /** Throws `store_unavailable` while any group of partitions counts as unavailable, even if the store serves reads. */
   requireAvailableStore(): void {
     if (this.#groups.some(({ isUnavailable }) => isUnavailable)) throw unavailableError()
   }
@@ -285,8 +291,8 @@ export class Writer {
   }
 
   /**
-   * Divides a request by group. Throws before any point is added to a round if one of its groups has no room, or if the
-   * server of a group does not respond.
+   * Divides a request by group. If there are several groups, throws when one with points or events of the request is
+   * over its limit or unavailable. No point is added to a round then.
    */
   #sharesOf(
     project: string,
@@ -316,7 +322,7 @@ export class Writer {
   }
 }
 
-/** Starts a review (`Admission.review`) if the points decoded so far have many unknown metric names. */
+/** Starts a review (`Admission.review`) if the points decoded so far have many unknown metric names (`isReviewDue`). */
 function startReviewIfDue(batch: PointBatch, admit: () => Admission): Promise<void> | undefined {
   return Admission.isReviewDue(batch) ? admit().review() : undefined
 }
