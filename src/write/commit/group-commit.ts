@@ -154,11 +154,11 @@ export class GroupCommit {
     const round =
       large?.round ??
       (marker === undefined ? this.#openRound : new Round(++newestRoundNumber, this.#context.roundContext, marker))
-    const before = large === undefined ? round.memoryBytes : 0
+    const bytesBefore = large === undefined ? round.memoryBytes : 0
     const requestIndex = large === undefined ? round.requestCount : 0
     const points = large?.points ?? round.addRequest(batch, positions)
     round.addEvents(events)
-    this.#unencodedBytes += round.memoryBytes - before
+    this.#unencodedBytes += round.memoryBytes - bytesBefore
     if (points + events.length === 0) return undefined
     const stored = new Promise<number>((resolve, reject) => {
       const waiting = { round, requestIndex, resolve: () => resolve(points), reject }
@@ -188,12 +188,12 @@ export class GroupCommit {
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { store, settings } = this.#context
     if (this.isUnavailable) throw new GatewayError('store_unavailable', 'the store does not respond')
-    const newestBefore = newestRoundNumber
+    const newestRoundBefore = newestRoundNumber
     await new Promise<void>((resolve, reject) => {
       this.#waitingRequests.push({ resolve, reject })
       this.#start()
     })
-    while (this.#oldestRoundNumber() <= newestBefore) await pause(IDLE_PAUSE_MS)
+    while (this.#oldestRoundNumber() <= newestRoundBefore) await pause(IDLE_PAUSE_MS)
     const existed = await withTimeout(settings.storeWaitMsMax, () => store.deleteMetric(deletion))
     this.#sender.retainDeletion(deletion)
     return existed
@@ -220,14 +220,14 @@ export class GroupCommit {
   async #run(): Promise<void> {
     // Requests that arrive in the same turn of the event loop share the first round.
     await new Promise(setImmediate)
-    while (this.#hasRounds || this.#sender.mayHaveLostWrites) {
+    while (this.#hasPendingWork || this.#sender.mayHaveLostWrites) {
       if (this.#sender.mayHaveLostWrites) await this.#sender.replayLostCommits()
       else if (!(await this.#commitNext())) await pause(IDLE_PAUSE_MS)
     }
     this.#running = undefined
   }
 
-  get #hasRounds(): boolean {
+  get #hasPendingWork(): boolean {
     return (
       this.#waitingRequests.length +
         this.#largeRounds.length +
@@ -256,10 +256,10 @@ export class GroupCommit {
   async #commitNext(): Promise<boolean> {
     if (this.#waitingRequests.length > 0) await this.#closeOpenRound()
     this.#encodeLargeRounds()
-    const next = this.#context.store.hasRoomForLargeWrites
+    const nextIndex = this.#context.store.hasRoomForLargeWrites
       ? 0
       : this.#closedRounds.findIndex(({ steps }) => steps.length <= 1)
-    const [closed] = next === -1 ? [] : this.#closedRounds.splice(next, 1)
+    const [closed] = nextIndex === -1 ? [] : this.#closedRounds.splice(nextIndex, 1)
     if (closed === undefined) return false
     const step = closed.steps.shift()
     this.#roundsBeingCommitted = closed
@@ -279,9 +279,9 @@ export class GroupCommit {
     }
     const startedMs = performance.now()
     const outcome: StepOutcome = await this.#sender.commit(step, closed.registryVersion, {
-      onWaitOver: (commits) => {
+      onWaitOver: (commitCount) => {
         reject(unknownOutcomeError('the store did not confirm the points in time'))
-        events.warn('the store does not respond; the outcome of a commit is unknown', { commits })
+        events.warn('the store does not respond; the outcome of a commit is unknown', { commits: commitCount })
       },
       onDefect: (cause) => reject(new GatewayError('internal', 'the points could not be stored', { cause })),
     })
@@ -317,24 +317,24 @@ export class GroupCommit {
    */
   async #encodeAndEnqueue(rounds: readonly Round[], waiting: readonly WaitingRequest[]): Promise<void> {
     const { version } = this.#context.registry
-    let bytes = 0
+    let memoryBytes = 0
     for (const round of rounds) {
-      bytes += round.memoryBytes
+      memoryBytes += round.memoryBytes
       this.#roundsBeingEncoded.add(round)
     }
-    this.#unencodedBytes -= bytes
+    this.#unencodedBytes -= memoryBytes
     try {
       const { parts, faults } = await this.#encodeRounds(rounds)
       const steps = await runPaced(commitSteps(parts), new Pacer())
-      const encoded = waiting.filter((request) => !rejectFaulty(request, faults))
-      if (this.isUnavailable) rejectAll(encoded, nothingStoredError())
+      const encodedRequests = waiting.filter((request) => !rejectIfFaulty(request, faults))
+      if (this.isUnavailable) rejectAll(encodedRequests, nothingStoredError())
       else {
         this.#closedRounds.push({
           oldestRoundNumber: rounds[0]!.roundNumber,
-          waiting: encoded,
+          waiting: encodedRequests,
           steps,
           registryVersion: version,
-          memoryBytes: bytes,
+          memoryBytes,
           storedPartitions: new Set(),
           conflictsByPartition: new Map(),
           isRejected: false,
@@ -363,10 +363,10 @@ export class GroupCommit {
         // The round has only one request, which is rejected because of the fault. So none of its points is committed.
         if (round.requestCount === 1) continue
       }
-      for (const [partition, added] of encoded.parts) {
-        const known = parts.get(partition)
-        if (known === undefined) parts.set(partition, added)
-        else for (const part of added) known.push(part)
+      for (const [partition, partsOfRound] of encoded.parts) {
+        const partsOfPartition = parts.get(partition)
+        if (partsOfPartition === undefined) parts.set(partition, partsOfRound)
+        else for (const part of partsOfRound) partsOfPartition.push(part)
       }
     }
     return { parts, faults }
@@ -378,7 +378,7 @@ export class GroupCommit {
       const isPartlyCommitted = storedPartitions.size + conflictsByPartition.size > 0
       rejectAll(
         waiting,
-        isPartlyCommitted ? unknownOutcomeError('the store took part of the points') : nothingStoredError(),
+        isPartlyCommitted ? unknownOutcomeError('the store may have taken part of the points') : nothingStoredError(),
       )
     }
     this.#closedRounds = []
@@ -405,12 +405,12 @@ function respond({ waiting, storedPartitions, conflictsByPartition }: ClosedRoun
     for (const { resolve } of waiting) resolve()
     return
   }
-  const requests = new Map<Round, ReadonlyMap<number, ReadonlySet<number>>>()
+  const requestsByRound = new Map<Round, ReadonlyMap<number, ReadonlySet<number>>>()
   for (const { round, requestIndex, resolve, reject } of waiting) {
-    let byPartition = round && requests.get(round)
-    if (round !== undefined && byPartition === undefined)
-      requests.set(round, (byPartition = round.requestIndexesByPartition()))
-    const hasPointsIn = (partition: number): boolean => byPartition?.get(partition)?.has(requestIndex!) === true
+    let requestsByPartition = round && requestsByRound.get(round)
+    if (round !== undefined && requestsByPartition === undefined)
+      requestsByRound.set(round, (requestsByPartition = round.requestIndexesByPartition()))
+    const hasPointsIn = (partition: number): boolean => requestsByPartition?.get(partition)?.has(requestIndex!) === true
     const conflictReason = [...conflictsByPartition].find(([partition]) => hasPointsIn(partition))?.[1]
     if (conflictReason === undefined) resolve()
     else reject(conflictError(conflictReason, [...storedPartitions].some(hasPointsIn)))
@@ -418,7 +418,7 @@ function respond({ waiting, storedPartitions, conflictsByPartition }: ClosedRoun
 }
 
 /** Rejects a request if some of its points could not be encoded. Returns whether the request was rejected. */
-function rejectFaulty(
+function rejectIfFaulty(
   { round, requestIndex, reject }: WaitingRequest,
   faults: ReadonlyMap<Round, readonly EncodingFault[]>,
 ): boolean {

@@ -163,7 +163,7 @@ export class Writer {
       if (admission !== undefined || batch.unregisteredSeries.length > 0) await admit().admitAllAndDefine()
       isAdmitted = true
       let rejected = batch.takeRejected()
-      const starts = batch.takeCounterStarts()
+      const counterStarts = batch.takeCounterStarts()
       if (rejected.length > 1) rejected = await this.#sortByIndex(rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
       const commit =
@@ -174,7 +174,7 @@ export class Writer {
         this.totals.points += await commit
         this.totals.events += events.length
       }
-      for (const [series, startMs] of starts) series.storedCounterStartMs = startMs
+      for (const [series, startMs] of counterStarts) series.storedCounterStartMs = startMs
       return rejected
     } finally {
       const ended = admission?.end()
@@ -196,9 +196,9 @@ export class Writer {
     share: RequestShare,
     marker: IdempotencyMarker | undefined,
   ): Promise<number> | undefined {
-    const before = group.pendingBytes
+    const bytesBefore = group.pendingBytes
     const commit = group.add(share, marker)
-    const bytes = group.pendingBytes - before
+    const bytes = group.pendingBytes - bytesBefore
     if (this.#batchPool.length < POOLED_BATCHES_MAX) this.#batchPool.push(share.batch)
     if (commit === undefined) return undefined
     this.#pendingBytesByProject.add(project, bytes)
@@ -225,10 +225,10 @@ export class Writer {
           largeRounds.set(group, await group.prepareLargeRound(share, marker, this.#newPace()))
       }
       for (const [group, share] of shares) {
-        const before = group.pendingBytes
+        const bytesBefore = group.pendingBytes
         const commit = group.add(share, marker, largeRounds.get(group))
-        this.#pendingBytesByProject.add(project, group.pendingBytes - before)
-        addedBytes += group.pendingBytes - before
+        this.#pendingBytesByProject.add(project, group.pendingBytes - bytesBefore)
+        addedBytes += group.pendingBytes - bytesBefore
         if (commit !== undefined) commits.push(commit)
       }
       // A pooled batch keeps its memory, so large batches are not pooled.
@@ -266,13 +266,11 @@ export class Writer {
     this.#isClosing = true
     for (const group of this.#groups) group.close()
     for (;;) {
-      const running = this.#groups.flatMap((group) => group.untilIdle ?? [])
-      if (running.length > 0) await Promise.all(running)
+      const commitsInProgress = this.#groups.flatMap((group) => group.untilIdle ?? [])
+      if (commitsInProgress.length > 0) await Promise.all(commitsInProgress)
       else if (this.#requestsInProgress > 0) await new Promise(setImmediate)
       else break
     }
-    // Stops the checks for lost writes that the last commits have started.
-    for (const group of this.#groups) group.close()
   }
 
   async #sortByIndex(rejected: readonly ItemError[]): Promise<readonly ItemError[]> {
@@ -283,10 +281,11 @@ export class Writer {
   #requireAccepting(project: string): void {
     if (this.#isClosing) throw new GatewayError('overloaded', 'the gateway is shutting down')
     if (this.#groups.every(({ isUnavailable }) => isUnavailable)) throw unavailableError()
-    if (this.#isFull(project, this.pendingBytes, this.#settings.pendingBytesMax)) throw overloadedError()
+    if (this.#isOverLimit(project, this.pendingBytes, this.#settings.pendingBytesMax)) throw overloadedError()
   }
 
-  #isFull(project: string, bytes: number, bytesMax: number): boolean {
+  /** Whether the pending bytes exceed a limit of which the project already uses its equal share. */
+  #isOverLimit(project: string, bytes: number, bytesMax: number): boolean {
     return bytes > bytesMax && this.#pendingBytesByProject.hasUsedEqualShare(project, bytesMax)
   }
 
@@ -314,8 +313,8 @@ export class Writer {
     for (const partitionEvent of events) shareOf(partitionEvent.partition).events.push(partitionEvent)
     for (const group of shares.keys()) {
       // Half of the limit: a group whose server is slow must leave room for the other groups.
-      const isFull = this.#isFull(project, group.pendingBytes, this.#settings.pendingBytesMax / 2)
-      if (!group.isUnavailable && !isFull) continue
+      const isOverLimit = this.#isOverLimit(project, group.pendingBytes, this.#settings.pendingBytesMax / 2)
+      if (!group.isUnavailable && !isOverLimit) continue
       throw group.isUnavailable ? unavailableError() : overloadedError()
     }
     return [...shares].map(([group, share]) => [group, { batch, ...share }] as const)
