@@ -103,7 +103,7 @@ export class GroupCommit {
   /** Deletions, and the requests whose points are in the open round or in `#markedRounds`. */
   #waitingRequests: WaitingRequest[] = []
   /** Large rounds that wait to be encoded. */
-  #largeRounds: { readonly round: Round; readonly waiting: WaitingRequest }[] = []
+  #queuedLargeRounds: { readonly round: Round; readonly waiting: WaitingRequest }[] = []
   /** Estimated memory of the open round, of the rounds with an idempotency key and of the large rounds. */
   #unencodedBytes = 0
   /** Rounds that are being encoded, small and large ones. */
@@ -162,7 +162,7 @@ export class GroupCommit {
     if (points + events.length === 0) return undefined
     const stored = new Promise<number>((resolve, reject) => {
       const waiting = { round, requestIndex, resolve: () => resolve(points), reject }
-      if (large !== undefined) this.#largeRounds.push({ round, waiting })
+      if (large !== undefined) this.#queuedLargeRounds.push({ round, waiting })
       else this.#waitingRequests.push(waiting)
     })
     if (large === undefined && round !== this.#openRound) this.#markedRounds.push(round)
@@ -230,7 +230,7 @@ export class GroupCommit {
   get #hasPendingWork(): boolean {
     return (
       this.#waitingRequests.length +
-        this.#largeRounds.length +
+        this.#queuedLargeRounds.length +
         this.#roundsBeingEncoded.size +
         this.#closedRounds.length >
       0
@@ -243,7 +243,7 @@ export class GroupCommit {
    */
   #oldestRoundNumber(): number {
     let oldest = Number.POSITIVE_INFINITY
-    for (const { round } of this.#largeRounds) oldest = Math.min(oldest, round.roundNumber)
+    for (const { round } of this.#queuedLargeRounds) oldest = Math.min(oldest, round.roundNumber)
     for (const round of this.#roundsBeingEncoded) oldest = Math.min(oldest, round.roundNumber)
     for (const closed of this.#closedRounds) oldest = Math.min(oldest, closed.oldestRoundNumber)
     return Math.min(oldest, this.#roundsBeingCommitted?.oldestRoundNumber ?? oldest)
@@ -307,7 +307,7 @@ export class GroupCommit {
   #encodeLargeRounds(): void {
     let inProgress = this.#roundsBeingEncoded.size
     for (const { steps } of this.#closedRounds) if (steps.length > 1) inProgress++
-    for (const { round, waiting } of this.#largeRounds.splice(0, Math.max(0, LARGE_ROUNDS_MAX - inProgress)))
+    for (const { round, waiting } of this.#queuedLargeRounds.splice(0, Math.max(0, LARGE_ROUNDS_MAX - inProgress)))
       void this.#encodeAndEnqueue([round], [waiting])
   }
 
@@ -383,8 +383,8 @@ export class GroupCommit {
     }
     this.#closedRounds = []
     rejectAll(this.#waitingRequests, nothingStoredError())
-    for (const { waiting } of this.#largeRounds) waiting.reject(nothingStoredError())
-    this.#largeRounds = []
+    for (const { waiting } of this.#queuedLargeRounds) waiting.reject(nothingStoredError())
+    this.#queuedLargeRounds = []
     this.#unencodedBytes = 0
     this.#openNewRound()
   }

@@ -53,8 +53,8 @@ const REJECTIONS_SORTED_AT_ONCE_MAX = 10_000
 
 /**
  * Stores the points and events of requests, and resolves when they are durable. Each group of partitions
- * (`Store.groups`) has its own `GroupCommit`. A request with points for several groups waits for all of them. If the
- * server of a group does not respond, only requests with points for this group are delayed.
+ * (`Store.groups`) has its own `GroupCommit`. A request with points or events for several groups waits for all of them.
+ * If the server of a group does not respond, only requests with points or events for this group are delayed.
  */
 export class Writer {
   /** Number of points (with end markers and stored starts of counters) and of events acknowledged since the start. */
