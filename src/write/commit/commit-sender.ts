@@ -103,7 +103,7 @@ export class CommitSender {
     this.#replay = new Replay(context, partitions, this.#availability, hooks)
   }
 
-  /** Whether the store counts as unavailable: see `StoreAvailability`. */
+  /** Whether the current commits have waited for the store for longer than a request may wait. */
   get isUnavailable(): boolean {
     return this.#availability.isUnavailable
   }

@@ -69,7 +69,7 @@ interface ClosedRounds {
   isRejected: boolean
 }
 
-/** Maximum number of rounds that are being encoded or have more than one step left. Further large rounds wait. */
+/** A large round is encoded only while fewer rounds than this are being encoded or have more than one step left. */
 const LARGE_ROUNDS_MAX = 3
 
 /**
@@ -123,7 +123,7 @@ export class GroupCommit {
     this.#openRound = new Round(++newestRoundNumber, context.roundContext)
   }
 
-  /** Whether the store counts as unavailable: see `StoreAvailability`. */
+  /** Whether the current commits have waited for the store for longer than a request may wait. */
   get isUnavailable(): boolean {
     return this.#sender.isUnavailable
   }

@@ -3,14 +3,14 @@ import { DAY_MS } from '../../model/time.ts'
 import { WATERMARK_KEPT_MS } from '../../store/lifetimes.ts'
 
 /**
- * Gives each commit a writer name and a number, for each partition. Names are random, and the commits under a name are
- * numbered from 1. The numbers are not taken from a counter in the store, because a store that lost writes could return
- * a number twice.
+ * Gives each commit a writer name and a number. Names are random. Each partition has its own numbers: the commits under
+ * a name are numbered from 1 without gaps. The numbers are not taken from a counter in the store, because a store that
+ * lost writes could return a number twice.
  */
 export class CommitNumbers {
   readonly #writerNames: string[]
   readonly #lastCommitNumbers: number[]
-  /** Time at which the last number of each partition was taken. Infinity: none was taken. */
+  /** Time at which the last number of each partition was taken. Infinity: none was taken yet. */
   readonly #lastTakenMs: number[]
 
   constructor(partitions: number) {
@@ -33,8 +33,8 @@ export class CommitNumbers {
   }
 
   /**
-   * Whether the store may have deleted the watermark because of its age. If so, a missing watermark does not prove lost
-   * writes.
+   * Whether the store may have deleted the watermark of the partition because of its age. If so, a missing watermark
+   * does not prove lost writes. False if there was no commit yet.
    */
   mayWatermarkBeExpired(partition: number, nowMs: number): boolean {
     return nowMs - this.#lastTakenMs[partition]! > WATERMARK_KEPT_MS_MIN
@@ -46,7 +46,10 @@ export class CommitNumbers {
     return { writer: this.#writerNames[partition]!, commitNumber: ++this.#lastCommitNumbers[partition]! }
   }
 
-  /** Chooses a new writer name for a partition. The next number under it is `lastNumber` + 1. */
+  /**
+   * Chooses a new writer name for a partition. Under it, `lastNumber` commits are numbered already: those that are kept
+   * for a replay.
+   */
   changeWriterName(partition: number, lastNumber = 0): void {
     this.#writerNames[partition] = randomWriterName()
     this.#lastCommitNumbers[partition] = lastNumber

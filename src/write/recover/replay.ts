@@ -12,28 +12,31 @@ import { withoutMetrics } from './without-metrics.ts'
 
 export interface ReplaySettings {
   /**
-   * Maximum estimated memory of the acknowledged commits that are kept for a replay. 0: nothing is kept or replayed.
+   * Maximum estimated memory of the acknowledged commits that are kept for a replay. 0: no commit is kept or replayed.
    */
   readonly retainedBytesMax: number
-  /** How long acknowledged commits and deletions are kept for a replay. */
+  /** How long acknowledged commits and deletions are kept for a replay, unless they exceed a limit of memory. */
   readonly retainedMsMax: number
   /** Interval between two checks for lost writes. */
   readonly lossCheckIntervalMs: number
 }
 
 /**
- * How long acknowledged commits and deletions are kept for a replay. Long enough for Redis: it syncs its disk once a
- * second, and a failover takes some seconds.
+ * The value of `ReplaySettings.retainedMsMax` in a gateway. It is long enough for Redis, which syncs its disk once a
+ * second and needs some seconds for a failover.
  */
 export const RETAINED_MS_MAX = 30_000
 export const LOSS_CHECK_INTERVAL_MS = 1_000
 
 export interface ReplayEvents {
-  /** Called after each applied commit, with the bytes that it added to the inbox of the partition. */
+  /** Called after each stored commit. `bytes`: the size of its blocks, at least what it added to the inbox. */
   committed(partition: number, bytes: number): void
-  /** Called when the store has lost writes, so that caches of its content are cleared. */
+  /** Called when the store has lost writes or differs from what was read, so that caches of its content are cleared. */
   writesLost(): void
-  /** Called with the number of acknowledged points that the store lost and that cannot be replayed. */
+  /**
+   * Called with the number of acknowledged points that the store lost and that cannot be replayed. If very many commits
+   * were lost, the number is too small.
+   */
   pointsLost(points: number): void
   /** Called with a warning for the log. */
   warn(message: string, details: object): void
@@ -50,7 +53,7 @@ export interface ReplayContext {
 }
 
 export interface ReplayHooks {
-  /** Called when the store may have lost writes. The owner of this object then calls `replayLostCommits`. */
+  /** Called when the store may have lost writes. The owner of the `Replay` then calls `replayLostCommits`. */
   onReplayNeeded(): void
   /** Called when the store has lost writes in a partition of this group, so that other groups are checked too. */
   onWritesLost(): void
@@ -63,7 +66,8 @@ const WARNING_INTERVAL_MS = 60_000
 
 /**
  * Detects that the store lost writes, by a gap in the commit numbers or by reading its watermarks (the number of a
- * writer's last applied commit). Replays the lost commits in order, under their old numbers, before any new commit.
+ * writer's last applied commit). Replays the lost commits in order, under their old numbers, before any new commit. If
+ * some of them are no longer retained, their points are lost, and the others get new numbers under a new writer name.
  */
 export class Replay {
   readonly #context: ReplayContext
@@ -105,7 +109,7 @@ export class Replay {
     this.#hooks.onReplayNeeded()
   }
 
-  /** Keeps an acknowledged commit for a replay, if the store may lose writes. */
+  /** Keeps a stored commit for a replay, if the store may lose writes. */
   retain(partition: number, commitNumber: number, parts: readonly EncodedPart[]): void {
     const { store, settings, events, retainedCommits, now } = this.#context
     const { retainedBytesMax, retainedMsMax } = settings
@@ -128,7 +132,7 @@ export class Replay {
     this.#startChecks()
   }
 
-  /** Stops the checks. Call it again after the last commit, which may start them once more. */
+  /** Stops the checks for lost writes. No later commit starts them again. */
   close(): void {
     this.#isClosing = true
     clearInterval(this.#checkTimer)
@@ -147,7 +151,8 @@ export class Replay {
     const { commitNumbers, retainedCommits, events } = this.#context
     const partitionsWithLoss = new Set<number>()
     const nextCommitNumbers = this.#firstCommitsToReplay(watermarks, partitionsWithLoss)
-    // Deletions are replayed first, so that a replayed commit cannot bring a deleted metric back.
+    // Deletions are replayed first, so that a replayed commit does not bring a deleted metric back. If the store does
+    // not confirm a deletion, the next check repeats it.
     await this.#retainedDeletions.replay()
     let isOneCallPerCommit = false
     let gapReports = 0
@@ -174,7 +179,7 @@ export class Replay {
         isOneCallPerCommit = true
         await pauseBeforeRetry()
       } else if (outcomes.some((outcome) => outcome?.status === 'gap') && ++gapReports > 1) {
-        // A gap after the first one means that the store lost writes again during the replay.
+        // A gap after the first one probably means that the store lost writes again during the replay.
         if (mayStop()) return false
         await pauseBeforeRetry()
       }
@@ -184,7 +189,8 @@ export class Replay {
   }
 
   /**
-   * Replays the lost commits of all suspected partitions. If the store does not respond, the next check tries again.
+   * Replays the lost commits of all suspected partitions. Never rejects: if the store does not respond, or after an
+   * error, the next check for lost writes tries again.
    */
   async replayLostCommits(): Promise<void> {
     const watermarks = new Map([...this.#suspectedPartitions].map((partition) => [partition, undefined]))
@@ -199,15 +205,15 @@ export class Replay {
     }
   }
 
-  /** Drops all caches of the store's content. */
+  /** Drops the caches of the store's content: the registry's, and those of the listener of `writesLost`. */
   dropCaches(): void {
     this.#context.registry.invalidate()
     this.#context.events.writesLost()
   }
 
   /**
-   * Returns, for each partition that has commits to replay, the number of the first commit to send. Where a watermark
-   * shows a loss, adds the partition to `partitionsWithLoss`, and reports the lost points that cannot be replayed.
+   * Returns, for each partition that has commits to replay, the number of the first commit to send. A given watermark
+   * proves a loss: adds its partition to `partitionsWithLoss`, and reports the lost points that cannot be replayed.
    */
   #firstCommitsToReplay(
     watermarks: ReadonlyMap<number, number | undefined>,
@@ -269,8 +275,8 @@ export class Replay {
 
   /**
    * Called when the store's watermark shows that writes were lost. Returns the number of the first commit to replay. If
-   * the commit after the watermark is no longer retained, its points are lost: reports them, and renumbers the retained
-   * commits from 1 under a new writer name.
+   * the commit after the watermark is no longer retained, the points of the evicted commits are lost: reports them, and
+   * renumbers the retained commits from 1 under a new writer name.
    */
   #prepareReplayAfter(partition: number, watermark: number, partitionsWithLoss: Set<number>): number {
     const { commitNumbers, retainedCommits, events } = this.#context
@@ -304,8 +310,9 @@ export class Replay {
   }
 
   /**
-   * Removes from a commit the metrics that conflict with the store. The points of deleted metrics do not count as lost.
-   * The points of a metric that another gateway has meanwhile defined with another type are lost.
+   * Removes from a commit the metrics that conflict with the store, or all metrics if none of them is in the conflict.
+   * The points of deleted metrics do not count as lost. The others do: another gateway has defined the metric with
+   * another type meanwhile.
    */
   #dropConflicting(partition: number, commitNumber: number, { metricIds, deleted }: ConflictOutcome): void {
     const { retainedCommits, events } = this.#context
@@ -330,7 +337,10 @@ export class Replay {
     events.warn('the store lost a commit and refuses its replay: acknowledged points are lost', { partition, points })
   }
 
-  /** Returns the partitions that have retained commits, each with the number of the newest one. */
+  /**
+   * Returns the partitions that have retained commits, each with the number of the newest one. Drops commits whose
+   * watermark may have expired.
+   */
   #newestCommitNumbers(): (readonly [partition: number, number: number])[] {
     const { retainedCommits, commitNumbers, now } = this.#context
     const nowMs = now()
@@ -349,7 +359,8 @@ export class Replay {
   }
 
   /**
-   * Checks that the store still has the retained commits. Evicts commits that the store has had for `retainedMsMax`.
+   * Repeats the retained deletions and checks that the store still has the retained commits. Evicts commits that the
+   * store has had for `retainedMsMax`.
    */
   async #checkForLosses(): Promise<void> {
     if (this.#isChecking) return

@@ -2,10 +2,10 @@ import type { CommitPart } from '../../store/store.ts'
 import { type EncodedPart, seriesRegistrations } from '../round/encode-round.ts'
 
 /**
- * Acknowledged commits that the store may still lose: a server that syncs once a second loses its last second when it
+ * Stored commits that the store may still lose: a server that syncs once a second loses its last second when it
  * crashes, and a promoted replica lacks the writes that it had not received. The gateway keeps each commit until the
- * store has held it for a while, and replays lost commits in order under their old numbers. The store ignores numbers
- * that it has applied, so replaying too many commits is harmless.
+ * store has held it for a while, so that it can replay lost commits in order. The store ignores numbers that it has
+ * applied, so replaying too many commits is harmless.
  *
  * A commit registers (sends the tags of) only its new series. Its replay registers all of its series, because the
  * commits that first registered them may be lost too. So a retained commit has a reference to each of its series.
@@ -19,21 +19,24 @@ interface RetainedCommit {
   parts: readonly EncodedPart[]
   points: number
   readonly memoryBytes: number
-  /** The time at which the store last confirmed that it has the commit. */
+  /** The time at which the store last confirmed the commit or its replay. */
   storedMs: number
 }
 
 /** The retained commits of a partition. */
 interface RetainedChain {
-  /** Sorted by number, without gaps. The commits before the index `firstRetainedIndex` are evicted. */
+  /**
+   * From the index `firstRetainedIndex` on, the retained commits, sorted by number and without gaps. Before it, places
+   * of evicted commits.
+   */
   commits: RetainedCommit[]
   firstRetainedIndex: number
-  /** The points of evicted commits, sorted by number. */
+  /** The numbers of points of the latest evicted commits, sorted by commit number. */
   evicted: { readonly commitNumber: number; readonly points: number }[]
 }
 
 /**
- * How many evicted commits of a partition have their number of points kept: the latest ones, at least this many and at
+ * Number of evicted commits of a partition whose numbers of points are kept: the latest ones, at least this many and at
  * most twice as many.
  */
 const EVICTED_POINT_COUNTS_KEPT = 10_000
@@ -106,7 +109,10 @@ export class RetainedCommits {
       this.#evict(chain)
   }
 
-  /** Replaces the parts of a commit by parts without the metrics that conflict with the store. */
+  /**
+   * Replaces the parts of a commit by parts without the metrics that conflict with the store. Its memory is not
+   * re-estimated.
+   */
   replaceParts(commit: RetainedCommit, parts: readonly EncodedPart[]): void {
     commit.parts = parts
     commit.points = pointsOf(parts)
@@ -132,7 +138,7 @@ export class RetainedCommits {
     }
   }
 
-  /** Drops all commits of a partition, when its writer name changes or its watermark may have expired. */
+  /** Drops all commits of a partition, because its writer name has changed or its watermark may have expired. */
   clear(partition: number): void {
     const chain = this.#chains[partition]!
     while (chain.firstRetainedIndex < chain.commits.length) this.#evict(chain)
@@ -156,7 +162,7 @@ export class RetainedCommits {
     chain.evicted.push({ commitNumber: commit.commitNumber, points: commit.points })
     if (chain.evicted.length > 2 * EVICTED_POINT_COUNTS_KEPT)
       chain.evicted = chain.evicted.slice(-EVICTED_POINT_COUNTS_KEPT)
-    // The array must not keep evicted commits in memory.
+    // Frees the memory of the evicted commit. The array is shortened only now and then, because that copies it.
     if (chain.firstRetainedIndex > 64 && chain.firstRetainedIndex * 2 > chain.commits.length) {
       chain.commits = chain.commits.slice(chain.firstRetainedIndex)
       chain.firstRetainedIndex = 0
@@ -165,7 +171,7 @@ export class RetainedCommits {
   }
 }
 
-/** Takes the place of an evicted commit in `RetainedChain.commits`, so that its memory is freed. */
+/** Takes the place of an evicted commit in `RetainedChain.commits`. */
 const EVICTED_COMMIT: RetainedCommit = { commitNumber: 0, parts: [], points: 0, memoryBytes: 0, storedMs: 0 }
 
 /** Returns the parts for a store that may have lost their series: each part registers all of its series. */
@@ -184,7 +190,7 @@ function estimatedMemoryBytesOf({ part, series }: EncodedPart): number {
   return bytes
 }
 
-/** Number of bytes that a part adds to the inbox. */
+/** Returns the number of bytes that a part adds to the inbox, unless its marker exists. */
 export function inboxBytesOf({ block }: CommitPart): number {
   return (block?.scalars.length ?? 0) + (block?.sketches?.length ?? 0)
 }

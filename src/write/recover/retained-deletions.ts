@@ -23,14 +23,15 @@ export class RetainedDeletions {
     return this.#deletions.length === 0
   }
 
-  /** Keeps a deletion. If there are too many, evicts the oldest one, which was replayed most often. */
+  /** Keeps a deletion. If there are too many, evicts the oldest one, which the store is least likely to lose. */
   add(deletion: MetricDeletion): void {
     if (this.#deletions.length >= DELETIONS_MAX) this.#deletions.shift()
     this.#deletions.push({ deletion, acknowledgedMs: this.#now() })
   }
 
   /**
-   * Replays all deletions. Stops at the first one that the store does not confirm; the next check replays all again.
+   * Evicts the deletions that are older than `retainedMsMax` and replays the others. Stops at the first one that the
+   * store does not confirm; the next check for lost writes replays all again.
    */
   async replay(): Promise<void> {
     const fromMs = this.#now() - this.#retainedMsMax

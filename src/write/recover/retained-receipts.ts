@@ -2,9 +2,9 @@ import type { Receipt } from '../../store/idempotency-keys.ts'
 import type { Store } from '../../store/store.ts'
 
 /**
- * Acknowledged receipts (the responses of requests with an idempotency key) that the store may still lose. A receipt
+ * Stored receipts (the responses of requests with an idempotency key) that the store may still lose. A receipt
  * may be on another server than its points, so commit numbers do not reveal its loss. Instead, every check reads the
- * newest receipt of each project. If that receipt is missing, all receipts of the project are written again.
+ * newest retained receipt of each project. If it is missing, all retained receipts of the project are written again.
  *
  * Age and total length of the receipts are bounded: the oldest receipts are evicted first.
  */
@@ -29,7 +29,7 @@ export class RetainedReceipts {
     return this.#receipts.size
   }
 
-  /** Keeps an acknowledged receipt for a replay, if the store may lose writes. */
+  /** Keeps a stored receipt for a replay, if the store may lose writes. */
   add(project: string, key: string, receipt: Receipt): void {
     const { retainedMsMax, lossCheckIntervalMs } = this.#settings
     if (!this.#store.mayLoseWrites || retainedMsMax === 0) return
@@ -47,7 +47,7 @@ export class RetainedReceipts {
     return this.#receipts.get(idOf(project, key))?.receipt
   }
 
-  /** Writes all receipts again, or those of one project. Idempotent: a receipt that the store has stays as it is. */
+  /** Writes all retained receipts again, or those of one project. A receipt that the store has stays as it is. */
   async replay(project?: string): Promise<void> {
     this.#evict()
     for (const retained of [...this.#receipts.values()]) {
@@ -61,7 +61,9 @@ export class RetainedReceipts {
     this.#checkTimer = undefined
   }
 
-  /** Checks whether the store has lost receipts. If a read fails, the next check reads again. */
+  /**
+   * Checks whether the store has lost receipts, and writes lost ones again. After a failure, the next check repeats it.
+   */
   async #checkForLosses(): Promise<void> {
     if (this.#isChecking) return
     this.#isChecking = true

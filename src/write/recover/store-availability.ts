@@ -42,7 +42,10 @@ export class StoreAvailability {
     this.#now = now
   }
 
-  /** Whether a wait is in progress and the store has accepted no commits for longer than a request may wait. */
+  /**
+   * Whether a wait is in progress that has lasted for longer than a request may wait. False again once the store
+   * accepts commits, until `waitMsMax` later the wait still lasts.
+   */
   get isUnavailable(): boolean {
     return this.#unavailableSinceMs !== undefined && this.#now() - this.#unavailableSinceMs > this.#waitMsMax
   }
@@ -70,7 +73,7 @@ export class StoreAvailability {
 
   /**
    * Sends commits to the store, in one call or in one call per commit. Returns the outcome of each commit; undefined if
-   * the store did not respond.
+   * the call failed with `store_unavailable`. Rejects with other errors.
    */
   async append(
     commits: readonly Commit[],

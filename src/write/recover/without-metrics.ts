@@ -9,8 +9,8 @@ interface HasMetricId {
 }
 
 /**
- * Returns the parts of a commit without the metrics that conflict with the store (`dropped`: their ids as text). A
- * block holds many metrics, so it is decoded, and encoded again without the dropped ones.
+ * Returns the parts of a commit without the metrics that conflict with the store. A block may hold several metrics, so
+ * it is decoded, and encoded again without the dropped ones. `droppedIds`: their ids, formatted by `formatId`.
  */
 export function withoutMetrics(parts: readonly EncodedPart[], dropped: ReadonlySet<string>): EncodedPart[] {
   const isKept = ({ metricId }: HasMetricId): boolean => !dropped.has(formatId(metricId))
