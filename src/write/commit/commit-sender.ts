@@ -2,7 +2,7 @@ import { formatId } from '../../model/id.ts'
 import type { MetricDeletion } from '../../store/catalog.ts'
 import type { AppendOutcome, Commit, CommitPart } from '../../store/store.ts'
 import { Replay, type ReplayContext, type ReplayHooks, type ReplaySettings } from '../recover/replay.ts'
-import { inboxBytesOf, registeringAllSeries } from '../recover/retained-commits.ts'
+import { inboxBytesOf, partsWithAllSeries } from '../recover/retained-commits.ts'
 import { pauseBeforeRetry, StoreAvailability, type StoreWait } from '../recover/store-availability.ts'
 import type { Series } from '../round/cached-metric.ts'
 import type { EncodedPart } from '../round/encode-round.ts'
@@ -343,7 +343,7 @@ export class CommitSender {
 
   /** Makes each part register all of its series, because the store may have lost the earlier registrations. */
   #registerAllSeries(pending: PendingCommit): void {
-    pending.partsToSend = registeringAllSeries(pending.parts)
+    pending.partsToSend = partsWithAllSeries(pending.parts)
     pending.seriesToRegister = pending.parts.map(({ series }) => series)
     pending.registryVersion = this.#context.registry.version
   }

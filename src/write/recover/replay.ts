@@ -5,7 +5,7 @@ import type { AppendOutcome, Commit, Store } from '../../store/store.ts'
 import type { EncodedPart } from '../round/encode-round.ts'
 import type { Registry } from '../round/registry.ts'
 import type { CommitNumbers } from './commit-numbers.ts'
-import { inboxBytesOf, type RetainedCommits, registeringAllSeries } from './retained-commits.ts'
+import { inboxBytesOf, partsWithAllSeries, type RetainedCommits } from './retained-commits.ts'
 import { RetainedDeletions } from './retained-deletions.ts'
 import { pauseBeforeRetry, type StoreAvailability, type StoreWait } from './store-availability.ts'
 import { withoutMetrics } from './without-metrics.ts'
@@ -103,9 +103,9 @@ export class Replay {
 
   /** Marks every partition with retained commits as one in which the store may have lost writes. */
   suspectLostWrites(): void {
-    const newest = this.#newestCommitNumbers()
-    if (newest.length === 0 || this.#isClosing) return
-    for (const [partition] of newest) this.#suspectedPartitions.add(partition)
+    const newestCommits = this.#newestCommitNumbers()
+    if (newestCommits.length === 0 || this.#isClosing) return
+    for (const [partition] of newestCommits) this.#suspectedPartitions.add(partition)
     this.#hooks.onReplayNeeded()
   }
 
@@ -150,13 +150,13 @@ export class Replay {
   ): Promise<boolean> {
     const { commitNumbers, retainedCommits, events } = this.#context
     const partitionsWithLoss = new Set<number>()
-    const nextCommitNumbers = this.#firstCommitsToReplay(watermarks, partitionsWithLoss)
+    const nextCommitNumbers = this.#firstNumbersToReplay(watermarks, partitionsWithLoss)
     // Deletions are replayed first, so that a replayed commit does not bring a deleted metric back. If the store does
     // not confirm a deletion, the next check repeats it.
     await this.#retainedDeletions.replay()
     let isOneCallPerCommit = false
     let gapReports = 0
-    let replayed = 0
+    let replayedCount = 0
     for (;;) {
       const commits: Commit[] = []
       for (const [partition, commitNumber] of nextCommitNumbers) {
@@ -167,13 +167,13 @@ export class Replay {
             partition,
             writer: commitNumbers.writerName(partition),
             commitNumber,
-            parts: registeringAllSeries(commit.parts),
+            parts: partsWithAllSeries(commit.parts),
           })
       }
       if (commits.length === 0) break
       const outcomes = await this.#availability.append(commits, isOneCallPerCommit, wait)
       for (const [i, outcome] of outcomes.entries())
-        if (this.#handleOutcome(commits[i]!, outcome, nextCommitNumbers, partitionsWithLoss)) replayed++
+        if (this.#handleOutcome(commits[i]!, outcome, nextCommitNumbers, partitionsWithLoss)) replayedCount++
       if (outcomes.includes(undefined)) {
         if (mayStop()) return false
         isOneCallPerCommit = true
@@ -184,7 +184,7 @@ export class Replay {
         await pauseBeforeRetry()
       }
     }
-    if (replayed > 0) events.warn('the store lost commits; they were replayed', { commits: replayed })
+    if (replayedCount > 0) events.warn('the store lost commits; they were replayed', { commits: replayedCount })
     return true
   }
 
@@ -215,15 +215,15 @@ export class Replay {
    * Returns, for each partition that has commits to replay, the number of the first commit to send. A given watermark
    * proves a loss: adds its partition to `partitionsWithLoss`, and reports the lost points that cannot be replayed.
    */
-  #firstCommitsToReplay(
+  #firstNumbersToReplay(
     watermarks: ReadonlyMap<number, number | undefined>,
     partitionsWithLoss: Set<number>,
   ): Map<number, number> {
     const { retainedCommits } = this.#context
     const firstCommitNumbers = new Map<number, number>()
-    const replayable = new Set(this.#newestCommitNumbers().map(([partition]) => partition))
+    const replayablePartitions = new Set(this.#newestCommitNumbers().map(([partition]) => partition))
     for (const [partition, watermark] of watermarks) {
-      if (watermark === undefined && !replayable.has(partition)) continue
+      if (watermark === undefined && !replayablePartitions.has(partition)) continue
       const commitNumber =
         watermark === undefined
           ? retainedCommits.newestCommitNumber(partition)
@@ -311,8 +311,8 @@ export class Replay {
 
   /**
    * Removes from a commit the metrics that conflict with the store, or all metrics if none of them is in the conflict.
-   * The points of deleted metrics do not count as lost. The others do: another gateway has defined the metric with
-   * another type meanwhile.
+   * The points of deleted metrics do not count as lost. The others do: for example, another gateway may have defined
+   * the metric with another type meanwhile.
    */
   #dropConflicting(partition: number, commitNumber: number, { metricIds, deleted }: ConflictOutcome): void {
     const { retainedCommits, events } = this.#context
@@ -324,17 +324,18 @@ export class Replay {
     const conflictingUpdates = commit.parts
       .flatMap(({ part }) => part.metrics)
       .filter(({ metricId }) => conflictingIds.has(formatId(metricId)))
-    let { points } = commit
+    let lostPoints = commit.points
     if (conflictingUpdates.length > 0) {
       retainedCommits.replaceParts(commit, withoutMetrics(commit.parts, conflictingIds))
-      points = conflictingUpdates.reduce(
+      lostPoints = conflictingUpdates.reduce(
         (sum, update) => sum + (deletedIds.has(formatId(update.metricId)) ? 0 : update.points),
         0,
       )
     } else retainedCommits.replaceParts(commit, [])
-    if (points === 0) return
-    events.pointsLost(points)
-    events.warn('the store lost a commit and refuses its replay: acknowledged points are lost', { partition, points })
+    if (lostPoints === 0) return
+    events.pointsLost(lostPoints)
+    const message = 'the store lost a commit and refuses its replay: acknowledged points are lost'
+    events.warn(message, { partition, points: lostPoints })
   }
 
   /**
@@ -388,14 +389,14 @@ export class Replay {
   async #checkWatermarks(): Promise<void> {
     const { store, settings, commitNumbers, retainedCommits, now } = this.#context
     const readMs = now()
-    const byName = new Map<string, (readonly [partition: number, newest: number])[]>()
-    for (const newest of this.#newestCommitNumbers()) {
-      const name = commitNumbers.writerName(newest[0])
-      const sameName = byName.get(name)
-      if (sameName === undefined) byName.set(name, [newest])
-      else sameName.push(newest)
+    const newestByWriterName = new Map<string, (readonly [partition: number, newest: number])[]>()
+    for (const newestCommit of this.#newestCommitNumbers()) {
+      const name = commitNumbers.writerName(newestCommit[0])
+      const sameName = newestByWriterName.get(name)
+      if (sameName === undefined) newestByWriterName.set(name, [newestCommit])
+      else sameName.push(newestCommit)
     }
-    for (const [name, partitions] of byName) {
+    for (const [name, partitions] of newestByWriterName) {
       const watermarks = await store.readWatermarks(
         name,
         partitions.map(([partition]) => partition),

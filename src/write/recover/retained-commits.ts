@@ -32,7 +32,7 @@ interface RetainedChain {
   commits: RetainedCommit[]
   firstRetainedIndex: number
   /** The numbers of points of the latest evicted commits, sorted by commit number. */
-  evicted: { readonly commitNumber: number; readonly points: number }[]
+  evictedCommits: { readonly commitNumber: number; readonly points: number }[]
 }
 
 /**
@@ -51,7 +51,11 @@ export class RetainedCommits {
   #memoryBytes = 0
 
   constructor(partitions: number, bytesMax: number) {
-    this.#chains = Array.from({ length: partitions }, () => ({ commits: [], firstRetainedIndex: 0, evicted: [] }))
+    this.#chains = Array.from({ length: partitions }, () => ({
+      commits: [],
+      firstRetainedIndex: 0,
+      evictedCommits: [],
+    }))
     this.#bytesMax = bytesMax
   }
 
@@ -71,9 +75,9 @@ export class RetainedCommits {
     this.#memoryBytes += memoryBytes
     let shortestMs: number | undefined
     while (this.#memoryBytes > this.#bytesMax) {
-      const oldest = this.#oldestChain()
-      if (oldest === undefined) break
-      const { storedMs } = this.#evict(oldest)
+      const oldestChain = this.#oldestChain()
+      if (oldestChain === undefined) break
+      const { storedMs } = this.#evict(oldestChain)
       shortestMs = Math.min(shortestMs ?? Number.POSITIVE_INFINITY, nowMs - storedMs)
     }
     return shortestMs
@@ -99,12 +103,12 @@ export class RetainedCommits {
     if (commit !== undefined) commit.storedMs = nowMs
   }
 
-  /** Evicts the oldest commits of a partition. Stops before the first one whose `storedMs` is after `timeMs`. */
-  evictUntil(partition: number, timeMs: number): void {
+  /** Evicts the oldest commits of a partition. Stops before the first one whose `storedMs` is after `untilMs`. */
+  evictUntil(partition: number, untilMs: number): void {
     const chain = this.#chains[partition]!
     while (
       chain.firstRetainedIndex < chain.commits.length &&
-      chain.commits[chain.firstRetainedIndex]!.storedMs <= timeMs
+      chain.commits[chain.firstRetainedIndex]!.storedMs <= untilMs
     )
       this.#evict(chain)
   }
@@ -125,10 +129,10 @@ export class RetainedCommits {
    */
   renumber(partition: number, watermark: number): { readonly points: number; readonly isComplete: boolean } {
     const chain = this.#chains[partition]!
-    const lost = chain.evicted.filter(({ commitNumber }) => commitNumber > watermark)
+    const lost = chain.evictedCommits.filter(({ commitNumber }) => commitNumber > watermark)
     chain.commits = chain.commits.slice(chain.firstRetainedIndex)
     chain.firstRetainedIndex = 0
-    chain.evicted = []
+    chain.evictedCommits = []
     chain.commits.forEach((commit, i) => {
       commit.commitNumber = i + 1
     })
@@ -142,9 +146,10 @@ export class RetainedCommits {
   clear(partition: number): void {
     const chain = this.#chains[partition]!
     while (chain.firstRetainedIndex < chain.commits.length) this.#evict(chain)
-    chain.evicted = []
+    chain.evictedCommits = []
   }
 
+  /** Returns the chain whose first retained commit was confirmed earliest; undefined if no commit is retained. */
   #oldestChain(): RetainedChain | undefined {
     let oldest: RetainedChain | undefined
     for (const chain of this.#chains) {
@@ -159,9 +164,9 @@ export class RetainedCommits {
     const commit = chain.commits[chain.firstRetainedIndex]!
     chain.firstRetainedIndex++
     this.#memoryBytes -= commit.memoryBytes
-    chain.evicted.push({ commitNumber: commit.commitNumber, points: commit.points })
-    if (chain.evicted.length > 2 * EVICTED_POINT_COUNTS_KEPT)
-      chain.evicted = chain.evicted.slice(-EVICTED_POINT_COUNTS_KEPT)
+    chain.evictedCommits.push({ commitNumber: commit.commitNumber, points: commit.points })
+    if (chain.evictedCommits.length > 2 * EVICTED_POINT_COUNTS_KEPT)
+      chain.evictedCommits = chain.evictedCommits.slice(-EVICTED_POINT_COUNTS_KEPT)
     // Frees the memory of the evicted commit. The array is shortened only now and then, because that copies it.
     if (chain.firstRetainedIndex > 64 && chain.firstRetainedIndex * 2 > chain.commits.length) {
       chain.commits = chain.commits.slice(chain.firstRetainedIndex)
@@ -175,7 +180,7 @@ export class RetainedCommits {
 const EVICTED_COMMIT: RetainedCommit = { commitNumber: 0, parts: [], points: 0, memoryBytes: 0, storedMs: 0 }
 
 /** Returns the parts for a store that may have lost their series: each part registers all of its series. */
-export function registeringAllSeries(parts: readonly EncodedPart[]): readonly CommitPart[] {
+export function partsWithAllSeries(parts: readonly EncodedPart[]): readonly CommitPart[] {
   return parts.map(({ part, series }) => ({ ...part, series: seriesRegistrations(series) }))
 }
 

@@ -19,6 +19,7 @@ export class RetainedDeletions {
     this.#now = now
   }
 
+  /** Whether no deletion is retained. */
   get isEmpty(): boolean {
     return this.#deletions.length === 0
   }
@@ -47,6 +48,7 @@ export class RetainedDeletions {
   }
 }
 
+/** Maximum number of retained deletions. */
 const DELETIONS_MAX = 1_000
 /** Maximum time to wait for one deletion. It is short, because the replay of commits waits for all deletions. */
 const DELETE_TIMEOUT_MS = 2_000

@@ -14,7 +14,7 @@ export class RetainedReceipts {
   readonly #now: () => number
   /** Receipts by project and idempotency key, oldest first. */
   readonly #receipts = new Map<string, RetainedReceipt>()
-  #chars = 0
+  #totalChars = 0
   #checkTimer: NodeJS.Timeout | undefined
   #isChecking = false
 
@@ -36,12 +36,13 @@ export class RetainedReceipts {
     const id = idOf(project, key)
     this.#drop(id)
     this.#receipts.set(id, { project, key, receipt, writtenMs: this.#now() })
-    this.#chars += charsOf(receipt)
+    this.#totalChars += charsOf(receipt)
     this.#evict()
     if (this.#receipts.size > 0)
       this.#checkTimer ??= setInterval(() => void this.#checkForLosses(), lossCheckIntervalMs).unref()
   }
 
+  /** Returns the retained receipt of a key; undefined if none is retained. */
   find(project: string, key: string): Receipt | undefined {
     this.#evict()
     return this.#receipts.get(idOf(project, key))?.receipt
@@ -86,7 +87,7 @@ export class RetainedReceipts {
   #evict(): void {
     const fromMs = this.#now() - this.#settings.retainedMsMax
     for (const [id, { writtenMs }] of this.#receipts) {
-      if (writtenMs >= fromMs && this.#chars <= RETAINED_CHARS_MAX) return
+      if (writtenMs >= fromMs && this.#totalChars <= RETAINED_CHARS_MAX) return
       this.#drop(id)
     }
   }
@@ -95,7 +96,7 @@ export class RetainedReceipts {
     const retained = this.#receipts.get(id)
     if (retained === undefined) return
     this.#receipts.delete(id)
-    this.#chars -= charsOf(retained.receipt)
+    this.#totalChars -= charsOf(retained.receipt)
   }
 }
 

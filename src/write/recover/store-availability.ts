@@ -43,8 +43,8 @@ export class StoreAvailability {
   }
 
   /**
-   * Whether a wait is in progress that has lasted for longer than a request may wait. False again once the store
-   * accepts commits, until `waitMsMax` later the wait still lasts.
+   * Whether the current wait has lasted for longer than a request may wait. False for up to `waitMsMax` after the store
+   * has accepted commits.
    */
   get isUnavailable(): boolean {
     return this.#unavailableSinceMs !== undefined && this.#now() - this.#unavailableSinceMs > this.#waitMsMax
@@ -82,11 +82,11 @@ export class StoreAvailability {
   ): Promise<readonly (AppendOutcome | undefined)[]> {
     const calls = isOneCallPerCommit ? commits.map((commit) => [commit]) : [commits]
     const results = await Promise.all(
-      calls.map((call) =>
-        this.#store.append(call).catch((cause: unknown) => {
+      calls.map((commitsOfCall) =>
+        this.#store.append(commitsOfCall).catch((cause: unknown) => {
           if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
-          this.#failureLog.recordFailure(cause)
-          return call.map(() => undefined)
+            this.#failureLog.recordFailure(cause)
+            return commitsOfCall.map(() => undefined)
         }),
       ),
     )
