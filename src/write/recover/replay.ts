@@ -29,7 +29,7 @@ export const RETAINED_MS_MAX = 30_000
 export const LOSS_CHECK_INTERVAL_MS = 1_000
 
 export interface ReplayEvents {
-  /** Called after each stored commit. `bytes`: the size of its blocks, at least what it added to the inbox. */
+  /** Called after each stored commit. `bytes` is the size of its blocks: what it added to the inbox, or more. */
   committed(partition: number, bytes: number): void
   /** Called when the store has lost writes or differs from what was read, so that caches of its content are cleared. */
   writesLost(): void

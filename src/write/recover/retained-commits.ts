@@ -114,8 +114,8 @@ export class RetainedCommits {
   }
 
   /**
-   * Replaces the parts of a commit by parts without the metrics that conflict with the store. Its memory is not
-   * re-estimated.
+   * Replaces the parts of a commit by parts without the metrics that conflict with the store. `memoryBytes` keeps the
+   * estimate of the original parts.
    */
   replaceParts(commit: RetainedCommit, parts: readonly EncodedPart[]): void {
     commit.parts = parts

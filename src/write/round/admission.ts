@@ -12,14 +12,14 @@ import { type Registry, rejectTypeConflict } from './registry.ts'
 /** Maximum number of metrics, and of series, in one call to the store. */
 const METRICS_PER_CALL = 500
 const SERIES_PER_CALL = 1_000
-/** Number of points, and of series, that are handled before the event loop runs other work. */
+/** Number of points, and of series, that are handled before the admission yields to the event loop. */
 const POINTS_PER_YIELD = 1_000
 const SERIES_PER_YIELD = 5_000
 
 /** Number of unknown metric names at which the points decoded so far are reviewed (`review`). */
 const REVIEW_NAMES_MIN = 1_000
 
-/** Estimated memory of a new metric or series. */
+/** Estimated memory of a new metric or series until the request is admitted. */
 const NEW_ENTRY_MEMORY_BYTES = 1_024
 
 /** Id of the newest admission. Ids are unique in this process. */
@@ -28,8 +28,8 @@ let lastAdmissionId = 0
 /**
  * Decides which items of a request may be stored. A new series, tag key or metric counts towards its limit before it is
  * stored: the admission reserves a place for it until the request ends. An item is validated completely before any of
- * its metrics is defined, so a rejected item leaves nothing behind. The points of rejected items are removed from the
- * batch.
+ * its metrics is defined, so a rejected item defines none, unless another gateway defines one of them at the same time
+ * with another type. The points of rejected items are removed from the batch.
  *
  * A body with many unknown metric names is reviewed while it is decoded: names that may not be defined are freed before
  * more names are decoded. Metrics are defined only after the whole body has been validated.
@@ -54,12 +54,12 @@ export class Admission {
   /** Series for which this admission has reserved a place, in the order of the reservations. */
   #reservedSeries: Series[] = []
   /**
-   * Metrics that this request will define. The set tells quickly whether a metric is claimed. The list has the order of
-   * the claims, so that the latest can be undone.
+   * Metrics that this request will define, unless another one does first: as a set for look-ups, and as a list in the
+   * order of the claims, so that the latest can be undone.
    */
   readonly #claimedMetrics = new Set<Metric>()
   readonly #claimOrder: Metric[] = []
-  /** Metrics that this admission has looked up in the store, whether the store has them or not. */
+  /** Metrics that this admission has looked up in the store, except undefined ones that were evicted since. */
   readonly #lookedUpMetrics = new Set<Metric>()
   /**
    * Metrics that were looked up in the store by the last review but one (`#previousLookups`) and by the last review.
@@ -67,8 +67,8 @@ export class Admission {
   #previousLookups: readonly Metric[] = []
   #latestLookups: readonly Metric[] = []
   /**
-   * By project: the number of metrics in the store (`metrics`), and how many definitions this process had finished
-   * before it read that number (`finished`).
+   * By project: the number of metrics in the store, and how many definitions this process had finished before it read
+   * that number.
    */
   readonly #metricCounts = new Map<string, { readonly metrics: number; readonly finished: number }>()
   #isDefining = false
@@ -97,7 +97,7 @@ export class Admission {
     await this.#admit(to)
   }
 
-  /** Admits the items of the whole body and defines their metrics. Throws `store_unavailable`. */
+  /** Admits the items of the whole body and defines their metrics. Throws if the store is unavailable. */
   async admitAllAndDefine(): Promise<void> {
     await this.#admit(this.#batch.length)
     this.#evictUndefined()
@@ -109,7 +109,7 @@ export class Admission {
     this.#setMemoryBytes(0)
   }
 
-  /** Ends the admission. Resolves when all of its reservations are released. */
+  /** Ends the admission. Resolves when all of its reservations are released. Later calls do nothing. */
   async end(): Promise<void> {
     if (this.#hasEnded) return
     this.#hasEnded = true
@@ -137,9 +137,9 @@ export class Admission {
   }
 
   /**
-   * Validates the series of the points from position `from` up to `to`. If one point of an item is rejected, removes
-   * all points of the item and releases its reservations. Returns the position at which the range ends after the
-   * removals.
+   * Validates the series of the points from position `from` up to `to`, without the registered ones. If one point of an
+   * item is rejected, removes all points of the item and releases its reservations and claims. Returns the position at
+   * which the range ends after the removals.
    */
   async #removeRejectedPoints(
     from: number,
@@ -184,9 +184,7 @@ export class Admission {
     return kept
   }
 
-  /**
-   * Releases reservations and claims, the latest first, until `reserved` reservations and `claimed` claims are left.
-   */
+  /** Releases reservations and claims, the latest first, until these numbers of reservations and claims are left. */
   #rollBackTo(reserved: number, claimed: number): void {
     while (this.#reservedSeries.length > reserved) this.#releaseLastReservation()
     while (this.#claimOrder.length > claimed) this.#endLastClaim()
@@ -198,7 +196,7 @@ export class Admission {
     series.metric.release(series)
   }
 
-  /** Releases all reservations and claims. */
+  /** Releases all reservations and claims. Claims whose metrics are being defined end after that. */
   async #releaseAll(): Promise<void> {
     while (this.#reservedSeries.length > 0) {
       this.#releaseLastReservation()
@@ -311,7 +309,8 @@ export class Admission {
   }
 
   /**
-   * Validates a series that no commit has registered, and reserves a place for it, unless this request has one already.
+   * Claims the metric of an unregistered series, checks the series against the limits, and reserves a place for it,
+   * unless this request has one already.
    */
   #reserve(series: Series): Rejection | undefined {
     if (series.reservedByAdmission === this.#id) return undefined
@@ -324,7 +323,7 @@ export class Admission {
     return undefined
   }
 
-  /** Checks the type of a metric. Claims a metric that does not exist, so that this request will define it. */
+  /** Checks the type of a metric. If it does not exist, claims it: this request will then define it. */
   #claim(metric: Metric): Rejection | undefined {
     if (metric.row !== undefined) return metric.row.type === metric.type ? undefined : rejectTypeConflict(metric)
     if (this.#claimedMetrics.has(metric)) return undefined
@@ -414,20 +413,20 @@ export class Admission {
   }
 
   /**
-   * Calls the store, for at most `storeWaitMsMax`. The limit applies to each call and not to the whole request, because
-   * a request may need many calls.
+   * Waits for a call to the store, for at most `storeWaitMsMax`. The limit applies to each call and not to the whole
+   * request, because a request may need many calls.
    */
   #callStore<T>(run: (store: Store) => Promise<T>): Promise<T> {
     return withTimeout(this.#registry.limits.storeWaitMsMax, () => run(this.#registry.store))
   }
 
-  /** Yields to the event loop, so that other requests run. */
+  /** Yields to the event loop, so that other requests run. Throws if `end` was called meanwhile. */
   async #yield(): Promise<void> {
     await new Promise(setImmediate)
     this.#requireNotEnded()
   }
 
-  /** Throws if the request ended while it waited for the store: its reservations are released already. */
+  /** Throws if `end` was called during the wait for the store: the reservations are then released already. */
   #requireNotEnded(): void {
     if (this.#hasEnded) throw new GatewayError('store_unavailable', 'the store does not respond')
   }

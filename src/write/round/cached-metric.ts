@@ -18,7 +18,7 @@ export class Metric {
   readonly name: string
   readonly type: MetricType
   readonly kind: RollupKind
-  /** Unit and description from the first item that has any. They are stored if this process defines the metric. */
+  /** Unit and description from the first item that has any. They are stored only if this process defines the metric. */
   metadata: MetricMetadata | undefined = undefined
   /**
    * The row in the store, without its tag keys. Undefined: not read yet, or the metric is not defined. Its type may
@@ -39,11 +39,11 @@ export class Metric {
   #storedSeriesCount = 0
   /** Number of series that are not counted in `#storedSeriesCount` and for which requests have reserved a place. */
   #reservedSeriesCount = 0
-  /** Number of series that commits of this process have registered. It only grows. */
+  /** Number of series that count as stored because a commit of this process registered them. It only grows. */
   registeredSeriesCount = 0
   /** Tag keys that are known to be in the store. */
   #tagKeys: Set<string> | undefined = undefined
-  /** Tag keys that are not known to be in the store, each with the number of series that reserve it. */
+  /** Tag keys that are not known to be in the store, each with the number of series that have reserved it. */
   #reservedTagKeys: Map<string, number> | undefined = undefined
   readonly tagTree = new TagNode()
   /** Undefined until the first series, to save memory: a body may have 100,000 names, most of which are rejected. */
@@ -54,9 +54,9 @@ export class Metric {
    * sequence of tags in `tagTree` 1 plus the number of its tags.
    */
   registryEntries = 1
-  /** Number of the last attempt to decode a body (see `PointBatch`) in which the metric was new. */
+  /** Number of the last attempt to decode a body (see `PointBatch`) that found the metric unknown. */
   newInAttempt = 0
-  /** The number of the last `Round` with points of this metric, and the metric's index in that round. */
+  /** The number of the last `Round` with points of this metric, and the metric's index in that round. 0: none. */
   lastRoundNumber = 0
   indexInLastRound = 0
 
@@ -102,7 +102,7 @@ export class Metric {
   }
 
   /**
-   * Updates the number of series and the tag keys from a row. `registeredBefore` is the value of
+   * Updates the number of series and the tag keys from a row that was read again. `registeredBefore` is the value of
    * `registeredSeriesCount` when the row was requested: the row may lack series that were registered later.
    */
   refresh(row: MetricRow, registeredBefore: number): void {
@@ -141,8 +141,8 @@ export class Metric {
   }
 
   /**
-   * Records that the store has the series. The caller must see to it that `#storedSeriesCount` counts the series: its
-   * reservation no longer does.
+   * Records that the store has the series. From then on its reservation does not count, so the caller must make sure
+   * that `#storedSeriesCount` includes the series.
    */
   markStored(series: Series): void {
     if (series.isCountedAsStored) return
@@ -197,11 +197,13 @@ export class Series implements SeriesRef {
   reservations = 0
   /** Id of the last admission that reserved a place. 0: none, or the admission has released it. */
   reservedByAdmission = 0
-  /** Number of the last attempt to decode a body (see `PointBatch`) in which the series was new. */
+  /** Number of the last attempt to decode a body (see `PointBatch`) that found the series unregistered. */
   newInAttempt = 0
   /** Time of the last start of a running total that is known to be stored for this series. NaN: none. */
   storedCounterStartMs = Number.NaN
-  /** The number of the last `Round` with points of this series, and the bucket and index of its latest row there. */
+  /**
+   * The number of the last `Round` with points of this series (0: none); the bucket and index of its latest row there.
+   */
   roundNumber = 0
   lastRowBucketMs = 0
   lastRowIndex = 0
@@ -214,8 +216,8 @@ export class Series implements SeriesRef {
 }
 
 /**
- * A node in the tree of the tags of a metric, in the order in which clients send them. A client sends tags in the same
- * order each time, so the tree finds a series without sorting its tags.
+ * A node in the tree of the tags of a metric, in the order in which clients send them. A client usually sends the tags
+ * of a series in the same order, so that the tree finds the series without sorting them.
  */
 class TagNode {
   series: Series | undefined = undefined

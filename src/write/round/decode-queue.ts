@@ -1,14 +1,14 @@
 import type { Pace, Steps } from '../../model/steps.ts'
 
-/** Maximum number of decoding steps without a pause. An ordinary body needs fewer. */
+/** Maximum number of decoding steps of a body without a pause. An ordinary body needs fewer. */
 const UNPACED_STEPS_MAX = 8
 
 /** After this many decoding steps, a body counts as large and waits in the queue of large bodies. */
 const UNQUEUED_STEPS_MAX = 128
 
 /**
- * Runs decoders in steps, so that none blocks the event loop. Large bodies are decoded one after another, because each
- * of them keeps all of its points in memory until it is completely decoded.
+ * Runs decoders in steps, so that none blocks the event loop. From step `UNQUEUED_STEPS_MAX` on, bodies are decoded one
+ * after another, because each keeps all of its points in memory until it is completely decoded.
  */
 export class DecodeQueue {
   readonly #newPace: () => Pace
@@ -20,7 +20,8 @@ export class DecodeQueue {
 
   /**
    * Runs all steps of a decoder. Calls `betweenSteps` after each step except the last; if that returns a promise, the
-   * next step waits for it. Returns undefined if the body was decoded without a pause.
+   * next step waits for it. Returns undefined if the body was decoded without a pause. Throws or rejects with the
+   * errors of the decoder and of `betweenSteps`.
    */
   run(steps: Steps<void>, betweenSteps: () => Promise<void> | undefined = doNothing): Promise<void> | undefined {
     for (let i = 1; i <= UNPACED_STEPS_MAX; i++) {

@@ -9,8 +9,8 @@ import type { CommitPart, IdempotencyMarker, MetricUpdate, SeriesRegistration, S
 import type { Metric, Series } from './cached-metric.ts'
 
 /**
- * Encodes a round into parts of commits. Small metrics share a block; a large metric has several blocks of its own. If
- * a metric cannot be encoded, only the requests with points of this metric fail.
+ * Encodes a round into parts of commits. Small metrics share a block; a large metric has one or more blocks of its own.
+ * If a metric cannot be encoded, only the requests with points of this metric fail.
  */
 
 /**
@@ -48,11 +48,13 @@ export interface RoundMetric {
 /** An encoded part of a commit, with the data that the writer needs about it. */
 export interface EncodedPart {
   readonly part: CommitPart
-  /** The series that the part registers: those that no applied commit of this process has registered. */
+  /**
+   * The series that the part registers: those that were not registered (`Registry.isRegistered`) when it was encoded.
+   */
   readonly seriesToRegister: readonly Series[]
   /** All series with points in this part if `RoundContext.keepsSeries`, otherwise the same as `seriesToRegister`. */
   readonly series: readonly Series[]
-  /** Number of points. Each event counts as one point. */
+  /** Number of points, without end markers. Each event counts as one point. */
   readonly points: number
 }
 
@@ -75,7 +77,7 @@ interface MetricRows {
   readonly roundMetrics: readonly RoundMetric[]
 }
 
-/** Called with the points of a metric that could not be encoded. */
+/** Called with a metric that could not be encoded. Two `RoundMetric`s may be of one metric: see `rowsByMetric`. */
 export type OnEncodingFault = (roundMetrics: readonly RoundMetric[], cause: unknown) => void
 
 /** Encodes the metrics as blocks of one resolution. Small metrics share a block. */
@@ -189,8 +191,9 @@ export function setMembers(roundMetrics: readonly RoundMetric[]): SetMembers[] {
 
 /**
  * Returns the idempotency marker of one part of a request. A request may have several parts in a partition. A marker
- * depends on the kind of content and on the position among the parts of this kind. So a retry gets the same markers,
- * even if it has other rejected items than the first attempt. The line feed cannot occur in an idempotency key.
+ * depends on the kind of content and on the position among the parts of this kind, but not on the points. So a retry
+ * gets the same markers if it has as many parts, even if other items are rejected. The line feed cannot occur in an
+ * idempotency key.
  */
 export function partMarker(
   { project, key }: IdempotencyMarker,

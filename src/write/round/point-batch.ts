@@ -23,14 +23,14 @@ const NO_COUNTER_STARTS: ReadonlyMap<Series, number> = new Map()
 /** Number of the newest attempt to decode a body. Attempt numbers are unique in this process. */
 let lastAttemptNumber = 0
 
-/** A request with more points, set members or new series is large: it is added to a round and committed in steps. */
+/** A request with more points, set members or new series is large: it gets a round of its own, in steps. */
 export const ORDINARY_POINTS_MAX = 10_000
 export const ORDINARY_MEMBERS_MAX = 1_000
 export const ORDINARY_NEW_SERIES_MAX = 1_000
 
 /**
- * Maximum time between the start of a series and its first point for which the start is stored. Beyond it, the first
- * running total counts nothing.
+ * Maximum time from the start of a counter to a running total with which the start is stored. Beyond it, the first
+ * running total of the series adds nothing to the counter, because there is no earlier total to subtract.
  */
 const COUNTER_START_AGE_MS_MAX = 7 * DAY_MS
 
@@ -52,7 +52,7 @@ export class PointBatch implements PointSink<Series> {
    * in `newInAttempt`.
    */
   #attemptNumber = 0
-  /** Number of points. The columns below have one value per point. */
+  /** Number of points, with end markers. The columns below have one value per point. */
   length = 0
   series: Series[] = []
   /** Members of sets. They are not a column: the column `value` of such a point has an index in this array. */
@@ -90,7 +90,7 @@ export class PointBatch implements PointSink<Series> {
     this.restart()
   }
 
-  /** Removes all points, for a new attempt to decode the body. */
+  /** Removes all points and rejected items, for a new attempt to decode the body. */
   restart(): void {
     this.length = 0
     this.series.length = 0
@@ -187,10 +187,10 @@ export class PointBatch implements PointSink<Series> {
   }
 
   /**
-   * Adds a running total, and before it a total of 0 just after the start of the counter, unless the start is known to
-   * be stored. The total of 0 is not at the start itself, because the last total before the counter restarted may have
-   * the same time. The total of 0 may be stored several times, by concurrent requests and by other gateways, and counts
-   * once.
+   * Adds a running total, and before it a total of 0 just after the start of the counter, unless the start is too old
+   * or known to be stored. The total of 0 is not at the start itself, because the last total before the counter
+   * restarted may have the same time. The total of 0 may be stored several times, by concurrent requests and by other
+   * gateways, and counts once.
    */
   addTotalSince(item: number, series: Series, timeMs: number, total: number, startMs: number): void {
     const isAdded = series.storedCounterStartMs === startMs || this.#addedCounterStarts.get(series) === startMs
@@ -202,7 +202,9 @@ export class PointBatch implements PointSink<Series> {
     this.addTotal(item, series, timeMs, total)
   }
 
-  /** Returns, for each series, the last start among the admitted points. Called after the admission. */
+  /**
+   * Returns, for each series, the last start that was added. Called after the admission, so rejected points are gone.
+   */
   takeCounterStarts(): ReadonlyMap<Series, number> {
     if (this.#addedCounterStarts.size === 0) return NO_COUNTER_STARTS
     this.#addedCounterStarts.clear()

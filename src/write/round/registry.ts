@@ -8,8 +8,9 @@ import type { Store } from '../../store/store.ts'
 import { Metric, type Series } from './cached-metric.ts'
 
 /**
- * The cache of metrics and series. With it, a point costs only map look-ups and no round trip to the store. It can be
- * cleared at any time and is filled from the store again. It is cleared when it is full and when the store lost writes.
+ * The cache of metrics and series. A point of a cached series needs only map look-ups and no round trip to the store.
+ * The cache can be cleared at any time and is filled from the store again. It is cleared when it is full, and when the
+ * store has lost writes or differs from the cache.
  */
 
 /** Counts for one project: the definitions of metrics that this process has started, and those that have finished. */
@@ -29,8 +30,8 @@ export interface RegistryLimits extends AdmissionLimits {
   /** Maximum duration of one call to the store. */
   readonly storeWaitMsMax: number
   /**
-   * Maximum number of entries in memory. Beyond it, the registry is cleared. A metric counts 1, and each distinct
-   * sequence in which clients send tags of the metric counts 1 plus the number of its tags.
+   * Maximum number of entries in memory. Beyond it, the registry is cleared before the next request. A metric counts 1,
+   * and each distinct sequence in which clients send tags of the metric counts 1 plus the number of its tags.
    */
   readonly registryEntriesMax: number
   /** Maximum size of the item cache of each project. */
@@ -84,7 +85,10 @@ export class Registry {
     this.#itemCaches.delete(project)
   }
 
-  /** Runs the deletion of a metric. Requests that define the name again wait for it (`waitForDeletions`). */
+  /**
+   * Runs the deletion of a metric, after earlier deletions of the same name. Requests that define the name again wait
+   * for it (`waitForDeletions`).
+   */
   async runDeletion<T>(project: string, name: string, deletion: () => Promise<T>): Promise<T> {
     const key = JSON.stringify([project, name])
     const earlier = this.#deletions.get(key)
@@ -102,7 +106,7 @@ export class Registry {
     return this.#now()
   }
 
-  /** Resolves when none of these metrics is being deleted. */
+  /** Resolves when the deletions of these metrics that are in progress have ended. Rejects if one of them fails. */
   async waitForDeletions(metrics: readonly Metric[]): Promise<void> {
     if (this.#deletions.size === 0) return
     await Promise.all(metrics.map(({ project, name }) => this.#deletions.get(JSON.stringify([project, name]))))
@@ -114,7 +118,7 @@ export class Registry {
     return definitions
   }
 
-  /** Returns the metric of another type that a request is about to define under the same name. */
+  /** Returns the metric of another type that a request is about to define under the same name; undefined if none. */
   competingClaim({ project, name, type }: Metric): Metric | undefined {
     for (const [other, names] of this.#metricsByProject.get(project) ?? []) {
       const claim = other === type ? undefined : names.get(name)
@@ -154,8 +158,8 @@ export class Registry {
   }
 
   /**
-   * Returns the item cache that all decoders of a project share. It is cleared together with the registry, so its
-   * series always belong to this registry.
+   * Returns the item cache that all decoders of a project share. It is dropped when the registry is cleared or evicts a
+   * name of the project, so that it has no evicted series.
    */
   itemCache(project: string): ItemCache<Series> {
     let itemCache = this.#itemCaches.get(project)
@@ -167,8 +171,9 @@ export class Registry {
   }
 
   /**
-   * Returns the series of a point; creates it if the registry does not have it. Rejects a metric of another type.
-   * `unknownMetrics`: number of metrics of the same request whose rows in the store are not known.
+   * Returns the series of a point; creates it if the registry does not have it. Returns a rejection if the metric has
+   * another type in the store, or if the request has too many unknown metrics. `unknownMetricCount`: number of metrics
+   * of the request whose rows in the store are not known.
    */
   resolve(
     project: string,

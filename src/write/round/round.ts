@@ -34,7 +34,7 @@ const ROW_MEMORY_BYTES = 128
 const MEMBER_MEMORY_BYTES = 64
 const EVENT_MEMORY_BYTES = 256
 
-/** Number of points that are added before the event loop runs other work. */
+/** Number of points in one step of `addRequestInSteps`. */
 const POINTS_PER_STEP = 10_000
 
 export interface RoundSettings {
@@ -61,8 +61,8 @@ export interface PartitionEvent {
   readonly partition: number
   readonly event: StoredEvent
   /**
-   * Returns the id of the event, if its request has an idempotency key. `acceptedMs` is the time of the commit, which
-   * is also the time of the request's marker. So a retry can compute the same id.
+   * Returns the id of the event. Undefined if its request has no idempotency key. `acceptedMs` is the commit time of
+   * the part with the event, which its marker keeps. So a retry can compute the same id.
    */
   readonly eventIdAt?: (acceptedMs: number) => string
 }
@@ -72,8 +72,9 @@ interface RequestEvent extends PartitionEvent {
 }
 
 /**
- * The points of all requests that share one commit. They are aggregated into rollups as they arrive. Performance
- * matters here: each series remembers its latest row, so that a point for this row needs no look-up.
+ * The points of one or more requests, which are encoded together and share commits. They are aggregated into rollups as
+ * they arrive. Performance matters here: each series remembers its latest row, so that a point for this row needs no
+ * look-up.
  */
 export class Round {
   /** Unique in this process. */
@@ -87,7 +88,7 @@ export class Round {
   readonly #events = new Map<number, RequestEvent[]>()
   /** Estimated memory of the round. New requests are refused if all rounds together need too much (`pendingBytes`). */
   memoryBytes = 0
-  /** Number of requests whose points were added to this round. */
+  /** Number of requests that were added to this round. */
   requestCount = 0
 
   /** A round with a marker contains only one request. */
@@ -97,12 +98,15 @@ export class Round {
     this.#marker = marker
   }
 
-  /** Adds the points of a batch, or only the points at `positions`, as one request. Returns the number of points. */
+  /**
+   * Adds the points of a batch, or only the points at `positions`, as one request. Returns their number, with end
+   * markers.
+   */
   addRequest(batch: PointBatch, positions?: readonly number[]): number {
     return this.#addPoints(batch, positions, this.requestCount++, 0, positions?.length ?? batch.length)
   }
 
-  /** Same as `addRequest`, but in steps, for a batch of many points. No other request may be added to the round. */
+  /** Same as `addRequest`, but in steps, for a large batch. No other request may be added to the round meanwhile. */
   *addRequestInSteps(batch: PointBatch, positions?: readonly number[]): Steps<number> {
     const request = this.requestCount++
     const length = positions?.length ?? batch.length
@@ -324,7 +328,7 @@ export class Round {
   }
 }
 
-/** Returns the remainder, which is never negative, so that times before 1970 get the right bucket too. */
+/** Returns the remainder of a floored division. It is 0 or more, so that times before 1970 get the right bucket. */
 function mod(value: number, step: number): number {
   const rest = value % step
   return rest < 0 ? rest + step : rest

@@ -3,8 +3,8 @@ import type { Steps } from '../../model/steps.ts'
 
 /**
  * Sorts the rejected items of a request by their index: the decoder rejects some, and the admission rejects others
- * later. Sorting runs in steps, because a request may have a million rejected items. Its time is linear. Items with the
- * same index keep their order.
+ * later. Sorting runs in steps, because a request may have a million rejected items. Its time is linear in their number
+ * and in the greatest index. Items with the same index keep their order.
  */
 const ITEMS_PER_STEP = 20_000
 

@@ -2,8 +2,8 @@ import type { RollupKind } from '../../model/metric.ts'
 import { RollupTable } from '../../rollup/rollup-table.ts'
 
 /**
- * A pool of rollup tables for reuse. A round lasts milliseconds, and allocating the columns and sketches of a table
- * takes longer than filling them. The number of tables is bounded, and tables with many rows are not kept.
+ * A pool of rollup tables for reuse. A round usually lasts milliseconds, and allocating the columns and sketches of a
+ * table takes longer than filling them. The number of tables is bounded, and tables with many rows are not kept.
  */
 export class TablePool {
   readonly #free = new Map<RollupKind, RollupTable[]>()
