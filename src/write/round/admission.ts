@@ -10,8 +10,8 @@ import type { PointBatch } from './point-batch.ts'
 import { type Registry, rejectTypeConflict } from './registry.ts'
 
 /** Maximum number of metrics, and of series, in one call to the store. */
-const METRICS_PER_CALL = 500
-const SERIES_PER_CALL = 1_000
+const METRICS_PER_CALL_MAX = 500
+const SERIES_PER_CALL_MAX = 1_000
 /** Number of points, and of series, that are handled before the admission yields to the event loop. */
 const POINTS_PER_YIELD = 1_000
 const SERIES_PER_YIELD = 5_000
@@ -70,7 +70,7 @@ export class Admission {
    * By project: the number of metrics in the store, and how many definitions this process had finished before it read
    * that number.
    */
-  readonly #metricCounts = new Map<string, { readonly metrics: number; readonly finished: number }>()
+  readonly #metricCounts = new Map<string, { readonly metricCount: number; readonly finishedDefinitions: number }>()
   #isDefining = false
   #hasEnded = false
 
@@ -148,10 +148,10 @@ export class Admission {
   ): Promise<number> {
     const batch = this.#batch
     const { version } = this.#registry
-    let kept = from
+    let keptEnd = from
     let item = -1
     let isRejected = false
-    let keptBefore = kept
+    let keptEndBefore = keptEnd
     let reservedBefore = this.#reservedSeries.length
     let claimedBefore = this.#claimOrder.length
     for (let i = from; i < to; i++) {
@@ -159,35 +159,35 @@ export class Admission {
       if (batch.itemIndex[i] !== item) {
         item = batch.itemIndex[i]!
         isRejected = false
-        keptBefore = kept
+        keptEndBefore = keptEnd
         reservedBefore = this.#reservedSeries.length
         claimedBefore = this.#claimOrder.length
       }
       if (!isRejected) {
         const rejection = series.registeredInVersion === version ? undefined : validate(series)
         if (rejection === undefined) {
-          if (kept < i) batch.move(i, kept)
-          kept++
+          if (keptEnd < i) batch.move(i, keptEnd)
+          keptEnd++
         } else {
           batch.reject(item, rejection)
           isRejected = true
-          kept = keptBefore
+          keptEnd = keptEndBefore
           this.#rollBackTo(reservedBefore, claimedBefore)
         }
       }
       if ((i - from) % POINTS_PER_YIELD === POINTS_PER_YIELD - 1) await this.#yield()
     }
-    if (kept === to) return kept
+    if (keptEnd === to) return keptEnd
     const { length } = batch
-    for (let i = to; i < length; i++) batch.move(i, kept + i - to)
-    batch.truncate(kept + length - to)
-    return kept
+    for (let i = to; i < length; i++) batch.move(i, keptEnd + i - to)
+    batch.truncate(keptEnd + length - to)
+    return keptEnd
   }
 
   /** Releases reservations and claims, the latest first, until these numbers of reservations and claims are left. */
-  #rollBackTo(reserved: number, claimed: number): void {
-    while (this.#reservedSeries.length > reserved) this.#releaseLastReservation()
-    while (this.#claimOrder.length > claimed) this.#endLastClaim()
+  #rollBackTo(reservationCount: number, claimCount: number): void {
+    while (this.#reservedSeries.length > reservationCount) this.#releaseLastReservation()
+    while (this.#claimOrder.length > claimCount) this.#endLastClaim()
   }
 
   #releaseLastReservation(): void {
@@ -226,8 +226,8 @@ export class Admission {
       if (row !== undefined || this.#metricCounts.has(project)) continue
       const { finished } = this.#registry.definitionCountsOf(project)
       this.#metricCounts.set(project, {
-        metrics: await this.#callStore((store) => store.countMetrics(project)),
-        finished,
+        metricCount: await this.#callStore((store) => store.countMetrics(project)),
+        finishedDefinitions: finished,
       })
     }
     this.#requireNotEnded()
@@ -266,45 +266,47 @@ export class Admission {
       if (i % SERIES_PER_YIELD === SERIES_PER_YIELD - 1) await this.#yield()
       const { metric } = series
       if (series.isCountedAsStored || series.reservations > 0 || metric.row?.type !== metric.type) continue
-      let known = newSeriesByMetric.get(metric)
-      if (known === undefined) newSeriesByMetric.set(metric, (known = { series: [], hasNewTagKey: false }))
-      known.series.push(series)
-      known.hasNewTagKey ||= metric.hasNewTagKey(series)
+      let newSeries = newSeriesByMetric.get(metric)
+      if (newSeries === undefined) newSeriesByMetric.set(metric, (newSeries = { series: [], hasNewTagKey: false }))
+      newSeries.series.push(series)
+      newSeries.hasNewTagKey ||= metric.hasNewTagKey(series)
     }
     const { seriesPerMetricMax } = this.#registry.limits
-    const registrations = new Map<Metric, number>()
+    const registeredBefore = new Map<Metric, number>()
     for (const [metric, { series }] of newSeriesByMetric) {
       if (metric.seriesTotal + series.length <= seriesPerMetricMax) continue
-      registrations.set(metric, metric.registeredSeriesCount)
+      registeredBefore.set(metric, metric.registeredSeriesCount)
       await this.#markStoredSeries(metric, series)
     }
     for (const [metric, { hasNewTagKey }] of newSeriesByMetric)
-      if (hasNewTagKey && !this.#lookedUpMetrics.has(metric) && !registrations.has(metric))
-        registrations.set(metric, metric.registeredSeriesCount)
-    await this.#readRows([...registrations.keys()], (metric, row) => metric.refresh(row, registrations.get(metric)!))
+      if (hasNewTagKey && !this.#lookedUpMetrics.has(metric) && !registeredBefore.has(metric))
+        registeredBefore.set(metric, metric.registeredSeriesCount)
+    await this.#readRows([...registeredBefore.keys()], (metric, row) =>
+      metric.refresh(row, registeredBefore.get(metric)!),
+    )
   }
 
   /** Asks the store which of these series it has, and marks them as stored. */
   async #markStoredSeries(metric: Metric, series: readonly Series[]): Promise<void> {
     const { partition, metricId } = metric.row!
-    for (let from = 0; from < series.length; from += SERIES_PER_CALL) {
-      const chunk = series.slice(from, from + SERIES_PER_CALL)
+    for (let from = 0; from < series.length; from += SERIES_PER_CALL_MAX) {
+      const chunk = series.slice(from, from + SERIES_PER_CALL_MAX)
       const ids = chunk.map((candidate) => (candidate.id ??= seriesIdOf(metricId, candidate.tags)))
-      const stored = await this.#callStore((store) => store.hasSeries(partition, metricId, ids))
-      for (const [i, candidate] of chunk.entries()) if (stored[i] === true) metric.markStored(candidate)
+      const areStored = await this.#callStore((store) => store.hasSeries(partition, metricId, ids))
+      for (const [i, candidate] of chunk.entries()) if (areStored[i] === true) metric.markStored(candidate)
       await this.#yield()
     }
   }
 
   async #readRows(metrics: readonly Metric[], onRow: (metric: Metric, row: MetricRow) => void): Promise<void> {
-    for (const chunk of chunksByProject(metrics, METRICS_PER_CALL)) {
+    for (const chunk of chunksByProject(metrics, METRICS_PER_CALL_MAX)) {
       const names = chunk.map(({ name }) => name)
       const rows = await this.#callStore((store) => store.readMetrics(chunk[0]!.project, names))
       for (const [i, metric] of chunk.entries()) {
         const row = rows[i]
         if (row !== undefined) onRow(metric, row)
       }
-      if (metrics.length > METRICS_PER_CALL) await this.#yield()
+      if (metrics.length > METRICS_PER_CALL_MAX) await this.#yield()
     }
   }
 
@@ -334,8 +336,9 @@ export class Admission {
       return rejectTooMany(metric, `a request may bring ${newMetricsPerRequestMax} new metrics at most`)
     const counted = this.#metricCounts.get(metric.project)
     const definitions = this.#registry.definitionCountsOf(metric.project)
-    const metrics = (counted?.metrics ?? 0) + definitions.started - (counted?.finished ?? definitions.finished)
-    if (metric.definingRequests === 0 && metrics >= metricsPerProjectMax)
+    const definitionsSince = definitions.started - (counted?.finishedDefinitions ?? definitions.finished)
+    const metricCount = (counted?.metricCount ?? 0) + definitionsSince
+    if (metric.definingRequests === 0 && metricCount >= metricsPerProjectMax)
       return rejectTooMany(metric, `the project has ${metricsPerProjectMax} metrics, the most allowed`)
     if (metric.definingRequests++ === 0) definitions.started++
     this.#claimedMetrics.add(metric)
@@ -367,7 +370,7 @@ export class Admission {
     const defined = [...this.#claimOrder]
     this.#isDefining = true
     try {
-      for (const chunk of chunksByProject(defined, METRICS_PER_CALL)) {
+      for (const chunk of chunksByProject(defined, METRICS_PER_CALL_MAX)) {
         for (const metric of chunk) metric.isDefinitionSent = true
         const rows = await this.#callStore((store) => store.defineMetrics(chunk.map(definitionOf)))
         for (const [i, metric] of chunk.entries()) {
@@ -375,7 +378,7 @@ export class Admission {
           if (row === undefined) throw new GatewayError('internal', 'the store left a metric undefined')
           if (metric.row === undefined) metric.setRow(row, nowMs)
         }
-        if (defined.length > METRICS_PER_CALL) await this.#yield()
+        if (defined.length > METRICS_PER_CALL_MAX) await this.#yield()
       }
     } finally {
       this.#isDefining = false

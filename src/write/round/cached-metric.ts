@@ -121,6 +121,7 @@ export class Metric {
     }
   }
 
+  /** Releases a place that `reserve` has reserved. */
   release(series: Series): void {
     if (--series.reservations > 0 || series.isCountedAsStored) return
     this.#reservedSeriesCount--
@@ -151,6 +152,7 @@ export class Metric {
     for (const [key] of series.tags) this.#markTagKeyStored(key)
   }
 
+  /** Whether a tag key of the series is neither in the store nor reserved. */
   hasNewTagKey({ tags }: Series): boolean {
     return tags.some(([key]) => this.#isNewTagKey(key))
   }
@@ -204,7 +206,7 @@ export class Series implements SeriesRef {
   /**
    * The number of the last `Round` with points of this series (0: none); the bucket and index of its latest row there.
    */
-  roundNumber = 0
+  lastRoundNumber = 0
   lastRowBucketMs = 0
   lastRowIndex = 0
 

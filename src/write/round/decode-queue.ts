@@ -45,12 +45,12 @@ export class DecodeQueue {
       if (steps.next().done === true) return
       await betweenSteps()
     }
-    const earlier = this.#lastInQueue
+    const previousBody = this.#lastInQueue
     let release = (): void => {}
     this.#lastInQueue = new Promise((resolve) => {
       release = resolve
     })
-    await earlier
+    await previousBody
     try {
       for (;;) {
         await pace.pause()

@@ -17,13 +17,13 @@ import type { Metric, Series } from './cached-metric.ts'
  * Maximum number of rows in a block. Such a block is nearly always smaller than `BLOCK_BYTES_MAX`, and one fold step
  * can read it as a whole.
  */
-const BLOCK_ROWS_MAX = 8_192
+const ROUND_BLOCK_ROWS_MAX = 8_192
 
 /**
  * Maximum number of metrics in a block. A fold reads whole blocks, and writes each of their metrics at every
  * resolution.
  */
-const BLOCK_METRICS_MAX = 512
+const ROUND_BLOCK_METRICS_MAX = 512
 
 /** One metric of a round, with its points in the round. */
 export interface RoundMetric {
@@ -102,9 +102,9 @@ export async function encodeMetrics(
   const encodeInOwnBlocks = async ({ metricId, rows, roundMetrics }: MetricRows): Promise<void> => {
     const blocks: EncodedBlock[] = []
     try {
-      for (let from = 0; from < rows.length; from += BLOCK_ROWS_MAX) {
-        const to = Math.min(rows.length, from + BLOCK_ROWS_MAX)
-        for (const block of encodeBlocks(resolutionMs, metricId, rows, { rowsMax: BLOCK_ROWS_MAX, from, to }))
+      for (let from = 0; from < rows.length; from += ROUND_BLOCK_ROWS_MAX) {
+        const to = Math.min(rows.length, from + ROUND_BLOCK_ROWS_MAX)
+        for (const block of encodeBlocks(resolutionMs, metricId, rows, { rowsMax: ROUND_BLOCK_ROWS_MAX, from, to }))
           blocks.push(block)
         await pace.pause()
       }
@@ -116,11 +116,12 @@ export async function encodeMetrics(
   }
   for (const metric of rowsByMetric(resolutionMs, roundMetrics, onFault)) {
     await pace.pause()
-    if (metric.rows.length > BLOCK_ROWS_MAX) {
+    if (metric.rows.length > ROUND_BLOCK_ROWS_MAX) {
       await encodeInOwnBlocks(metric)
       continue
     }
-    if (smallMetrics.length >= BLOCK_METRICS_MAX || smallMetricRows + metric.rows.length > BLOCK_ROWS_MAX) await flush()
+    if (smallMetrics.length >= ROUND_BLOCK_METRICS_MAX || smallMetricRows + metric.rows.length > ROUND_BLOCK_ROWS_MAX)
+      await flush()
     smallMetrics.push(metric)
     smallMetricRows += metric.rows.length
   }
@@ -129,9 +130,9 @@ export async function encodeMetrics(
 }
 
 /** Encodes several metrics into one block. Returns undefined if they do not fit or if a metric cannot be encoded. */
-function encodeTogether(resolutionMs: number, packed: readonly MetricRows[]): EncodedBlock | undefined {
+function encodeTogether(resolutionMs: number, metrics: readonly MetricRows[]): EncodedBlock | undefined {
   try {
-    const block = encodeBlock(resolutionMs, packed)
+    const block = encodeBlock(resolutionMs, metrics)
     const fits = block.scalars.length <= BLOCK_BYTES_MAX && (block.sketches?.length ?? 0) <= BLOCK_BYTES_MAX
     return fits ? block : undefined
   } catch {
@@ -152,17 +153,17 @@ function* rowsByMetric(
   const byId = new Map<string, RoundMetric[]>()
   for (const roundMetric of roundMetrics) {
     const id = formatId(roundMetric.metric.row!.metricId)
-    const same = byId.get(id)
-    if (same === undefined) byId.set(id, [roundMetric])
-    else same.push(roundMetric)
+    const sameMetric = byId.get(id)
+    if (sameMetric === undefined) byId.set(id, [roundMetric])
+    else sameMetric.push(roundMetric)
   }
-  for (const same of byId.values()) {
+  for (const sameMetric of byId.values()) {
     try {
-      const tables = same.map(({ table }) => table.toSortedRows())
+      const tables = sameMetric.map(({ table }) => table.toSortedRows())
       const rows = tables.length === 1 ? tables[0]! : mergeRows(tables, resolutionMs)
-      yield { metricId: same[0]!.metric.row!.metricId, rows, roundMetrics: same }
+      yield { metricId: sameMetric[0]!.metric.row!.metricId, rows, roundMetrics: sameMetric }
     } catch (cause) {
-      onFault(same, cause)
+      onFault(sameMetric, cause)
     }
   }
 }

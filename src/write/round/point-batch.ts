@@ -104,6 +104,7 @@ export class PointBatch implements PointSink<Series> {
     this.#attemptNumber = ++lastAttemptNumber
   }
 
+  /** Whether the request has more points, set members or new series than an ordinary one. */
   get isLarge(): boolean {
     return (
       this.length > ORDINARY_POINTS_MAX ||
@@ -147,9 +148,9 @@ export class PointBatch implements PointSink<Series> {
     name: string,
     type: MetricType,
     pairs: readonly (readonly [string, string])[],
-    about?: MetricMetadata,
+    metadata?: MetricMetadata,
   ): Series | Rejection {
-    const series = this.#registry.resolve(this.#project, name, type, pairs, about, this.unknownMetrics.length)
+    const series = this.#registry.resolve(this.#project, name, type, pairs, metadata, this.unknownMetrics.length)
     if ('code' in series) return series
     if (series.registeredInVersion !== this.#registryVersion && series.newInAttempt !== this.#attemptNumber)
       this.#addUnregistered(series)
@@ -193,8 +194,8 @@ export class PointBatch implements PointSink<Series> {
    * gateways, and counts once.
    */
   addTotalSince(item: number, series: Series, timeMs: number, total: number, startMs: number): void {
-    const isAdded = series.storedCounterStartMs === startMs || this.#addedCounterStarts.get(series) === startMs
-    if (!isAdded && timeMs - startMs <= COUNTER_START_AGE_MS_MAX) {
+    const isStartKnown = series.storedCounterStartMs === startMs || this.#addedCounterStarts.get(series) === startMs
+    if (!isStartKnown && timeMs - startMs <= COUNTER_START_AGE_MS_MAX) {
       const i = this.#append(item, series, Math.min(startMs + 1, timeMs - 1), COUNTER_START)
       this.value[i] = startMs
       this.#addedCounterStarts.set(series, startMs)

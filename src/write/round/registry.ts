@@ -112,6 +112,7 @@ export class Registry {
     await Promise.all(metrics.map(({ project, name }) => this.#deletions.get(JSON.stringify([project, name]))))
   }
 
+  /** Returns the counts of a project. The caller updates them in place. */
   definitionCountsOf(project: string): DefinitionCounts {
     let definitions = this.#definitionCounts.get(project)
     if (definitions === undefined) this.#definitionCounts.set(project, (definitions = { started: 0, finished: 0 }))
@@ -141,6 +142,7 @@ export class Registry {
       if (metric.row === undefined && metric.definingRequests === 0) this.evictMetric(metric)
   }
 
+  /** Whether a commit of this process has registered the series under the current version. */
   isRegistered(series: Series): boolean {
     return series.registeredInVersion === this.#version
   }
@@ -180,12 +182,12 @@ export class Registry {
     name: string,
     type: MetricType,
     pairs: readonly (readonly [string, string])[],
-    about: MetricMetadata | undefined,
-    unknownMetrics = 0,
+    metadata: MetricMetadata | undefined,
+    unknownMetricCount = 0,
   ): Series | Rejection {
-    const metric = this.#metric(project, name, type, unknownMetrics)
+    const metric = this.#findOrCreateMetric(project, name, type, unknownMetricCount)
     if ('code' in metric) return metric
-    if (metric.row === undefined) metric.metadata ??= about
+    if (metric.row === undefined) metric.metadata ??= metadata
     else if (metric.row.type !== type) {
       // Another gateway may have deleted the metric since its row was read. No refused commit would show that, because
       // rejected points are never committed.
@@ -205,7 +207,7 @@ export class Registry {
    * Returns the metric of this name and type. Creates it if the registry does not have it, unless the request already
    * has more unknown metrics than a project can have: each of them takes memory.
    */
-  #metric(project: string, name: string, type: MetricType, unknownMetrics: number): Metric | Rejection {
+  #findOrCreateMetric(project: string, name: string, type: MetricType, unknownMetricCount: number): Metric | Rejection {
     let types = this.#metricsByProject.get(project)
     if (types === undefined) this.#metricsByProject.set(project, (types = new Map()))
     let names = types.get(type)
@@ -213,7 +215,7 @@ export class Registry {
     let metric = names.get(name)
     if (metric === undefined) {
       const { metricsPerProjectMax, newMetricsPerRequestMax } = this.limits
-      if (unknownMetrics >= metricsPerProjectMax + newMetricsPerRequestMax)
+      if (unknownMetricCount >= metricsPerProjectMax + newMetricsPerRequestMax)
         return reject('metric_limit_exceeded', `a project may have ${metricsPerProjectMax} metrics at most`)
       names.set(name, (metric = new Metric(project, name, type)))
       this.#entryCount++
@@ -241,7 +243,7 @@ const NO_TAGS: CanonicalTags = []
 /** How long a type conflict is cached. After this time the row is read again. */
 const TYPE_CONFLICT_CACHED_MS = 1_000
 
-export function rejectTypeConflict(metric: Metric, stored: MetricType | undefined = metric.row?.type): Rejection {
-  const found = stored ?? 'of another type'
-  return reject('type_conflict', `metric ${quote(metric.name)} is a ${found}, not a ${metric.type}`)
+export function rejectTypeConflict(metric: Metric, storedType: MetricType | undefined = metric.row?.type): Rejection {
+  const typeText = storedType ?? 'of another type'
+  return reject('type_conflict', `metric ${quote(metric.name)} is a ${typeText}, not a ${metric.type}`)
 }

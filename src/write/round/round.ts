@@ -80,6 +80,7 @@ export class Round {
   /** Unique in this process. */
   readonly roundNumber: number
   readonly #context: RoundContext
+  /** The marker of the only request. Undefined: the requests have no idempotency key. */
   readonly #marker: IdempotencyMarker | undefined
   readonly #metrics: RoundMetric[] = []
   /** The index of each metric in `#metrics`. Needed if another round has overwritten `Metric.indexInLastRound`. */
@@ -108,11 +109,11 @@ export class Round {
 
   /** Same as `addRequest`, but in steps, for a large batch. No other request may be added to the round meanwhile. */
   *addRequestInSteps(batch: PointBatch, positions?: readonly number[]): Steps<number> {
-    const request = this.requestCount++
+    const requestIndex = this.requestCount++
     const length = positions?.length ?? batch.length
     let points = 0
     for (let from = 0; from < length; from += POINTS_PER_STEP) {
-      points += this.#addPoints(batch, positions, request, from, Math.min(length, from + POINTS_PER_STEP))
+      points += this.#addPoints(batch, positions, requestIndex, from, Math.min(length, from + POINTS_PER_STEP))
       yield
     }
     return points
@@ -121,37 +122,37 @@ export class Round {
   #addPoints(
     batch: PointBatch,
     positions: readonly number[] | undefined,
-    request: number,
+    requestIndex: number,
     from: number,
     to: number,
   ): number {
     const { keepsSeries, registry, settings } = this.#context
     const { baseResolutionMs, baseSetResolutionMs } = settings
     const { version } = registry
-    const { series: all, timeMs: times, value: values, pointKind: pointKinds, weight: weights } = batch
+    const { series: seriesColumn, timeMs: times, value: values, pointKind: pointKinds, weight: weights } = batch
     let bytes = (to - from) * POINT_MEMORY_BYTES
     for (let k = from; k < to; k++) {
       const i = positions === undefined ? k : positions[k]!
-      const series = all[i]!
+      const series = seriesColumn[i]!
       const { metric } = series
       const roundMetric =
         metric.lastRoundNumber === this.roundNumber
           ? this.#metrics[metric.indexInLastRound]!
           : this.#roundMetricOf(metric)
-      if (roundMetric.requestIndexes[roundMetric.requestIndexes.length - 1] !== request)
-        roundMetric.requestIndexes.push(request)
+      if (roundMetric.requestIndexes[roundMetric.requestIndexes.length - 1] !== requestIndex)
+        roundMetric.requestIndexes.push(requestIndex)
       const timeMs = times[i]!
       const pointKind = pointKinds[i]!
       const resolutionMs = pointKind === SET_MEMBER ? baseSetResolutionMs : baseResolutionMs
       const bucketMs = timeMs - mod(timeMs, resolutionMs)
       let row: number
-      if (series.roundNumber === this.roundNumber && series.lastRowBucketMs === bucketMs) row = series.lastRowIndex
+      if (series.lastRoundNumber === this.roundNumber && series.lastRowBucketMs === bucketMs) row = series.lastRowIndex
       else {
         const id = series.id!
         row = roundMetric.table.addRow(id.hi, id.lo, bucketMs)
         bytes += ROW_MEMORY_BYTES
-        if (series.roundNumber !== this.roundNumber) {
-          series.roundNumber = this.roundNumber
+        if (series.lastRoundNumber !== this.roundNumber) {
+          series.lastRoundNumber = this.roundNumber
           if (keepsSeries || series.registeredInVersion !== version) roundMetric.series.push(series)
         }
         series.lastRowBucketMs = bucketMs
@@ -194,21 +195,21 @@ export class Round {
 
   /** Returns, for each partition, the indexes of the requests that have points or events in it. */
   requestIndexesByPartition(): ReadonlyMap<number, ReadonlySet<number>> {
-    const found = new Map<number, Set<number>>()
+    const requestsByPartition = new Map<number, Set<number>>()
     const requestsOf = (partition: number): Set<number> => {
-      let requests = found.get(partition)
-      if (requests === undefined) found.set(partition, (requests = new Set()))
+      let requests = requestsByPartition.get(partition)
+      if (requests === undefined) requestsByPartition.set(partition, (requests = new Set()))
       return requests
     }
     for (const { metric, requestIndexes } of this.#metrics) {
-      const known = requestsOf(metric.row!.partition)
-      for (const request of requestIndexes) known.add(request)
+      const requests = requestsOf(metric.row!.partition)
+      for (const requestIndex of requestIndexes) requests.add(requestIndex)
     }
     for (const [partition, events] of this.#events) {
-      const known = requestsOf(partition)
-      for (const { requestIndex } of events) known.add(requestIndex)
+      const requests = requestsOf(partition)
+      for (const { requestIndex } of events) requests.add(requestIndex)
     }
-    return found
+    return requestsByPartition
   }
 
   /**
@@ -262,7 +263,7 @@ export class Round {
           roundMetrics.length === 1
             ? roundMetrics[0]!.series
             : roundMetrics.flatMap((roundMetric) => roundMetric.series)
-        const seriesToRegister = this.#unregistered(series)
+        const seriesToRegister = this.#withoutRegistered(series)
         const part: CommitPart = {
           ...(this.#marker === undefined ? {} : { marker: partMarker(this.#marker, kind, position++) }),
           block: { name: blockName(), scalars, sketches },
@@ -297,17 +298,17 @@ export class Round {
     return { part, seriesToRegister: [], series: [], points: events.length }
   }
 
-  #unregistered(series: readonly Series[]): readonly Series[] {
+  #withoutRegistered(series: readonly Series[]): readonly Series[] {
     const { keepsSeries, registry } = this.#context
     return keepsSeries ? series.filter((candidate) => !registry.isRegistered(candidate)) : series
   }
 
   #roundMetricOf(metric: Metric): RoundMetric {
     metric.lastRoundNumber = this.roundNumber
-    const known = this.#indexByMetric.get(metric)
-    if (known !== undefined) {
-      metric.indexInLastRound = known
-      return this.#metrics[known]!
+    const existingIndex = this.#indexByMetric.get(metric)
+    if (existingIndex !== undefined) {
+      metric.indexInLastRound = existingIndex
+      return this.#metrics[existingIndex]!
     }
     this.memoryBytes += METRIC_MEMORY_BYTES
     const table = this.#context.tablePool.take(metric.kind)
@@ -330,8 +331,8 @@ export class Round {
 
 /** Returns the remainder of a floored division. It is 0 or more, so that times before 1970 get the right bucket. */
 function mod(value: number, step: number): number {
-  const rest = value % step
-  return rest < 0 ? rest + step : rest
+  const remainder = value % step
+  return remainder < 0 ? remainder + step : remainder
 }
 
 function addMember(members: RoundMetric['members'], series: Series, bucketMs: number, member: string): void {

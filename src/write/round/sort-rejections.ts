@@ -18,20 +18,20 @@ export function* sortByIndex(rejected: readonly ItemError[]): Steps<readonly Ite
     if (i % ITEMS_PER_STEP === ITEMS_PER_STEP - 1) yield
   }
   if (isSorted) return rejected
-  // Counting sort: `starts` has the position of the first item of each index.
-  const starts = new Uint32Array(indexMax + 2)
+  // Counting sort: for each index, `nextPositions` has the position in `sorted` of its next item.
+  const nextPositions = new Uint32Array(indexMax + 2)
   for (let i = 0; i < rejected.length; i++) {
-    starts[rejected[i]!.index + 1]!++
+    nextPositions[rejected[i]!.index + 1]!++
     if (i % ITEMS_PER_STEP === ITEMS_PER_STEP - 1) yield
   }
-  for (let index = 1; index < starts.length; index++) {
-    starts[index]! += starts[index - 1]!
+  for (let index = 1; index < nextPositions.length; index++) {
+    nextPositions[index]! += nextPositions[index - 1]!
     if (index % ITEMS_PER_STEP === 0) yield
   }
   const sorted = rejected.slice()
   for (let i = 0; i < rejected.length; i++) {
     const item = rejected[i]!
-    sorted[starts[item.index]!++] = item
+    sorted[nextPositions[item.index]!++] = item
     if (i % ITEMS_PER_STEP === ITEMS_PER_STEP - 1) yield
   }
   return sorted

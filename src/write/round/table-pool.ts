@@ -6,19 +6,20 @@ import { RollupTable } from '../../rollup/rollup-table.ts'
  * table takes longer than filling them. The number of tables is bounded, and tables with many rows are not kept.
  */
 export class TablePool {
-  readonly #free = new Map<RollupKind, RollupTable[]>()
+  readonly #freeTables = new Map<RollupKind, RollupTable[]>()
 
+  /** Returns an empty table, from the pool if it has one. */
   take(kind: RollupKind): RollupTable {
-    return this.#free.get(kind)?.pop() ?? new RollupTable(kind)
+    return this.#freeTables.get(kind)?.pop() ?? new RollupTable(kind)
   }
 
   /** Returns a table to the pool. The caller must not use the table afterwards. */
   giveBack(table: RollupTable): void {
     if (table.length > POOLED_TABLE_ROWS_MAX) return
     table.clear()
-    const free = this.#free.get(table.kind)
-    if (free === undefined) this.#free.set(table.kind, [table])
-    else if (free.length < TABLES_PER_KIND_MAX) free.push(table)
+    const tables = this.#freeTables.get(table.kind)
+    if (tables === undefined) this.#freeTables.set(table.kind, [table])
+    else if (tables.length < TABLES_PER_KIND_MAX) tables.push(table)
   }
 }
 
