@@ -272,18 +272,16 @@ export class Admission {
       newSeries.hasNewTagKey ||= metric.hasNewTagKey(series)
     }
     const { seriesPerMetricMax } = this.#registry.limits
-    const registeredBefore = new Map<Metric, number>()
+    const countsBefore = new Map<Metric, number>()
     for (const [metric, { series }] of newSeriesByMetric) {
       if (metric.seriesTotal + series.length <= seriesPerMetricMax) continue
-      registeredBefore.set(metric, metric.registeredSeriesCount)
+      countsBefore.set(metric, metric.registeredSeriesCount)
       await this.#markStoredSeries(metric, series)
     }
     for (const [metric, { hasNewTagKey }] of newSeriesByMetric)
-      if (hasNewTagKey && !this.#lookedUpMetrics.has(metric) && !registeredBefore.has(metric))
-        registeredBefore.set(metric, metric.registeredSeriesCount)
-    await this.#readRows([...registeredBefore.keys()], (metric, row) =>
-      metric.refresh(row, registeredBefore.get(metric)!),
-    )
+      if (hasNewTagKey && !this.#lookedUpMetrics.has(metric) && !countsBefore.has(metric))
+        countsBefore.set(metric, metric.registeredSeriesCount)
+    await this.#readRows([...countsBefore.keys()], (metric, row) => metric.refresh(row, countsBefore.get(metric)!))
   }
 
   /** Asks the store which of these series it has, and marks them as stored. */

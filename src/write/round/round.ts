@@ -61,7 +61,7 @@ export interface PartitionEvent {
   readonly partition: number
   readonly event: StoredEvent
   /**
-   * Returns the id of the event. Undefined if its request has no idempotency key. `acceptedMs` is the commit time of
+   * Returns the id of the event. Absent if its request has no idempotency key. `acceptedMs` is the commit time of
    * the part with the event, which its marker keeps. So a retry can compute the same id.
    */
   readonly eventIdAt?: (acceptedMs: number) => string
