@@ -11,13 +11,13 @@ export interface FoldLoopLog {
 
 /** Interval at which the schedulers look for work. */
 const TICK_INTERVAL_MS = 1_000
-/** Interval between two calls of `Store.sweep`. */
+/** Minimum time between two calls of `Store.sweep`. */
 const SWEEP_INTERVAL_MS = 15_000
 
 /**
  * The background work on stored data, in bounded steps between requests: folds inboxes, merges the runs of windows,
- * seals windows that have ended, and expires old ones. A failure does not stop ingest: it is logged and counted. Each
- * group of partitions has its own `FoldScheduler`; the schedulers run concurrently.
+ * seals windows that have ended, and expires old ones. A failure does not stop ingest: it is logged and counted, and
+ * the work is retried. Each group of partitions has its own `FoldScheduler`; the schedulers run concurrently.
  */
 export class FoldLoop {
   readonly totals: FoldTotals = {
@@ -79,7 +79,7 @@ export class FoldLoop {
     return Math.max(0, ...this.#schedulers.map((scheduler) => scheduler.oldestEntryAgeMs))
   }
 
-  /** The write path calls this after each commit. `bytes`: size of the blocks that the commit added to the inbox. */
+  /** The write path calls this after each stored commit. `bytes`: size of the commit's blocks. */
   noteCommit(partition: number, bytes: number): void {
     this.#schedulerByPartition[partition]!.noteCommit(partition, bytes)
   }
@@ -90,8 +90,8 @@ export class FoldLoop {
   }
 
   /**
-   * Folds until every inbox is empty and no window has runs that must be merged. Skips partitions that another gateway
-   * is folding.
+   * Folds all inboxes with known entries now, whatever their size and age, and merges windows. Skips partitions that
+   * another gateway is folding, or that are paused after a failure.
    */
   async drain(): Promise<void> {
     await Promise.all(this.#schedulers.map((scheduler) => scheduler.drain()))

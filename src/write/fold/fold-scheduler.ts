@@ -21,15 +21,15 @@ export interface FoldLoopSettings extends FoldSettings {
 
 /** Totals since the start of the gateway, for its own metrics and for benchmarks. */
 export interface FoldTotals {
-  /** Number of fold steps that removed inbox entries. */
+  /** Number of fold steps that were committed. */
   steps: number
-  /** The largest number of rollups that one step folded, and of windows (of all resolutions) that one step wrote. */
+  /** The largest number of rollups in one fold step, and of windows (of all resolutions) to which they belong. */
   largestStepRows: number
   largestStepWindows: number
-  /** Number and bytes of the inbox entries that were folded. */
+  /** Number and bytes by which fold steps made the inboxes smaller. */
   foldedEntries: number
   foldedBytes: number
-  /** Bytes of the blocks that folds and merges wrote. */
+  /** Bytes of the blocks that folds and merges added to timelines. */
   bytesWritten: number
   /** Number of merges of runs, and of sealed windows. */
   merges: number
@@ -50,7 +50,7 @@ export interface FoldContext {
   readonly settings: FoldLoopSettings
   readonly totals: FoldTotals
   readonly now: () => number
-  /** Called when the work on a partition failed. The scheduler retries it after a pause. */
+  /** Called when the work on a partition failed. The scheduler retries it later. */
   onFailure(partition: number, cause: unknown): void
   /** Called when a fold omitted data from the timelines permanently. */
   onOmitted(partition: number, omitted: OmittedData): void
@@ -62,18 +62,18 @@ const LEASE_REFUSED_PAUSE_MS = 1_000
 const FAILURE_PAUSE_MS = 5_000
 /** Pause while `Store.hasRoomForLargeWrites` is false. */
 const NO_ROOM_PAUSE_MS = 10
-/** Interval at which the expired data of a partition is removed. */
+/** Minimum time between two removals of the expired data of a partition. */
 const RETENTION_INTERVAL_MS = 10_000
 /**
- * Interval between two reads of an inbox's size from the store. Another gateway may append to the inbox and crash
- * before it folds it.
+ * Minimum time between two reads of an inbox's size, in addition to those after each fold step. Another gateway may
+ * append to the inbox and crash before it folds it.
  */
 const SIZE_READ_INTERVAL_MS = 10_000
-/** Number of merges that are done even if an inbox must be folded. After them, such an inbox interrupts merging. */
+/** Number of merges and seals that are done even if an inbox must be folded. After them, such an inbox interrupts. */
 const UNINTERRUPTED_MERGES = 16
 /**
- * Maximum number of windows of each partition that are loaded at the start, in one call to the store. The windows that
- * expire first are loaded.
+ * Maximum number of windows of each partition that are loaded at the start, in one call to the store. If there are
+ * more, those that expire first are loaded.
  */
 const LOADED_WINDOWS_MAX = 10_000
 
@@ -161,7 +161,7 @@ export class FoldScheduler {
     this.#pausedUntilMs = untilMs
   }
 
-  /** Folds all inboxes now, whatever their size and age. */
+  /** Folds all inboxes with known entries now, whatever their size and age. Resolves when the work has ended. */
   async drain(): Promise<void> {
     while (this.#working !== undefined) await this.#working
     for (const inbox of this.#inboxes.values()) {
@@ -171,7 +171,7 @@ export class FoldScheduler {
     while (this.#working !== undefined) await this.#working
   }
 
-  /** Stops the work. Resolves when the current step is finished. */
+  /** Stops the work. Resolves when the current step has ended. */
   async stop(): Promise<void> {
     this.#isStopped = true
     await this.#working
@@ -195,7 +195,8 @@ export class FoldScheduler {
   }
 
   /**
-   * Runs `work` on a partition. Returns undefined, without an error, if the partition is paused or if the work fails.
+   * Runs `work` on a partition when the store has room. Returns undefined, without an error, if the partition is
+   * paused, if the scheduler is stopped, or if the work fails. After a failure, pauses the partition.
    */
   async #runUnlessPaused<T>(partition: number, work: () => Promise<T>): Promise<T | undefined> {
     const { now, onFailure } = this.#context
@@ -211,7 +212,7 @@ export class FoldScheduler {
     }
   }
 
-  /** Waits while the store has no room, because the writes of requests have priority. */
+  /** Waits while the store has no room for large writes, because the writes of requests have priority. */
   async #waitForRoom(): Promise<void> {
     while (!this.#context.store.hasRoomForLargeWrites && !this.#isStopped) await pause(NO_ROOM_PAUSE_MS)
   }
@@ -235,7 +236,7 @@ export class FoldScheduler {
     while (this.#isDue(partition) && !this.#isStopped) {
       if (!(await this.#holdLease(partition))) return
       // Nothing was folded: the inbox was empty, or the store refused the fold, because another fold was faster or a
-      // window expired. A later run tries again.
+      // window expired meanwhile. A later run tries again.
       if (!(await this.#foldOneStep(partition))) return
       await new Promise(setImmediate)
       await this.#waitForRoom()
@@ -296,8 +297,8 @@ export class FoldScheduler {
   }
 
   /**
-   * Merges runs of windows that have many, then seals windows that have ended. Stops when `#mustStopMerging` returns
-   * true.
+   * Merges runs of windows that have many, then seals windows that have ended. Stops early when `#mustStopMerging`
+   * returns true.
    */
   async #mergeWindows(): Promise<void> {
     let steps = 0
@@ -320,8 +321,8 @@ export class FoldScheduler {
 
   /**
    * Merges runs of one window, or seals the window. Returns false if there was nothing to merge, if the window changed
-   * meanwhile, or if its data cannot be merged. Returns undefined if the partition is paused, if another gateway has
-   * its lease, or if the work failed for another reason.
+   * meanwhile, or if its data cannot be merged. Returns undefined if the partition is paused, if the scheduler is
+   * stopped, if another gateway has the lease, or if the work failed for another reason.
    */
   #mergeOneWindow({ partition, window }: OpenWindow, isSealing: boolean): Promise<boolean | undefined> {
     const { store, settings, totals, now, onFailure } = this.#context
@@ -348,14 +349,14 @@ export class FoldScheduler {
   /**
    * Returns whether merging must stop after this number of steps, because the scheduler stops or an inbox must be
    * folded. An inbox does not interrupt the first `UNINTERRUPTED_MERGES` steps: otherwise, under constant load, merges
-   * would never keep up with folds.
+   * would not keep up with folds.
    */
   #mustStopMerging(steps: number): boolean {
     if (this.#isStopped) return true
     return steps >= UNINTERRUPTED_MERGES && [...this.#inboxes.keys()].some((partition) => this.#isDue(partition))
   }
 
-  /** Removes expired windows and events, and the data of deleted metrics. */
+  /** Removes expired windows and events, and the data of deleted metrics, unless that was done a short time ago. */
   async #expire(partition: number): Promise<void> {
     const { store, settings, totals, now } = this.#context
     const inbox = this.#inboxes.get(partition)!

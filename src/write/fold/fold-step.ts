@@ -14,7 +14,7 @@ import { openReadableBlocks } from './timeline-blocks.ts'
 
 /** Maximum number of inbox entries in one step. For each entry, the step opens a block and does a few look-ups. */
 export const STEP_ENTRIES_MAX = 4_096
-/** Maximum number of rollups that one step reads. They take a few megabytes of memory at each resolution. */
+/** Maximum number of rollups that one step folds. They take a few megabytes of memory at each resolution. */
 export const STEP_ROWS_MAX = 32_768
 /**
  * Maximum number of windows, over all resolutions, that one step writes. Each window costs a block, an index entry and
@@ -22,7 +22,7 @@ export const STEP_ROWS_MAX = 32_768
  */
 export const STEP_WINDOWS_MAX = 512
 
-/** Data that a fold omits from the timelines permanently, because it cannot be read or written. */
+/** Data that a fold omits from the timelines permanently, because it cannot be decoded, merged or encoded. */
 export class OmittedData {
   /** Number of omitted rollups. A rollup that is omitted at several resolutions counts several times. */
   rows = 0
@@ -38,14 +38,14 @@ export class OmittedData {
 }
 
 export interface StepWork {
-  /** The inbox entries that the step removes. */
+  /** The inbox entries that the step removes, or replaces by their unfolded rows. */
   readonly foldedInboxEntries: readonly InboxEntry[]
   readonly metrics: readonly StepMetric[]
   /** The rows of the removed entries that the step does not fold. The fold puts them back into the inbox. */
   readonly unfolded: readonly UnfoldedRows[]
   /** Whether the inbox still has entries, or rows that were put back, after the step. */
   readonly hasMore: boolean
-  /** Number of rollups that the step folds, and of windows (of all resolutions) that it writes. */
+  /** Number of rollups that the step folds, and of windows (of all resolutions) to which they belong. */
   readonly rows: number
   readonly windows: number
   readonly omitted: OmittedData
@@ -88,8 +88,8 @@ interface OpenEntry {
 /**
  * Takes the oldest inbox entries, with at most `STEP_ROWS_MAX` rollups, and chooses as many of their metrics as fit
  * into `STEP_WINDOWS_MAX` windows. The rows of the other metrics are merged and stay in the inbox: they replace the
- * first removed entry with the same bucket width. If even one metric needs too many windows, the step chooses its first
- * windows. Memory for rows is allocated in `arena`. Returns undefined if the inbox is empty.
+ * first removed entry with the same bucket width. If a single metric of an entry is too large, the step chooses its
+ * first windows. The rows are decoded into memory of `arena`. Returns undefined if the inbox is empty.
  */
 export async function chooseWork(
   store: Store,
@@ -120,7 +120,7 @@ export async function chooseWork(
   let chosen = await chooseMetrics(taken, options, pacer)
   if (chosen === undefined) {
     // Not even one metric fits, so it must be divided. This is possible only within one entry, because the folded rows
-    // and those that stay in the inbox keep the arrival order of this entry.
+    // and those that stay in the inbox must keep the arrival order of their entry.
     taken = opened.slice(0, 1)
     chosen = await chooseMetrics(taken, options, pacer)
   }
@@ -227,7 +227,7 @@ function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
 
 /**
  * Counts the windows of all resolutions that would have rollups of these sections. Returns undefined if there are more
- * than `max`. Counting stops early in this case, so that its time depends on `max` and not on the number of rollups.
+ * than `windowsMax`; counting stops early in this case.
  */
 function countWindows(
   sections: readonly RollupRows[],
@@ -241,8 +241,8 @@ function countWindows(
 }
 
 /**
- * Finds all windows, of every resolution, that contain a window of the finest resolution. `finestStarts` are the starts
- * of the windows of the finest resolution. Returns one time for each found window: the first of `finestStarts` in it.
+ * Finds all windows, of every resolution, that contain one of the given windows of the finest resolution, whose starts
+ * are `finestStarts`. Returns one time for each window that was found: the smallest of `finestStarts` in it.
  */
 function windowsOfAllResolutions(finestStarts: Iterable<number>, resolutionsMs: readonly number[]): number[] {
   const found: number[] = []
@@ -290,8 +290,8 @@ function countRowsByWindow(
 }
 
 /**
- * Divides the rows of a metric in two: those that this step folds (its first windows, within the limits of one step),
- * and the rest.
+ * Divides the rows of a metric, which come from one entry, in two: those that this step folds (its first windows,
+ * within the limits of one step), and the others.
  */
 function divideMetric(
   metric: MetricSections,
@@ -305,8 +305,8 @@ function divideMetric(
   for (const [startMs, windowRows] of [...finest].sort(([a], [b]) => a - b)) {
     if (startMs >= endMs) break
     if (rows + windowRows > STEP_ROWS_MAX) {
-      // Blocks written before `STEP_ROWS_MAX` existed may hold more rows in one window. Such a window is divided by
-      // series.
+      // A block that an older version of the gateway wrote may hold more rows in one window. Such a window is divided
+      // by series.
       if (rows === 0) share = STEP_ROWS_MAX / windowRows
       endMs = rows === 0 ? startMs + windowWidthMs(resolutionsMs[0]!) : startMs
       break

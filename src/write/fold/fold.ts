@@ -9,7 +9,7 @@ import { windowStart, windowWidthMs } from '../../store/windows.ts'
 import { chooseWork, type OmittedData, type StepMetric } from './fold-step.ts'
 import { bytesOfBlock, bytesOfBlocks, encodeRun, encodeUnfoldedRows, type TimelineBlock } from './timeline-blocks.ts'
 
-/** A stored bucket width (`bucketWidthMs`), and how long a window of this width is kept after its last write. */
+/** A stored bucket width, and how long a window of this resolution is kept after the last fold that wrote to it. */
 export interface Resolution {
   readonly bucketWidthMs: number
   readonly keptMs: number
@@ -20,7 +20,7 @@ export interface FoldSettings {
   readonly resolutions: readonly Resolution[]
   /** Resolutions of set metrics, in the same order. */
   readonly setResolutions: readonly Resolution[]
-  /** Maximum number of inbox bytes that one step reads. */
+  /** Maximum number of inbox bytes that one step reads. A step always reads at least one entry. */
   readonly stepBytesMax: number
 }
 
@@ -28,18 +28,18 @@ export interface FoldSettings {
 export const FOLD_STEP_BYTES_MAX = 1_048_576
 
 export interface FoldStepResult {
-  /** Number and bytes of the entries by which the step made the inbox smaller. */
+  /** Number of entries, and bytes, by which the step made the inbox smaller. */
   readonly entries: number
   readonly bytes: number
   /** Bytes of the blocks that the step added to timelines. */
   readonly bytesWritten: number
   /**
-   * Number of rollups that were folded, and of windows (of all resolutions) that were written. `STEP_ROWS_MAX` and
-   * `STEP_WINDOWS_MAX` bound them.
+   * Number of rollups that were folded, and of windows (of all resolutions) to which they belong. Omitted rollups and
+   * expired windows are included. `STEP_ROWS_MAX` and `STEP_WINDOWS_MAX` bound these numbers.
    */
   readonly rows: number
   readonly windows: number
-  /** Whether entries that were in the inbox before the step are still there. */
+  /** Whether data that was in the inbox before the step is still there. */
   readonly hasMore: boolean
   /** The windows to which the step has written. */
   readonly touchedWindows: readonly WindowRetention[]
@@ -51,11 +51,12 @@ export interface FoldStepResult {
  * sees each rollup exactly once: in the inbox or in the timelines.
  *
  * A rollup of late points is not written to a window that has expired: the window would then look complete, although
- * its other data was removed. The rollup is still written to coarser resolutions, whose windows have the other data.
+ * its other data was removed. The rollup is still written to coarser resolutions whose windows have not expired.
  *
  * Data that cannot be read or written is omitted and reported, so that it does not block the data of other metrics.
  *
- * Returns undefined if there was nothing to fold, or if another fold was faster.
+ * Returns undefined if there was nothing to fold, or if the store refused the fold: another fold was faster, or a
+ * window expired meanwhile.
  */
 export async function foldInbox(
   store: Store,
@@ -183,7 +184,7 @@ async function foldMetric(
   return folded
 }
 
-/** Merges rollups to a resolution. If that fails, omits all of them and returns undefined. */
+/** Merges rollups to a resolution. If that fails, reports all of them as omitted and returns undefined. */
 function mergeOrOmit(
   sources: readonly RollupRows[],
   resolutionMs: number,
@@ -199,7 +200,7 @@ function mergeOrOmit(
   }
 }
 
-/** Returns the range of time from the first to the last bucket of the rows. */
+/** Returns the range of time from the start of the first bucket of the rows to just after the start of the last. */
 function bucketRange(rows: RollupRows): Stretch {
   let fromMs = Number.POSITIVE_INFINITY
   let toMs = Number.NEGATIVE_INFINITY

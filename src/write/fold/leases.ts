@@ -3,13 +3,13 @@ import type { Store } from '../../store/store.ts'
 
 /**
  * Leases of the partitions that this gateway folds, so that several gateways do not do the same work. Correctness does
- * not depend on leases: the store refuses a fold if another fold has replaced one of its input blocks.
+ * not depend on leases: the store refuses a fold if another fold or merge has replaced one of its input blocks.
  */
 export class FoldLeases {
   readonly #store: Store
   readonly #now: () => number
   readonly #holder = randomBytes(8).toString('hex')
-  /** For each partition, the time until which this gateway uses its lease without renewing it. */
+  /** For each partition whose lease this gateway has, the time from which the lease must be renewed. */
   readonly #heldUntilMs = new Map<number, number>()
   /** Partitions whose lease another gateway held at the last attempt. */
   readonly #heldByOthers = new Set<number>()
@@ -20,8 +20,8 @@ export class FoldLeases {
   }
 
   /**
-   * Makes sure that this gateway has the lease of a partition: takes it, or renews it after half of its time. Returns
-   * whether it has the lease. A lease that another gateway holds is not requested again before `releaseAll`.
+   * Tries to get the lease of a partition: takes it, or renews it after half of its time. Returns whether this gateway
+   * has it. A lease that another gateway holds is not requested again before `releaseAll`.
    */
   async takeOrKeep(partition: number): Promise<boolean> {
     if (this.#heldByOthers.has(partition)) return false
@@ -49,5 +49,5 @@ export class FoldLeases {
   }
 }
 
-/** Length of a lease. A step takes less than a second. After a crash, no gateway folds the partition for this long. */
+/** Length of a lease: much longer than a step. After a crash, no gateway folds the partition for up to this long. */
 const LEASE_MS = 20_000

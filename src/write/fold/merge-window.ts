@@ -14,7 +14,7 @@ import { bytesOfBlocks, encodeRun, openAllBlocks, type RunProperties, type Timel
  */
 export const RUNS_PER_MERGE = 8
 
-/** The tier of the only run of a sealed window. Only another sealing merges this run again. */
+/** The tier of the only run of a sealed window. Only another sealing merges this run, after a late fold. */
 export const SEALED_TIER = 255
 
 export interface MergeResult {
@@ -32,8 +32,8 @@ export interface MergeWindowOptions {
 
 /**
  * Merges runs of a window: eight neighbouring runs of one tier become one run of the next tier, so a rollup is
- * rewritten about log8(folds) times. With `isSealing`, for a window that has ended, all runs become one. Returns
- * undefined if there was nothing to merge, or if the window changed meanwhile.
+ * rewritten about log8(folds of the window) times. With `isSealing`, for a window that has ended, all runs become one.
+ * Returns undefined if there was nothing to merge, or if the window changed meanwhile.
  */
 export async function mergeWindow(
   store: Store,
@@ -126,7 +126,8 @@ function runsOf(entries: readonly IndexEntry[]): Run[] {
 }
 
 /**
- * Returns the first eight neighbouring runs of one tier and the tier of the run that they become; undefined if none.
+ * Returns the first eight neighbouring runs of one tier, and the tier of the run that they become. Undefined if there
+ * are none.
  */
 function chooseTierMerge(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
   for (let end = RUNS_PER_MERGE; end <= runs.length; end++) {

@@ -4,15 +4,16 @@ import { windowWidthMs } from '../../store/windows.ts'
 import { RUNS_PER_MERGE } from './merge-window.ts'
 
 /**
- * Windows to which folds have written and which are not sealed yet, in the order of the last write. The folds of each
- * window are counted, so only windows that may have runs to merge are examined. If there are more than
- * `OPEN_WINDOWS_MAX`, those with the oldest last write are evicted. An evicted window stays readable, but its runs are
- * not merged until a fold writes to it again.
+ * Windows to which folds have written and which this process has not sealed yet, in the order of the last write. The
+ * folds of each window are counted, so that only windows that may have runs to merge are examined. If there are more
+ * than `OPEN_WINDOWS_MAX`, those with the oldest last write are evicted. An evicted window stays readable, but its runs
+ * are not merged until a fold writes to it again or the gateway starts again.
  */
 
 const OPEN_WINDOWS_MAX = 100_000
 /**
- * Number of windows evicted at once. To find the oldest key of a Map takes longer the more keys were deleted before it.
+ * Number of windows evicted at once. It is large because the first look for the oldest key of a Map is slow after many
+ * deletions.
  */
 const WINDOWS_PER_EVICTION = 10_000
 /**
@@ -25,7 +26,7 @@ const SEAL_AFTER_MS_MAX = 3_600_000
 export interface OpenWindow {
   readonly partition: number
   readonly window: WindowKey
-  /** Number of folds that have written to the window since a merge last found no runs to merge in it. */
+  /** Number of folds that have written to the window since a look for runs to merge last found none. */
   foldsSinceMerge: number
   /** The time at which the window was last touched. */
   touchedMs: number

@@ -2,9 +2,11 @@ import { Pacer } from '../../model/pacer.ts'
 import type { Store } from '../../store/store.ts'
 import type { FoldSettings } from './fold.ts'
 
-/** Maximum number of windows that one step removes. */
+/**
+ * Maximum number of windows that one step expires. A step for deleted metrics removes about as many windows or series.
+ */
 const WINDOWS_PER_STEP_MAX = 200
-/** Maximum number of events that one step removes, and of steps in one call. */
+/** Maximum number of events that one step removes, and of such steps in one call. */
 const EVENTS_PER_STEP_MAX = 1_000
 const EVENT_STEPS_MAX = 200
 /** Maximum number of steps that remove the data of deleted metrics in one call. */
@@ -37,7 +39,10 @@ export async function expireDueWindows(
   return expired
 }
 
-/** Removes the events committed at or before `committedByMs`, in steps. Stops early when `mustStop()` returns true. */
+/**
+ * Removes events committed at or before `committedByMs`, in at most `EVENT_STEPS_MAX` steps. Stops early when
+ * `mustStop()` returns true. A later call continues.
+ */
 export async function expireEvents(
   store: Store,
   partition: number,
@@ -49,7 +54,10 @@ export async function expireEvents(
   }
 }
 
-/** Removes the data of deleted metrics, in steps. Stops early when `mustStop()` returns true. */
+/**
+ * Removes data of deleted metrics, in at most `DELETION_STEPS_MAX` steps. Stops early when `mustStop()` returns true. A
+ * later call continues.
+ */
 export async function clearDeletedMetrics(
   store: Store,
   partition: number,

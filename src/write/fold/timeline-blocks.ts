@@ -29,7 +29,10 @@ export interface RunProperties {
   readonly deflate: boolean
 }
 
-/** Encodes the rows of one window as the blocks of a run. `onOmitted` is called for each row that cannot be encoded. */
+/**
+ * Encodes the rows of one window as the blocks of a run. `onOmitted` is called for each row that cannot be encoded, and
+ * the row is omitted. Without `onOmitted`, such a row throws a RangeError.
+ */
 export function encodeRun(
   window: WindowKey,
   rows: RollupRows,
@@ -58,8 +61,8 @@ export function encodeRun(
 }
 
 /**
- * Reads and opens the named blocks with their sketches. Returns undefined if a block no longer exists, because another
- * fold replaced it.
+ * Reads and opens the named blocks with their sketches. Returns undefined if a block no longer exists: another fold or
+ * merge has replaced it, or its window has expired.
  */
 export async function openAllBlocks(
   store: Store,
@@ -145,7 +148,7 @@ export function bytesOfBlocks(blocks: readonly TimelineBlock[]): number {
   return blocks.reduce((sum, { added: { entry } }) => sum + entry.scalarBytes + entry.sketchBytes, 0)
 }
 
-/** Prefix of the block names of this process. It is random, so that names are unique among all processes. */
+/** Prefix of the names of the blocks that folds and merges of this process write. Random, so that names are unique. */
 const blockNamePrefix = `f${randomBytes(12).toString('hex')}`
 let blockNamesUsed = 0
 
