@@ -97,6 +97,7 @@ export class FoldLoop {
     await Promise.all(this.#schedulers.map((scheduler) => scheduler.drain()))
   }
 
+  /** Stops the background work. Resolves when the current steps have ended. */
   async stop(): Promise<void> {
     this.#isStopped = true
     clearInterval(this.#timer)

@@ -36,6 +36,7 @@ export interface FoldTotals {
   seals: number
   /** Number of expired windows. */
   expired: number
+  /** Number of steps and sweeps that failed. */
   failures: number
   /**
    * Data that folds omitted because it cannot be read or written: the number of rollups, and the number of blocks with
@@ -132,8 +133,9 @@ export class FoldScheduler {
       const { bytes, entries } = await store.inboxSize(partition)
       inbox.bytes = bytes
       if (entries > 0) inbox.oldestArrivalMs = nowMs - settings.inboxAgeMsMax
-      const listed = await store.dueWindows(partition, Number.MAX_SAFE_INTEGER, LOADED_WINDOWS_MAX)
-      for (const window of listed) this.#openWindows.touch(partition, window, RUNS_PER_MERGE - 1, now())
+      const windows = await store.dueWindows(partition, Number.MAX_SAFE_INTEGER, LOADED_WINDOWS_MAX)
+      // The next fold of such a window makes it a candidate for a merge, because it may already have many runs.
+      for (const window of windows) this.#openWindows.touch(partition, window, RUNS_PER_MERGE - 1, now())
       await new Promise(setImmediate)
     }
   }
@@ -188,7 +190,8 @@ export class FoldScheduler {
   async #work(): Promise<void> {
     for (const partition of this.#inboxes.keys())
       await this.#runUnlessPaused(partition, () => this.#readInboxSize(partition))
-    for (const partition of this.#inboxes.keys()) await this.#runUnlessPaused(partition, () => this.#foldDue(partition))
+    for (const partition of this.#inboxes.keys())
+      await this.#runUnlessPaused(partition, () => this.#foldWhileDue(partition))
     await this.#mergeWindows()
     for (const partition of this.#inboxes.keys()) await this.#runUnlessPaused(partition, () => this.#expire(partition))
     await this.#leases.releaseAll()
@@ -232,8 +235,8 @@ export class FoldScheduler {
     if (entries > 0) inbox.oldestArrivalMs ??= nowMs
   }
 
-  async #foldDue(partition: number): Promise<void> {
-    while (this.#isDue(partition) && !this.#isStopped) {
+  async #foldWhileDue(partition: number): Promise<void> {
+    while (this.#isFoldDue(partition) && !this.#isStopped) {
       if (!(await this.#holdLease(partition))) return
       // Nothing was folded: the inbox was empty, or the store refused the fold, because another fold was faster or a
       // window expired meanwhile. A later run tries again.
@@ -252,7 +255,7 @@ export class FoldScheduler {
     return false
   }
 
-  #isDue(partition: number): boolean {
+  #isFoldDue(partition: number): boolean {
     const { inboxBytesMax, inboxAgeMsMax } = this.#context.settings
     const inbox = this.#inboxes.get(partition)!
     const { bytes, oldestArrivalMs } = inbox
@@ -281,15 +284,15 @@ export class FoldScheduler {
       totals.blocksOmitted += blocks
       if (rows + blocks > 0) onOmitted(partition, step.omitted)
     }
-    const left = await store.inboxSize(partition)
-    inbox.bytes = left.bytes
-    if (left.entries === 0) inbox.oldestArrivalMs = undefined
+    const remaining = await store.inboxSize(partition)
+    inbox.bytes = remaining.bytes
+    if (remaining.entries === 0) inbox.oldestArrivalMs = undefined
     // The step has emptied the inbox as it was before, so only entries that arrived during the step are left. Their age
     // is counted from now.
     else if (
       step?.hasMore === false &&
       inbox.oldestArrivalMs !== Number.NEGATIVE_INFINITY &&
-      left.bytes < settings.inboxBytesMax
+      remaining.bytes < settings.inboxBytesMax
     ) {
       inbox.oldestArrivalMs = now()
     }
@@ -353,7 +356,7 @@ export class FoldScheduler {
    */
   #mustStopMerging(steps: number): boolean {
     if (this.#isStopped) return true
-    return steps >= UNINTERRUPTED_MERGES && [...this.#inboxes.keys()].some((partition) => this.#isDue(partition))
+    return steps >= UNINTERRUPTED_MERGES && [...this.#inboxes.keys()].some((partition) => this.#isFoldDue(partition))
   }
 
   /** Removes expired windows and events, and the data of deleted metrics, unless that was done a short time ago. */

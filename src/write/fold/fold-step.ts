@@ -79,6 +79,7 @@ export interface StepOptions {
 
 interface OpenEntry {
   readonly entry: InboxEntry
+  /** Bucket width of the block. 0 if the block cannot be opened. */
   readonly resolutionMs: number
   readonly sections: readonly MetricSection[]
   readonly rows: number
@@ -178,7 +179,7 @@ async function chooseMetrics(
     else {
       const [first, others] = divideMetric(metric, resolutionsMs)
       chosen.push(first)
-      windows += windowsOfAllResolutions(
+      windows += firstStartInEachWindow(
         countRowsByWindow(first.sections, resolutionsMs[0]!).keys(),
         resolutionsMs,
       ).length
@@ -205,7 +206,7 @@ function unfoldedRowsOf(taken: readonly OpenEntry[], unfolded: readonly MetricSe
   }
   return [...byWidth].map(([resolutionMs, metrics]) => {
     const first = taken.find((entry) => entry.resolutionMs === resolutionMs)
-    assert(first !== undefined, 'left rows come from an entry')
+    assert(first !== undefined, 'unfolded rows come from an entry')
     return { entry: first.entry, resolutionMs, metrics }
   })
 }
@@ -217,9 +218,9 @@ function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
     for (const section of sections) {
       const { metricId, kind } = section
       const id = formatId(metricId)
-      const known = metrics.get(id)
-      if (known === undefined) metrics.set(id, { metricId, kind, resolutionMs, sections: [section] })
-      else known.sections.push(section)
+      const metric = metrics.get(id)
+      if (metric === undefined) metrics.set(id, { metricId, kind, resolutionMs, sections: [section] })
+      else metric.sections.push(section)
     }
   }
   return metrics.values()
@@ -232,40 +233,40 @@ function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
 function countWindows(
   sections: readonly RollupRows[],
   resolutionsMs: readonly number[],
-  max: number,
+  windowsMax: number,
 ): number | undefined {
-  const finest = countRowsByWindow(sections, resolutionsMs[0]!, max)
-  if (finest.size > max) return undefined
-  const count = windowsOfAllResolutions(finest.keys(), resolutionsMs).length
-  return count > max ? undefined : count
+  const finest = countRowsByWindow(sections, resolutionsMs[0]!, windowsMax)
+  if (finest.size > windowsMax) return undefined
+  const count = firstStartInEachWindow(finest.keys(), resolutionsMs).length
+  return count > windowsMax ? undefined : count
 }
 
 /**
  * Finds all windows, of every resolution, that contain one of the given windows of the finest resolution, whose starts
  * are `finestStarts`. Returns one time for each window that was found: the smallest of `finestStarts` in it.
  */
-function windowsOfAllResolutions(finestStarts: Iterable<number>, resolutionsMs: readonly number[]): number[] {
-  const found: number[] = []
-  const finest = [...finestStarts].sort((a, b) => a - b)
+function firstStartInEachWindow(finestStarts: Iterable<number>, resolutionsMs: readonly number[]): number[] {
+  const firstStarts: number[] = []
+  const sortedStarts = [...finestStarts].sort((a, b) => a - b)
   for (const resolutionMs of resolutionsMs) {
-    let last = Number.NaN
-    for (const timeMs of finest) {
-      const startMs = windowStart(resolutionMs, timeMs)
-      if (startMs !== last) found.push(timeMs)
-      last = startMs
+    let previousWindowMs = Number.NaN
+    for (const startMs of sortedStarts) {
+      const windowMs = windowStart(resolutionMs, startMs)
+      if (windowMs !== previousWindowMs) firstStarts.push(startMs)
+      previousWindowMs = windowMs
     }
   }
-  return found
+  return firstStarts
 }
 
 /**
  * Returns the number of rollups in each window of a resolution, by the start of the window. Stops counting when there
- * are more than `max` windows.
+ * are more than `windowsMax` windows.
  */
 function countRowsByWindow(
   sections: readonly RollupRows[],
   resolutionMs: number,
-  max = Number.POSITIVE_INFINITY,
+  windowsMax = Number.POSITIVE_INFINITY,
 ): Map<number, number> {
   const counts = new Map<number, number>()
   for (const { bucketMs, length } of sections) {
@@ -277,7 +278,7 @@ function countRowsByWindow(
       const timeMs = bucketMs[row]!
       if (timeMs < fromMs || timeMs >= toMs) {
         if (rows > 0) counts.set(fromMs, (counts.get(fromMs) ?? 0) + rows)
-        if (counts.size > max) return counts
+        if (counts.size > windowsMax) return counts
         fromMs = windowStart(resolutionMs, timeMs)
         toMs = fromMs + windowWidthMs(resolutionMs)
         rows = 0
@@ -298,16 +299,16 @@ function divideMetric(
   resolutionsMs: readonly number[],
 ): readonly [MetricSections, MetricSections] {
   const finest = countRowsByWindow(metric.sections, resolutionsMs[0]!)
-  const starts = windowsOfAllResolutions(finest.keys(), resolutionsMs).sort((a, b) => a - b)
+  const starts = firstStartInEachWindow(finest.keys(), resolutionsMs).sort((a, b) => a - b)
   let endMs = starts[STEP_WINDOWS_MAX] ?? Number.POSITIVE_INFINITY
   let rows = 0
-  let share = 1
+  let seriesShare = 1
   for (const [startMs, windowRows] of [...finest].sort(([a], [b]) => a - b)) {
     if (startMs >= endMs) break
     if (rows + windowRows > STEP_ROWS_MAX) {
       // A block that an older version of the gateway wrote may hold more rows in one window. Such a window is divided
       // by series.
-      if (rows === 0) share = STEP_ROWS_MAX / windowRows
+      if (rows === 0) seriesShare = STEP_ROWS_MAX / windowRows
       endMs = rows === 0 ? startMs + windowWidthMs(resolutionsMs[0]!) : startMs
       break
     }
@@ -316,7 +317,8 @@ function divideMetric(
   const first: RollupRows[] = []
   const others: RollupRows[] = []
   for (const section of metric.sections) {
-    const seriesMax = share === 1 ? section.seriesCount : Math.max(1, Math.floor(section.seriesCount * share))
+    const seriesMax =
+      seriesShare === 1 ? section.seriesCount : Math.max(1, Math.floor(section.seriesCount * seriesShare))
     const { bucketMs } = section
     const [early, late] = divideRows(section, (series, row) => bucketMs[row]! < endMs && series < seriesMax)
     if (early.length > 0) first.push(early)

@@ -10,7 +10,7 @@ export class FoldLeases {
   readonly #now: () => number
   readonly #holder = randomBytes(8).toString('hex')
   /** For each partition whose lease this gateway has, the time from which the lease must be renewed. */
-  readonly #heldUntilMs = new Map<number, number>()
+  readonly #renewFromMs = new Map<number, number>()
   /** Partitions whose lease another gateway held at the last attempt. */
   readonly #heldByOthers = new Set<number>()
 
@@ -26,11 +26,11 @@ export class FoldLeases {
   async takeOrKeep(partition: number): Promise<boolean> {
     if (this.#heldByOthers.has(partition)) return false
     const nowMs = this.#now()
-    if (nowMs < (this.#heldUntilMs.get(partition) ?? Number.NEGATIVE_INFINITY)) return true
+    if (nowMs < (this.#renewFromMs.get(partition) ?? Number.NEGATIVE_INFINITY)) return true
     const isTaken = await this.#take(partition, LEASE_MS)
-    if (isTaken) this.#heldUntilMs.set(partition, nowMs + LEASE_MS / 2)
+    if (isTaken) this.#renewFromMs.set(partition, nowMs + LEASE_MS / 2)
     else {
-      this.#heldUntilMs.delete(partition)
+      this.#renewFromMs.delete(partition)
       this.#heldByOthers.add(partition)
     }
     return isTaken
@@ -38,8 +38,8 @@ export class FoldLeases {
 
   /** Releases all leases. A lease that cannot be released expires after `LEASE_MS`. */
   async releaseAll(): Promise<void> {
-    const held = [...this.#heldUntilMs.keys()]
-    this.#heldUntilMs.clear()
+    const held = [...this.#renewFromMs.keys()]
+    this.#renewFromMs.clear()
     this.#heldByOthers.clear()
     await Promise.allSettled(held.map((partition) => this.#take(partition, 0)))
   }

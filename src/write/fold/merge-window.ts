@@ -54,12 +54,12 @@ export async function mergeWindow(
   const entries = chosen.runs.flatMap((run) => run.entries)
   const order = chosen.runs[chosen.runs.length - 1]!.order
   const timeline = { metricId, resolutionMs }
-  const run = { tier: chosen.tier, order, deflate: options.isSealing }
+  const newRun = { tier: chosen.tier, order, deflate: options.isSealing }
   const written: TimelineBlock[] = []
   const pacer = new Pacer()
   for (const range of seriesRanges(chosen.runs)) {
-    const merge = { ...range, isCoarse: options.isCoarse ?? false }
-    const blocks = await mergeRange(store, partition, window, chosen.runs, merge, run)
+    const mergeOptions = { ...range, isCoarse: options.isCoarse ?? false }
+    const blocks = await mergeRange(store, partition, window, chosen.runs, mergeOptions, newRun)
     if (blocks === undefined) return undefined
     await store.writeBlocks(
       partition,
@@ -70,7 +70,7 @@ export async function mergeWindow(
     // Lets requests run between the ranges of a large window.
     await pacer.pause()
   }
-  const merged = await store.commitFold({
+  const isCommitted = await store.commitFold({
     partition,
     inbox: [],
     removed: entries.map((entry) => ({ timeline, entry })),
@@ -79,7 +79,7 @@ export async function mergeWindow(
     nowMs: options.nowMs,
   })
   const bytesRead = entries.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
-  return merged ? { bytesRead, bytesWritten: bytesOfBlocks(written) } : undefined
+  return isCommitted ? { bytesRead, bytesWritten: bytesOfBlocks(written) } : undefined
 }
 
 /** Merges and encodes the rows in a range of series. Returns undefined if a block to be merged no longer exists. */
@@ -88,15 +88,15 @@ async function mergeRange(
   partition: number,
   window: WindowKey,
   runs: readonly Run[],
-  merge: SeriesRange & { readonly isCoarse: boolean },
-  run: RunProperties,
+  mergeOptions: SeriesRange & { readonly isCoarse: boolean },
+  newRun: RunProperties,
 ): Promise<TimelineBlock[] | undefined> {
   const arena = acquireArena()
   try {
-    const sections = await readRange(store, partition, runs, window.metricId, merge, arena)
+    const sections = await readRange(store, partition, runs, window.metricId, mergeOptions, arena)
     if (sections === undefined) return undefined
-    const rows = mergeRows(sections, window.resolutionMs, merge)
-    const blocks = rows.length === 0 ? [] : encodeRun(window, rows, run)
+    const rows = mergeRows(sections, window.resolutionMs, mergeOptions)
+    const blocks = rows.length === 0 ? [] : encodeRun(window, rows, newRun)
     releaseMergedRows(rows)
     return blocks
   } finally {

@@ -38,13 +38,13 @@ export class OpenWindows {
   /** Records that `folds` folds have written to a window. */
   touch(partition: number, window: WindowKey, folds: number, nowMs: number): void {
     const key = keyOf(window)
-    const known = this.#windows.get(key)
+    const previous = this.#windows.get(key)
     // The window is deleted and inserted again, so that the map stays ordered by the last touch.
     this.#windows.delete(key)
     this.#windows.set(key, {
       partition,
       window,
-      foldsSinceMerge: (known?.foldsSinceMerge ?? 0) + folds,
+      foldsSinceMerge: (previous?.foldsSinceMerge ?? 0) + folds,
       touchedMs: nowMs,
     })
     if (this.#windows.size > OPEN_WINDOWS_MAX) this.#evict()
@@ -64,14 +64,14 @@ export class OpenWindows {
 
   /** Yields the windows with so many folds that they may have eight runs of one tier. */
   *withRunsToMerge(): Iterable<OpenWindow> {
-    for (const open of this.#windows.values()) if (open.foldsSinceMerge >= RUNS_PER_MERGE) yield open
+    for (const openWindow of this.#windows.values()) if (openWindow.foldsSinceMerge >= RUNS_PER_MERGE) yield openWindow
   }
 
   /**
    * Yields the windows that can be sealed. `now` is called for each window, because the caller's sealing takes time.
    */
   *sealable(now: () => number): Iterable<OpenWindow> {
-    for (const open of this.#windows.values()) if (isSealable(open, now())) yield open
+    for (const openWindow of this.#windows.values()) if (isSealable(openWindow, now())) yield openWindow
   }
 }
 

@@ -33,8 +33,9 @@ export async function expireDueWindows(
   const pacer = new Pacer()
   for (const window of dueWindows) {
     await pacer.pause()
-    const dropped = window.resolutionMs === coarsestMs ? { dropExpiredAtResolutions: bucketWidthsMs.slice(0, -1) } : {}
-    if (await store.expireWindow({ partition, window, ...dropped, nowMs })) expired++
+    const expiryOptions =
+      window.resolutionMs === coarsestMs ? { dropExpiredAtResolutions: bucketWidthsMs.slice(0, -1) } : {}
+    if (await store.expireWindow({ partition, window, ...expiryOptions, nowMs })) expired++
   }
   return expired
 }

@@ -76,11 +76,11 @@ export async function openAllBlocks(
   ])
   const blocks: Block[] = []
   for (const [i, name] of names.entries()) {
-    const bytes = scalars[i]
-    if (bytes === undefined) return undefined
-    const block = openBlock(name, bytes, arena)
-    const bins = sketches[i]
-    if (bins !== undefined) block.attachSketches(bins)
+    const blockScalars = scalars[i]
+    if (blockScalars === undefined) return undefined
+    const block = openBlock(name, blockScalars, arena)
+    const blockSketches = sketches[i]
+    if (blockSketches !== undefined) block.attachSketches(blockSketches)
     blocks.push(block)
   }
   return blocks
