@@ -36,7 +36,7 @@ export interface FoldTotals {
   seals: number
   /** Number of expired windows. */
   expired: number
-  /** Number of steps and sweeps that failed. */
+  /** How often the work on a partition or a sweep failed. */
   failures: number
   /**
    * Data that folds omitted because it cannot be read or written: the number of rollups, and the number of blocks with
