@@ -57,7 +57,7 @@ interface PendingCommit {
   state: PendingCommitState
   conflictReason: ConflictReason | undefined
   /** How often lost commits were replayed since this commit was first sent. */
-  replays: number
+  replayCount: number
 }
 
 export interface CommitSettings extends ReplaySettings {
@@ -178,7 +178,7 @@ export class CommitSender {
         registryVersion,
         state: 'sending',
         conflictReason: undefined,
-        replays: 0,
+        replayCount: 0,
       }
       if (registryVersion !== registry.version) this.#registerAllSeries(pending)
       return pending
@@ -220,7 +220,8 @@ export class CommitSender {
         if (!isReplayed) return
         for (const pending of unfinished) if (watermarks.has(pending.partition)) this.#prepareAfterReplay(pending)
       }
-      if (hasNoResponse || unfinished.some((pending) => isUnfinished(pending) && pending.replays > 1))
+      // A commit is sent again at once after its first replay. After further ones, the store gets time to recover.
+      if (hasNoResponse || unfinished.some((pending) => isUnfinished(pending) && pending.replayCount > 1))
         await pauseBeforeRetry()
     }
   }
@@ -332,7 +333,7 @@ export class CommitSender {
   #prepareAfterReplay(pending: PendingCommit): void {
     const { commitNumbers, now } = this.#context
     const { partition } = pending
-    pending.replays++
+    pending.replayCount++
     if (pending.writer !== commitNumbers.writerName(partition)) {
       const { writer, commitNumber } = commitNumbers.take(partition, now())
       pending.writer = writer

@@ -94,8 +94,8 @@ function* inseparableParts(parts: readonly EncodedPart[]): Iterable<readonly Enc
  * If a part has too many new series or set members for one commit, yields separate parts that have only these series
  * or members. Returns the part without them.
  */
-function* splitPart(whole: EncodedPart): Generator<EncodedPart, EncodedPart, undefined> {
-  const { part, seriesToRegister, series } = whole
+function* splitPart(encodedPart: EncodedPart): Generator<EncodedPart, EncodedPart, undefined> {
+  const { part, seriesToRegister, series } = encodedPart
   const updatesById = new Map(part.metrics.map((update) => [formatId(update.metricId), withoutPoints(update)]))
   const updatesOf = (ids: Iterable<Id64>): MetricUpdate[] =>
     [...new Set([...ids].map(formatId))].flatMap((id) => updatesById.get(id) ?? [])
@@ -132,7 +132,7 @@ function* splitPart(whole: EncodedPart): Generator<EncodedPart, EncodedPart, und
     }
   }
   return {
-    ...whole,
+    ...encodedPart,
     part: { ...part, series: splitsSeries ? [] : part.series, members: splitsMembers ? [] : part.members },
     seriesToRegister: splitsSeries ? [] : seriesToRegister,
   }

@@ -22,7 +22,7 @@ export interface GroupContext extends CommitContext {
   readonly events: GroupEvents
   readonly roundContext: RoundContext
   /** Returns a block name that was never used before. */
-  blockName(partition: number): string
+  newBlockName(partition: number): string
   /** Called when the store lost writes in a partition of the group. */
   onWritesLost(): void
 }
@@ -352,12 +352,12 @@ export class GroupCommit {
    * round that has any.
    */
   async #encodeRounds(rounds: readonly Round[]) {
-    const { now, blockName } = this.#context
+    const { now, newBlockName } = this.#context
     const nowMs = now()
     const parts = new Map<number, EncodedPart[]>()
     const faults = new Map<Round, readonly EncodingFault[]>()
     for (const round of rounds) {
-      const encoded = await round.encode(nowMs, blockName)
+      const encoded = await round.encode(nowMs, newBlockName)
       if (encoded.faults.length > 0) {
         faults.set(round, encoded.faults)
         // The round has only one request, which is rejected because of the fault. So none of its points is committed.

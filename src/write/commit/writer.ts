@@ -103,7 +103,7 @@ export class Writer {
       commitNumbers: new CommitNumbers(store.partitions),
       retainedCommits: this.#retainedCommits,
       roundContext: { settings, registry, tablePool: new TablePool(), keepsSeries: store.mayLoseWrites },
-      blockName: (partition: number) =>
+      newBlockName: (partition: number) =>
         `${this.#blockNamePrefix}.${partition}.${(this.#blockNamesUsed++).toString(36)}`,
     }
     const groupByPartition: GroupCommit[] = []
@@ -233,7 +233,7 @@ export class Writer {
       }
       // A pooled batch keeps its memory, so large batches are not pooled.
       if (!isLarge && this.#batchPool.length < POOLED_BATCHES_MAX) this.#batchPool.push(batch)
-      return commits.length === 1 ? await commits[0]! : await allStored(commits)
+      return commits.length === 1 ? await commits[0]! : await storedPointsOf(commits)
     } finally {
       this.#pendingBytesByProject.add(project, -addedBytes)
     }
@@ -332,7 +332,7 @@ const NO_EVENTS: readonly PartitionEvent[] = []
  * Resolves with the number of points when all commits are stored. Waits for all commits even if one fails, because the
  * error describes the request as a whole.
  */
-async function allStored(commits: readonly Promise<number>[]): Promise<number> {
+async function storedPointsOf(commits: readonly Promise<number>[]): Promise<number> {
   const outcomes = await Promise.allSettled(commits)
   let points = 0
   const causes: unknown[] = []

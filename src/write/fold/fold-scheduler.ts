@@ -67,7 +67,7 @@ const NO_ROOM_PAUSE_MS = 10
 const RETENTION_INTERVAL_MS = 10_000
 /**
  * Minimum time between two reads of an inbox's size, in addition to those after each fold step. Another gateway may
- * append to the inbox and crash before it folds it.
+ * append to the inbox and crash before it has folded the new entries.
  */
 const SIZE_READ_INTERVAL_MS = 10_000
 /** Number of merges and seals that are done even if an inbox must be folded. After them, such an inbox interrupts. */

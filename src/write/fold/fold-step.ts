@@ -117,19 +117,19 @@ export async function chooseWork(
     rows += entry.rows
     await pacer.pause()
   }
-  let taken = opened
-  let chosen = await chooseMetrics(taken, options, pacer)
+  let takenEntries = opened
+  let chosen = await chooseMetrics(takenEntries, options, pacer)
   if (chosen === undefined) {
     // Not even one metric fits, so it must be divided. This is possible only within one entry, because the folded rows
     // and those that stay in the inbox must keep the arrival order of their entry.
-    taken = opened.slice(0, 1)
-    chosen = await chooseMetrics(taken, options, pacer)
+    takenEntries = opened.slice(0, 1)
+    chosen = await chooseMetrics(takenEntries, options, pacer)
   }
   assert(chosen !== undefined, 'a step takes at least a part of one entry')
   const omitted = new OmittedData()
-  for (const entry of taken) omitted.add(entry.omitted)
-  const hasMore = taken.length < entries.length || chosen.unfolded.length > 0
-  return { ...chosen, foldedInboxEntries: taken.map(({ entry }) => entry), hasMore, omitted }
+  for (const entry of takenEntries) omitted.add(entry.omitted)
+  const hasMore = takenEntries.length < entries.length || chosen.unfolded.length > 0
+  return { ...chosen, foldedInboxEntries: takenEntries.map(({ entry }) => entry), hasMore, omitted }
 }
 
 function openEntry(entry: InboxEntry, block: Block | BlockError): OpenEntry {
@@ -155,27 +155,27 @@ interface MetricSections {
  * not even the first metric fits and there are several entries: a metric is divided only within one entry.
  */
 async function chooseMetrics(
-  taken: readonly OpenEntry[],
+  takenEntries: readonly OpenEntry[],
   options: StepOptions,
   pacer: Pacer,
 ): Promise<Pick<StepWork, 'metrics' | 'unfolded' | 'rows' | 'windows'> | undefined> {
-  const isLarge = taken.reduce((sum, { rows }) => sum + rows, 0) > STEP_ROWS_MAX
+  const hasTooManyRows = takenEntries.reduce((sum, { rows }) => sum + rows, 0) > STEP_ROWS_MAX
   const chosen: MetricSections[] = []
   const unfolded: MetricSections[] = []
   let windows = 0
   let isFull = false
-  for (const metric of metricsOf(taken)) {
+  for (const metric of metricsOf(takenEntries)) {
     await pacer.pause()
     const resolutionsMs = options.resolutionsMsOf(metric.kind)
     const windowsAdded: number | undefined = isFull
       ? 0
       : countWindows(metric.sections, resolutionsMs, STEP_WINDOWS_MAX - windows)
-    isFull ||= windowsAdded === undefined || isLarge
+    isFull ||= windowsAdded === undefined || hasTooManyRows
     if (!isFull) {
       chosen.push(metric)
       windows += windowsAdded!
     } else if (chosen.length > 0) unfolded.push(metric)
-    else if (taken.length > 1) return undefined
+    else if (takenEntries.length > 1) return undefined
     else {
       const [first, others] = divideMetric(metric, resolutionsMs)
       chosen.push(first)
@@ -186,17 +186,17 @@ async function chooseMetrics(
       if (others.sections.length > 0) unfolded.push(others)
     }
   }
-  const { order } = taken[taken.length - 1]!.entry
+  const { order } = takenEntries[takenEntries.length - 1]!.entry
   return {
     metrics: chosen.map(({ metricId, kind, sections }) => ({ metricId, kind, sections, order })),
-    unfolded: unfoldedRowsOf(taken, unfolded),
+    unfolded: unfoldedRowsOf(takenEntries, unfolded),
     rows: chosen.reduce((sum, { sections }) => sum + rowsOf(sections), 0),
     windows,
   }
 }
 
 /** Merges the sections of each unfolded metric, and groups the metrics by bucket width. */
-function unfoldedRowsOf(taken: readonly OpenEntry[], unfolded: readonly MetricSections[]): UnfoldedRows[] {
+function unfoldedRowsOf(takenEntries: readonly OpenEntry[], unfolded: readonly MetricSections[]): UnfoldedRows[] {
   const byWidth = new Map<number, { metricId: Id64; rows: RollupRows }[]>()
   for (const { metricId, resolutionMs, sections } of unfolded) {
     const rows = sections.length === 1 ? sections[0]! : mergeRows(sections, resolutionMs)
@@ -205,16 +205,16 @@ function unfoldedRowsOf(taken: readonly OpenEntry[], unfolded: readonly MetricSe
     else sameWidth.push({ metricId, rows })
   }
   return [...byWidth].map(([resolutionMs, metrics]) => {
-    const first = taken.find((entry) => entry.resolutionMs === resolutionMs)
+    const first = takenEntries.find((entry) => entry.resolutionMs === resolutionMs)
     assert(first !== undefined, 'unfolded rows come from an entry')
     return { entry: first.entry, resolutionMs, metrics }
   })
 }
 
 /** Groups the sections of all entries by metric. The metrics come in order of first appearance. */
-function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
+function metricsOf(takenEntries: readonly OpenEntry[]): Iterable<MetricSections> {
   const metrics = new Map<string, MetricSections>()
-  for (const { resolutionMs, sections } of taken) {
+  for (const { resolutionMs, sections } of takenEntries) {
     for (const section of sections) {
       const { metricId, kind } = section
       const id = formatId(metricId)

@@ -247,7 +247,7 @@ export class Admission {
 
   #evictIfUndefined(metrics: readonly Metric[]): void {
     for (const metric of metrics) {
-      if (metric.row !== undefined || metric.definingRequests > 0) continue
+      if (metric.row !== undefined || metric.definingRequestCount > 0) continue
       this.#registry.evictMetric(metric)
       this.#lookedUpMetrics.delete(metric)
     }
@@ -265,7 +265,7 @@ export class Admission {
     for (const [i, series] of candidates.entries()) {
       if (i % SERIES_PER_YIELD === SERIES_PER_YIELD - 1) await this.#yield()
       const { metric } = series
-      if (series.isCountedAsStored || series.reservations > 0 || metric.row?.type !== metric.type) continue
+      if (series.isCountedAsStored || series.reservationCount > 0 || metric.row?.type !== metric.type) continue
       let newSeries = newSeriesByMetric.get(metric)
       if (newSeries === undefined) newSeriesByMetric.set(metric, (newSeries = { series: [], hasNewTagKey: false }))
       newSeries.series.push(series)
@@ -336,9 +336,9 @@ export class Admission {
     const definitions = this.#registry.definitionCountsOf(metric.project)
     const definitionsSince = definitions.started - (counted?.finishedDefinitions ?? definitions.finished)
     const metricCount = (counted?.metricCount ?? 0) + definitionsSince
-    if (metric.definingRequests === 0 && metricCount >= metricsPerProjectMax)
+    if (metric.definingRequestCount === 0 && metricCount >= metricsPerProjectMax)
       return rejectTooMany(metric, `the project has ${metricsPerProjectMax} metrics, the most allowed`)
-    if (metric.definingRequests++ === 0) definitions.started++
+    if (metric.definingRequestCount++ === 0) definitions.started++
     this.#claimedMetrics.add(metric)
     this.#claimOrder.push(metric)
     return undefined
@@ -347,7 +347,7 @@ export class Admission {
   /** Checks a new series against the limits of its metric. */
   #checkLimits(series: Series): Rejection | undefined {
     const { metric } = series
-    if (series.isCountedAsStored || series.reservations > 0) return undefined
+    if (series.isCountedAsStored || series.reservationCount > 0) return undefined
     const { seriesPerMetricMax, tagKeysPerMetricMax } = this.#registry.limits
     if (metric.seriesTotal >= seriesPerMetricMax)
       return reject(
@@ -401,7 +401,7 @@ export class Admission {
   #endLastClaim(): void {
     const metric = this.#claimOrder.pop()!
     this.#claimedMetrics.delete(metric)
-    if (--metric.definingRequests > 0) return
+    if (--metric.definingRequestCount > 0) return
     const definitions = this.#registry.definitionCountsOf(metric.project)
     if (metric.isDefinitionSent) definitions.finished++
     else definitions.started--

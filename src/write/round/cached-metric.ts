@@ -32,7 +32,7 @@ export class Metric {
   /**
    * Number of requests that have claimed the metric: each of them will define it, if no other request does so first.
    */
-  definingRequests = 0
+  definingRequestCount = 0
   /** Whether a request that has claimed the metric has sent the definition to the store. */
   isDefinitionSent = false
   /** Number of series that are known to be in the store. */
@@ -112,7 +112,7 @@ export class Metric {
 
   /** Reserves a place for the series and its tag keys, until `release` is called. */
   reserve(series: Series): void {
-    if (series.reservations++ > 0 || series.isCountedAsStored) return
+    if (series.reservationCount++ > 0 || series.isCountedAsStored) return
     this.#reservedSeriesCount++
     for (const [key] of series.tags) {
       if (this.#tagKeys?.has(key) === true) continue
@@ -123,7 +123,7 @@ export class Metric {
 
   /** Releases a place that `reserve` has reserved. */
   release(series: Series): void {
-    if (--series.reservations > 0 || series.isCountedAsStored) return
+    if (--series.reservationCount > 0 || series.isCountedAsStored) return
     this.#reservedSeriesCount--
     for (const [key] of series.tags) {
       const reservations = this.#reservedTagKeys?.get(key)
@@ -148,7 +148,7 @@ export class Metric {
   markStored(series: Series): void {
     if (series.isCountedAsStored) return
     series.isCountedAsStored = true
-    if (series.reservations > 0) this.#reservedSeriesCount--
+    if (series.reservationCount > 0) this.#reservedSeriesCount--
     for (const [key] of series.tags) this.#markTagKeyStored(key)
   }
 
@@ -196,7 +196,7 @@ export class Series implements SeriesRef {
   /** Whether `Metric` counts this series as one that is in the store. */
   isCountedAsStored = false
   /** Number of requests in progress that have reserved a place for this series. */
-  reservations = 0
+  reservationCount = 0
   /** Id of the last admission that reserved a place. 0: none, or the admission has released it. */
   reservedByAdmission = 0
   /** Number of the last attempt to decode a body (see `PointBatch`) that found the series unregistered. */

@@ -12,6 +12,7 @@ const UNQUEUED_STEPS_MAX = 128
  */
 export class DecodeQueue {
   readonly #newPace: () => Pace
+  /** Resolves when the last body in the queue is decoded or has failed. */
   #lastInQueue: Promise<void> = Promise.resolve()
 
   constructor(newPace: () => Pace) {

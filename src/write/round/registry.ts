@@ -123,7 +123,7 @@ export class Registry {
   competingClaim({ project, name, type }: Metric): Metric | undefined {
     for (const [other, names] of this.#metricsByProject.get(project) ?? []) {
       const claim = other === type ? undefined : names.get(name)
-      if (claim !== undefined && claim.definingRequests > 0) return claim
+      if (claim !== undefined && claim.definingRequestCount > 0) return claim
     }
     return undefined
   }
@@ -139,7 +139,7 @@ export class Registry {
   /** Evicts the metrics that are not defined in the store and that no request is about to define. */
   evictUndefined(metrics: readonly Metric[]): void {
     for (const metric of metrics)
-      if (metric.row === undefined && metric.definingRequests === 0) this.evictMetric(metric)
+      if (metric.row === undefined && metric.definingRequestCount === 0) this.evictMetric(metric)
   }
 
   /** Whether a commit of this process has registered the series under the current version. */

@@ -213,10 +213,10 @@ export class Round {
   }
 
   /**
-   * Encodes the round as parts of commits. No point may be added afterwards. `blockName` returns a name that was never
-   * used before. Encoding yields to the event loop.
+   * Encodes the round as parts of commits. No point may be added afterwards. `newBlockName` returns a name that was
+   * never used before. Encoding yields to the event loop.
    */
-  async encode(nowMs: number, blockName: (partition: number) => string): Promise<EncodedRound> {
+  async encode(nowMs: number, newBlockName: (partition: number) => string): Promise<EncodedRound> {
     const byPartition = new Map<number, RoundMetric[]>()
     for (const roundMetric of this.#metrics) {
       const { partition } = roundMetric.metric.row!
@@ -231,8 +231,8 @@ export class Round {
       for (const { requestIndexes } of failed) faults.push({ requestIndexes, cause })
     }
     for (const [partition, roundMetrics] of byPartition) {
-      const name = (): string => blockName(partition)
-      parts.set(partition, await this.#encodePartition(roundMetrics, nowMs, name, onFault, pacer))
+      const newName = (): string => newBlockName(partition)
+      parts.set(partition, await this.#encodePartition(roundMetrics, nowMs, newName, onFault, pacer))
     }
     for (const { table } of this.#metrics) this.#context.tablePool.giveBack(table)
     for (const [partition, events] of this.#events) {
@@ -247,7 +247,7 @@ export class Round {
   async #encodePartition(
     roundMetrics: readonly RoundMetric[],
     nowMs: number,
-    blockName: () => string,
+    newBlockName: () => string,
     onFault: OnEncodingFault,
     pacer: Pacer,
   ): Promise<EncodedPart[]> {
@@ -266,7 +266,7 @@ export class Round {
         const seriesToRegister = this.#withoutRegistered(series)
         const part: CommitPart = {
           ...(this.#marker === undefined ? {} : { marker: partMarker(this.#marker, kind, position++) }),
-          block: { name: blockName(), scalars, sketches },
+          block: { name: newBlockName(), scalars, sketches },
           metrics: metricUpdates(roundMetrics),
           series: seriesRegistrations(seriesToRegister),
           members: setMembers(roundMetrics),
