@@ -20,11 +20,11 @@ import type { PartsByPartition } from './commit-steps.ts'
  * | `stored`  | nothing                        | final: the points count                                      |
  * | `fenced`  | nothing                        | final: after a conflict nothing counts, otherwise unknown    |
  *
- * A fence is a commit without parts that only takes the number. It makes the outcome final: if an earlier call with the
- * same commit reaches the store late, the number is taken and the store ignores the call. If the store reports a gap in
- * the numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the commit keeps its state. A
- * replay may change the writer's name; the commit then gets a new number. A commit that is given up because of a defect
- * counts as `fenced`, although its number may be free: its partition gets a new writer name.
+ * A fence is a commit without parts that only takes the number. A fence makes the outcome final: if an earlier call
+ * with the same commit reaches the store late, the number is taken and the store ignores the call. If the store reports
+ * a gap in the numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the commit keeps its
+ * state. A replay may change the writer's name; the commit then gets a new number. A commit that is given up because of
+ * a defect counts as `fenced`, although its number may be free: its partition gets a new writer name.
  */
 type PendingCommitState = 'sending' | 'fencing' | 'stored' | 'fenced'
 

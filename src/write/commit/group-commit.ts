@@ -69,7 +69,7 @@ interface ClosedRounds {
   isRejected: boolean
 }
 
-/** A large round is encoded only while fewer rounds than this are being encoded or have more than one step left. */
+/** The encoding of a large round begins only while fewer rounds are being encoded or have more than one step left. */
 const LARGE_ROUNDS_MAX = 3
 
 /**
@@ -104,7 +104,7 @@ export class GroupCommit {
   #waitingRequests: WaitingRequest[] = []
   /** Large rounds that wait to be encoded. */
   #queuedLargeRounds: { readonly round: Round; readonly waiting: WaitingRequest }[] = []
-  /** Estimated memory of the open round, of the rounds with an idempotency key and of the large rounds. */
+  /** Estimated memory of the open round, of the `#markedRounds` and of the `#queuedLargeRounds`. */
   #unencodedBytes = 0
   /** Rounds that are being encoded, small and large ones. */
   readonly #roundsBeingEncoded = new Set<Round>()
