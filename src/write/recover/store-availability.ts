@@ -85,8 +85,8 @@ export class StoreAvailability {
       calls.map((commitsOfCall) =>
         this.#store.append(commitsOfCall).catch((cause: unknown) => {
           if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
-            this.#failureLog.recordFailure(cause)
-            return commitsOfCall.map(() => undefined)
+          this.#failureLog.recordFailure(cause)
+          return commitsOfCall.map(() => undefined)
         }),
       ),
     )
