@@ -16,5 +16,6 @@ export interface ApiKeyRow {
   readonly expiresMs?: number
   /** Rate limits of this key. For a class of requests without a limit here, the limit of the gateway applies. */
   readonly limits?: Partial<RateLimits>
+  /** When the key was revoked: the gateway refuses it. Undefined: it is not revoked. */
   readonly revokedMs?: number
 }

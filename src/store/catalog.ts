@@ -15,6 +15,7 @@ export interface MetricDefinition {
 export interface MetricDeletion {
   readonly project: string
   readonly name: string
+  /** The newest generation to delete; `Store.deleteMetric` deletes the older ones too. */
   readonly generation: number
 }
 
@@ -27,7 +28,7 @@ export interface MetricRow {
   readonly generation: number
   readonly metricId: Id64
   readonly partition: number
-  /** Number of points accepted since the metric was defined. */
+  /** Number of points that commits have added since the metric was defined. */
   readonly points: number
   /** Earliest time of all points; undefined if the metric has no points. `lastSeenMs`: the latest time. */
   readonly firstSeenMs: number | undefined
@@ -42,16 +43,16 @@ export interface MetricRow {
 export interface MetricListing {
   /** Cursor: the page starts after this name. Undefined: the first page. */
   readonly after?: string
-  /** Maximum number of names that are passed to `matches`. */
+  /** Maximum number of names that the page goes through, whether they match or not. */
   readonly namesMax: number
   /** Selects names. The rows of other names are not read. Undefined: all names match. */
   readonly matches?: (name: string) => boolean
 }
 
 export interface MetricPage {
-  /** May be empty although more pages follow: `matches` may have refused all names. */
+  /** May be empty although more pages follow: only matching names of metrics that have points are in it. */
   readonly metrics: readonly MetricRow[]
-  /** The last name that was passed to `matches`: `after` for the next page. Undefined on the last page. */
+  /** `MetricListing.after` for the next page, which may be empty. Undefined: no page follows. */
   readonly next: string | undefined
 }
 

@@ -4,8 +4,8 @@ import type { Id64 } from '../model/id.ts'
 export type CommitListener = (metricIds: readonly Id64[]) => void
 
 /**
- * Calls listeners after a commit or after the deletion of a metric. They run in a microtask, so the writer does not
- * wait for them. An error that a listener throws is ignored.
+ * Calls listeners after a commit or after the deletion of a metric. Each listener runs in a microtask of its own, after
+ * the call of `notify`. An error that a listener throws is ignored.
  */
 export class CommitListeners {
   readonly #listeners = new Set<CommitListener>()
@@ -17,10 +17,10 @@ export class CommitListeners {
   /** Adds a listener. Returns a function that removes it. */
   add(listener: CommitListener): () => void {
     // A new function for each call of `add`, so that the same listener can be added twice.
-    const entry: CommitListener = (metricIds) => listener(metricIds)
-    this.#listeners.add(entry)
+    const wrapper: CommitListener = (metricIds) => listener(metricIds)
+    this.#listeners.add(wrapper)
     return () => {
-      this.#listeners.delete(entry)
+      this.#listeners.delete(wrapper)
     }
   }
 

@@ -1,4 +1,4 @@
-/** A stored event of a project, such as a deployment. {@link EventRequest} asks for a page of events. */
+/** A stored event of a project, such as a deployment. */
 export interface StoredEvent {
   readonly project: string
   readonly id: string
@@ -7,20 +7,21 @@ export interface StoredEvent {
   readonly json: string
 }
 
+/** Asks for a page of the events of a project, newest first. */
 export interface EventRequest {
   readonly project: string
   /** Inclusive, like `toMs`. */
   readonly fromMs: number
   readonly toMs: number
-  /** Cursor: the page begins after this event in the list, which is sorted newest first. Undefined: the first page. */
+  /** Cursor: the page begins with the next event after this one in the list. Undefined: the first page. */
   readonly after?: EventPosition
   /** Maximum number of events. */
   readonly limit: number
-  /** Maximum bytes of the events' JSON. */
+  /** Maximum bytes of the JSON of all events together. The first event is returned even if it is larger. */
   readonly bytesMax: number
 }
 
-/** Identifies the position of an event in a list of events, which is sorted by time, then by id. */
+/** Position of an event in the list of events, which is sorted by time and, at equal times, by id. */
 export interface EventPosition {
   readonly timeMs: number
   readonly id: string

@@ -5,18 +5,21 @@
 
 /** The stored response to a request with an idempotency key. A retry of the request gets the same response. */
 export interface Receipt {
-  /** SHA-256 of route and body, in hexadecimal. */
+  /** SHA-256 of method, route and body, or of GraphQL field and input, in hexadecimal. */
   readonly requestHash: string
   readonly status: number
   readonly body: string
 }
 
-/** Limits for the receipts of one project. When one is exceeded, the store removes the oldest receipts. */
+/**
+ * Limits for the receipts of one project. When a new receipt exceeds a limit, the store removes the oldest receipts,
+ * but not the new one.
+ */
 export interface ReceiptBounds {
   readonly receiptsMax: number
   /** Total bytes of the receipts in their stored form. */
   readonly receiptsBytesMax: number
 }
 
-/** Most receipts have a few hundred bytes. The receipt of a batch in which all items are invalid has 150,000 bytes. */
+/** Most receipts have a few hundred bytes. The receipt of a batch in which all items are invalid has up to 150,000. */
 export const RECEIPT_BOUNDS: ReceiptBounds = { receiptsMax: 10_000, receiptsBytesMax: 33_554_432 }

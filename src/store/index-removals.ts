@@ -1,8 +1,8 @@
 import type { FoldCommit, IndexRemovals, WindowExpiry } from './store.ts'
 
 /**
- * Both stores call these functions after a fold or an expiry. They return what it has removed from the index; the store
- * passes this to its `onIndexRemoval` listeners.
+ * The index entries that a fold, a merge or an expiry has removed. Both stores pass them to their `onIndexRemoval`
+ * listeners.
  */
 
 export function removedByFold({ partition, inbox, removed }: FoldCommit): IndexRemovals {

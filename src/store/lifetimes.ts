@@ -6,7 +6,7 @@ import { DAY_MS, MINUTE_MS } from '../model/time.ts'
  * are compared with `nowMs`, the clock of the calling gateway.
  */
 
-/** Lifetime of the marker of an idempotency key, from its commit on. While it exists, a retry is not counted again. */
+/** Lifetime of the marker of an idempotency key, from its commit on. Until it expires, a retry is not counted again. */
 export const IDEMPOTENCY_MARKER_KEPT_MS = DAY_MS
 
 /** Lifetime of the receipt of an idempotency key, which is the response that a retry gets. */
@@ -19,13 +19,13 @@ export const RECEIPT_KEPT_MS = IDEMPOTENCY_MARKER_KEPT_MS
 export const WATERMARK_KEPT_MS = 7 * DAY_MS
 
 /**
- * Lifetime of a block that was written but is in no index yet. A fold adds its blocks to the index within seconds,
- * unless the gateway stops before.
+ * Lifetime of a block that was written but is in no index yet. A fold adds its blocks to the index within seconds; if
+ * it fails or is refused, the blocks stay unused.
  */
 export const UNCOMMITTED_BLOCK_KEPT_MS = 15 * MINUTE_MS
 
 /**
- * Lifetime of a block after it was removed from the last index. A query that has read the index before may still read
- * the block; by default it takes at most 30 s. A query that finds a block gone reads the index again.
+ * Lifetime of a block after the last entry that lists it was removed. A query that has read the index before may still
+ * read the block; by default a query takes at most 30 s. A query that finds a block gone reads the index again, once.
  */
 export const UNLISTED_BLOCK_KEPT_MS = 35_000

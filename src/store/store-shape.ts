@@ -1,16 +1,17 @@
 /**
- * The shape of a store: its partitions and resolutions. A store is created with it, and it never changes. The number of
- * partitions decides which partition holds a metric. If a resolution were removed, queries would miss the data that is
- * stored at it.
+ * The shape of a store: its partitions and resolutions. A store keeps the shape with which it was created. The number
+ * of partitions decides which partition holds a metric. If a resolution were removed, queries would miss the data that
+ * is stored at this resolution.
  */
 export interface StoreShape {
+  /** Number of partitions. */
   readonly partitions: number
-  /** Bucket widths in milliseconds, finest first. */
+  /** Bucket widths in milliseconds, finest first: of set metrics (`setResolutions`), and of all other metrics. */
   readonly resolutions: readonly number[]
   readonly setResolutions: readonly number[]
 }
 
-/** Settings that a store is opened with: its shape, and how long data of each resolution is kept. */
+/** Settings of a store: its shape, and how long the data of each resolution is kept. */
 export interface StoreSettings {
   readonly partitions: number
   readonly resolutions: readonly Resolution[]
@@ -19,6 +20,7 @@ export interface StoreSettings {
 
 export interface Resolution {
   readonly bucketWidthMs: number
+  /** How long a window is kept after points were last folded into it. */
   readonly keptMs: number
 }
 
@@ -31,8 +33,8 @@ export function storeShapeOf({ partitions, resolutions, setResolutions }: StoreS
 }
 
 /**
- * Returns the first difference as the end of an error message: `was made with partitions 4, not 8`. Undefined if the
- * shapes are equal.
+ * Returns the first difference as the end of an error message, such as `was made with partitions 4, not 8`. Undefined
+ * if the shapes are equal.
  */
 export function shapeDifference(stored: StoreShape, wanted: StoreShape): string | undefined {
   const fields = [
@@ -40,10 +42,10 @@ export function shapeDifference(stored: StoreShape, wanted: StoreShape): string 
     ['resolutions', widthsText(stored.resolutions), widthsText(wanted.resolutions)],
     ['set resolutions', widthsText(stored.setResolutions), widthsText(wanted.setResolutions)],
   ] as const
-  const different = fields.find(([, found, expected]) => found !== expected)
+  const different = fields.find(([, storedText, wantedText]) => storedText !== wantedText)
   if (different === undefined) return undefined
-  const [name, found, expected] = different
-  return `was made with ${name} ${found}, not ${expected}`
+  const [name, storedText, wantedText] = different
+  return `was made with ${name} ${storedText}, not ${wantedText}`
 }
 
 function widthsText(bucketWidthsMs: readonly number[]): string {

@@ -9,9 +9,11 @@ import type { Receipt } from './idempotency-keys.ts'
  * The contract between the gateway and its store. `redis/` and `embedded/` implement it; the tests in
  * `test/store/contract/` check it for both.
  *
- * - Each verb (method) is one atomic step: it happens completely or not at all, and no two verbs interleave.
- * - When `append`, `commitFold`, `expireWindow`, `writeReceipt` or `saveKey` resolves, its effect is durable.
- * - An unavailable store rejects with `GatewayError('store_unavailable')`. Callers retry only after this error.
+ * - Atomic: each commit of `append`, each definition or deletion of a metric, `commitFold`, `expireWindow` (set sketches
+ *   apart), `writeReceipt`. They happen completely or not at all, and no verb (method) sees a part of them. Verbs that
+ *   remove expired or deleted data may take several steps.
+ * - When one of these or `saveKey` resolves, its effect is durable, unless `mayLoseWrites` is true.
+ * - An unavailable store rejects with `GatewayError('store_unavailable')`. A rejected write may have been applied.
  *
  * `lifetimes.ts` says how long a store keeps data that expires by itself.
  */
@@ -24,12 +26,12 @@ export interface Store {
    */
   readonly mayLoseWrites: boolean
   /**
-   * False while the embedded store has many changes that no checkpoint has written yet. Then large writes should wait
-   * until it is true, so that small writes need not wait.
+   * False while the embedded store gets changes faster than a checkpoint writes them to LMDB. Large writes should then
+   * wait until it is true, so that small writes need not wait. Always true on Redis.
    */
   readonly hasRoomForLargeWrites: boolean
   /**
-   * The partitions, in groups. All partitions of a group are on one server, so the writer sends their commits together,
+   * All partitions, in groups. The partitions of a group are on one server, so the writer sends their commits together,
    * which costs little more than one commit. Groups may be on different servers, so a commit of one group does not wait
    * for the commits of other groups.
    */
@@ -38,16 +40,16 @@ export interface Store {
   // Catalog
 
   /**
-   * Creates the metrics that do not exist. Returns the stored rows of all, in the order of `definitions`. If a metric
-   * exists with another type, its row is returned unchanged; the caller rejects the points with `type_conflict`.
+   * Creates the metrics that do not exist. Returns the stored rows of all, in the order of `definitions`. Does not
+   * change existing rows; if a type differs, the caller rejects the points with `type_conflict`.
    */
   defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]>
   readMetric(project: string, name: string): Promise<MetricRow | undefined>
   /** Returns the rows of several metrics, in the order of `names`; undefined where no metric has the name. */
   readMetrics(project: string, names: readonly string[]): Promise<readonly (MetricRow | undefined)[]>
   /**
-   * Returns the number of defined metrics, including those without points. If a server is unavailable, the last known
-   * number of its metrics is used.
+   * Returns the number of defined metrics of a project, including those without points. If a node of a cluster does not
+   * respond, the last number that this process has read from it is used, or 0.
    */
   countMetrics(project: string): Promise<number>
   /**
@@ -55,16 +57,16 @@ export interface Store {
    * to a deleted generation have the outcome `conflict`; the next definition of the name creates a new generation.
    * Idempotent: safe to replay after the store lost recent writes. `clearDeleted` removes the data.
    *
-   * Other gateways still have the metric in their caches. They remove it when a commit returns `conflict`, or at most a
-   * second after they have rejected a point because of its type.
+   * Other gateways still have the metric in their caches. They drop it when a commit returns `conflict`, or when they
+   * get a point of another type more than a second after they have read the row.
    */
   deleteMetric(deletion: MetricDeletion): Promise<boolean>
   /** Returns a page of the metrics of a project that have points, sorted by the UTF-16 code units of their names. */
   listMetrics(project: string, listing: MetricListing): Promise<MetricPage>
   /**
    * Returns at most `limit` series of a metric in the order in which they were registered, from position `cursor` on.
-   * Undefined if `cursor` is greater than the number of series. Then the store has lost writes, and the caller must
-   * clear its cache of series.
+   * Undefined if `cursor` is greater than the number of series. Then the store has lost writes or removed the series of
+   * a deleted metric, and the caller must clear its cache of series.
    */
   readSeries(
     partition: number,
@@ -81,15 +83,15 @@ export interface Store {
    * Applies the commits of one round, at most one per partition. Each writer numbers its commits in each partition, and
    * the store remembers the last number (the watermark). Returns the outcomes of the commits in the same order:
    * - `applied`: the number of the commit is the watermark + 1. Only such a commit changes the store.
-   * - `known`: the number is smaller. The store has applied this commit before.
+   * - `known`: the number is smaller. The store has applied a commit with this number before.
    * - `gap`: the number is greater. The store does not have an earlier commit.
-   * - `conflict`: a metric has another type or a deleted generation, or an id belongs to another metric or series. The
-   *   writer can use the number again.
+   * - `conflict`: a metric has another type or generation, or an id belongs to another metric or series. The writer can
+   *   use the number again.
    */
   append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]>
   /**
    * Returns the time at which a marker was stored: `nowMs` of the commit part that has the marker. Undefined if this
-   * partition does not have the marker.
+   * partition does not have the marker. An expired marker is returned until `sweep` removes it.
    */
   readMarker(partition: number, marker: IdempotencyMarker): Promise<number | undefined>
   /**
@@ -100,15 +102,16 @@ export interface Store {
 
   // Index and blocks
 
-  /** Returns the entries of all blocks that may have data of a metric, as one consistent snapshot. */
+  /** Returns the entries of all blocks that may have data for the request, as one consistent snapshot. */
   readIndex(request: IndexRequest): Promise<IndexSnapshot>
   /**
-   * Returns the oldest inbox entries, oldest first: at most `entriesMax` entries of `bytesMax` bytes together. The
-   * first entry is returned even if it is larger.
+   * Returns the oldest inbox entries, oldest first: at most `entriesMax`, whose blocks have at most `bytesMax` bytes
+   * together. The first entry is returned even if its block is larger.
    */
   readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]>
+  /** Returns the number of inbox entries, and the bytes of their blocks. */
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }>
-  /** Returns the scalars or the sketches of each block, in the order of `names`; undefined where they do not exist. */
+  /** Returns the scalars or the sketches (`part`) of each block, in the order of `names`; undefined where missing. */
   readBlocks(
     partition: number,
     names: readonly string[],
@@ -118,32 +121,32 @@ export interface Store {
   // Fold and retention
 
   /**
-   * Stores blocks before `commitFold` adds them to an index. If that does not happen, they expire after
+   * Stores blocks before `commitFold` adds them to an index. Blocks that are not added expire after
    * `UNCOMMITTED_BLOCK_KEPT_MS`. They need not be durable when the call resolves.
    */
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**
    * Replaces inbox and index entries by new entries, for a fold or a merge. Returns true if it has replaced them.
    * Returns false and changes nothing if an entry to replace does not exist, a new block does not exist, or the window
-   * of a new entry has expired. The replaced blocks can be read for another `UNLISTED_BLOCK_KEPT_MS`. `touched` can
-   * only make the expiry of a window later.
+   * of a new entry has expired. This process can read the replaced blocks for another `UNLISTED_BLOCK_KEPT_MS`.
+   * `touched` can only make the expiry of a window later.
    */
   commitFold(fold: FoldCommit): Promise<boolean>
   /**
-   * Returns at most `max` windows that have to be expired: those with `expiresMs` ≤ `nowMs`. They are sorted by
-   * `expiresMs`, then finer resolutions first.
+   * Returns at most `max` windows that have to be expired: those with `expiresMs` ≤ `nowMs`, the earliest first; at
+   * equal times, finer resolutions first.
    */
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]>
   /**
-   * Removes the index entries and set sketches of a window, and records the window as an expired stretch of time. If
-   * `dropExpiredAtResolutions` is given, no stretch is recorded, and the stretches of finer resolutions in the window
+   * Removes the index entries and set sketches of a window, and records the window as an expired stretch of time. With
+   * `dropExpiredAtResolutions`, no stretch stays recorded, and the stretches of these finer resolutions in the window
    * are removed. Returns false and changes nothing if the window expires after `nowMs`.
    */
   expireWindow(expiry: WindowExpiry): Promise<boolean>
   /**
-   * Removes data of deleted metrics, about `max` windows or series per call. Returns whether more can be removed now.
-   * The data of a metric is removed only when all inbox entries from before its deletion are folded. Otherwise a
-   * running fold could write the data again.
+   * Removes data of deleted metrics, about `max` windows or rows. Returns false if no more can be removed now. The data
+   * of a metric is removed only after all inbox entries from before its deletion are folded. Otherwise a running fold
+   * could write the data again.
    */
   clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean>
   /**
@@ -152,14 +155,14 @@ export interface Store {
    */
   takeLease(request: LeaseRequest): Promise<boolean>
   /**
-   * Removes expired blocks, markers, receipts and watermarks (`lifetimes.ts`). A call removes a bounded number; the
-   * next call continues.
+   * Removes expired blocks, markers, receipts and watermarks (`lifetimes.ts`), and set sketches that are left from
+   * expired windows. A call removes a bounded number; the next call continues.
    */
   sweep(nowMs: number): Promise<void>
 
   // Sets
 
-  /** Returns for each union of set sketches the number of distinct members. A sketch that does not exist is empty. */
+  /** Returns for each union of set sketches the estimated number of members. A missing sketch has no members. */
   countDistinct(partition: number, unions: readonly (readonly SetKey[])[]): Promise<readonly number[]>
 
   // Events
@@ -169,15 +172,16 @@ export interface Store {
    * `limit` events only if no more follow, or if their JSON would exceed `bytesMax`. It is empty only if none follow.
    */
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]>
-  /** Removes at most `max` events committed at or before `committedByMs`, earliest first. Returns their number. */
+  /** Removes at most `max` events committed at or before `committedByMs`, earliest commit first. Returns their number. */
   expireEvents(partition: number, committedByMs: number, max: number): Promise<number>
 
   // Requests
 
+  /** Returns the receipt of an idempotency key; undefined if there is none, or it has expired. */
   readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined>
   /**
-   * Stores the receipt of an idempotency key, unless the key has one already. Returns the stored receipt. A receipt is
-   * kept for `RECEIPT_KEPT_MS`, or shorter if later receipts of the project exceed the store's `ReceiptBounds`.
+   * Stores the receipt of an idempotency key, unless the key has one that has not expired. Returns the stored receipt.
+   * It is kept for `RECEIPT_KEPT_MS`, or shorter if later receipts of the project exceed the store's `ReceiptBounds`.
    */
   writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt>
   /** Takes at most `permits` permits of a rate limit. Returns how many were granted, and how many are left. */
@@ -192,15 +196,15 @@ export interface Store {
   // Life
 
   /**
-   * Calls the listener with the metrics of each commit and deletion of any gateway. Delivery is not guaranteed. Returns
-   * a function that removes the listener.
+   * Calls the listener with the ids of the metrics that a commit or deletion of any gateway has changed. Delivery is not
+   * guaranteed. Returns a function that removes the listener.
    */
   onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
   /** Returns a text that tells the operator why stored blocks may be missing, and what to do. */
   explainMissingBlocks(): Promise<string>
   /**
-   * Calls the listener after this process has removed index entries. The listener must not throw. Returns a function
-   * that removes the listener.
+   * Calls the listener after `commitFold` or `expireWindow` of this process has removed index entries. The listener must
+   * not throw. Returns a function that removes the listener.
    */
   onIndexRemoval(listener: (removals: IndexRemovals) => void): () => void
   /**
@@ -214,7 +218,7 @@ export interface Store {
 export type BlockStringName = 'scalars' | 'sketches'
 
 export interface NamedBlock {
-  /** Unique for all time; at most 64 characters of [A-Za-z0-9._-]. */
+  /** Never used again for another block; at most 64 characters of [A-Za-z0-9._-]. */
   readonly name: string
   readonly scalars: Uint8Array
   readonly sketches: Uint8Array | undefined
@@ -226,7 +230,7 @@ export interface Commit {
   readonly writer: string
   /** Number of the commit: each writer counts from 1 in each partition. */
   readonly commitNumber: number
-  /** Empty in a fence: such a commit only uses up its number, so that no delayed commit with this number is applied. */
+  /** Empty in a fence: a commit that only uses up its number, so that no delayed commit with this number is applied. */
   readonly parts: readonly CommitPart[]
 }
 
@@ -235,13 +239,14 @@ export interface Commit {
  * idempotency key, which may have several parts.
  */
 export interface CommitPart {
-  /** If the partition already has this marker, the part is skipped. Otherwise applying the part stores the marker. */
+  /** Stored with the part. The part is skipped if the marker is stored already and has not expired. */
   readonly marker?: IdempotencyMarker
   readonly block?: NamedBlock
   readonly metrics: readonly MetricUpdate[]
   readonly series: readonly SeriesRegistration[]
   readonly members: readonly SetMembers[]
   readonly events: readonly StoredEvent[]
+  /** Time of the commit, by the clock of the writer. */
   readonly nowMs: number
 }
 
@@ -254,17 +259,17 @@ export interface IdempotencyMarker {
   readonly key: string
 }
 
-/**
- * What a commit adds to the row of a metric. If the store has lost the row, the row is created again from `definition`.
- */
+/** What a commit adds to the row of a metric. If the store has lost the row, it is created again from `definition`. */
 export interface MetricUpdate {
   readonly metricId: Id64
   readonly generation: number
   readonly definition: MetricDefinition
+  /** Number of points. */
   readonly points: number
-  /** Earliest time of the points. Like `lastMs`, the latest, it has no meaning if there are no points. */
+  /** Earliest and latest time of the points; without meaning if there are no points. */
   readonly firstMs: number
   readonly lastMs: number
+  /** Whether any of the points of a counter is a running total. */
   readonly cumulative: boolean
 }
 
@@ -275,8 +280,8 @@ export interface SeriesRegistration {
 }
 
 /**
- * Members of a set, for one series and bucket. The bucket has the finest set resolution; the store adds the members at
- * all other set resolutions too.
+ * Members of a set, for one series and bucket. The bucket has the finest set resolution. The store adds the members at
+ * every set resolution at which the window of the bucket has not expired.
  */
 export interface SetMembers {
   readonly metricId: Id64
@@ -321,7 +326,8 @@ export interface IndexEntry {
   readonly block: string
   readonly windowMs: number
   /**
-   * How often the rollups of the block were merged. A merge takes eight runs, so tier t has data of about 8^t folds.
+   * How often the rollups of the block were merged, or 255 if they were merged to seal the window. Other merges take
+   * eight runs, so a tier t below 255 has data of about 8^t folds.
    */
   readonly tier: number
   /**
@@ -329,6 +335,7 @@ export interface IndexEntry {
    * run with a greater order. If two runs have the same order, the points in the greater tier arrived first.
    */
   readonly order: number
+  /** The first and the last series that have data in the block for this window. */
   readonly seriesFrom: Id64
   readonly seriesTo: Id64
   readonly rollupCount: number
@@ -341,17 +348,14 @@ export interface InboxEntry {
   readonly scalarBytes: number
   readonly sketchBytes: number
   readonly arrivedMs: number
-  /**
-   * Unique in the partition, and greater than that of all earlier entries. The run that a fold writes gets the order of
-   * the newest inbox entry in it.
-   */
+  /** Arrival number, ascending in the partition. A run that a fold writes has the order of its newest inbox entry. */
   readonly order: number
 }
 
 export interface IndexRequest {
   readonly partition: number
   readonly metricId: Id64
-  /** The snapshot has all windows that overlap these stretches of time. A resolution may occur several times. */
+  /** The snapshot has the entries of all windows that overlap these stretches. A resolution may occur several times. */
   readonly timelines: readonly { readonly resolutionMs: number; readonly stretch: Stretch }[]
   /** Whether to return the inbox of the partition as well. */
   readonly withInbox: boolean
@@ -371,7 +375,7 @@ export interface TimelineIndex {
   readonly entries: readonly IndexEntry[]
   /**
    * The stretches of time, sorted and disjoint, whose windows have expired at this resolution. Only coarser resolutions
-   * have data of them. Stretches outside of the requested time are left out.
+   * can have data of them. Stretches outside of the requested time are left out; the others are not cut to this time.
    */
   readonly expired: readonly Stretch[]
 }
@@ -379,18 +383,17 @@ export interface TimelineIndex {
 /** What a fold or a merge changes in one partition. */
 export interface FoldCommit {
   readonly partition: number
-  /** The folded inbox entries, which are removed. Empty for a merge. */
+  /** The inbox entries that were folded, completely or partly, and are removed. Empty for a merge. */
   readonly inbox: readonly InboxEntry[]
-  /** Inbox entries of which a part was folded. `block` has the rest and replaces the entry's block; the order stays. */
+  /** The partly folded entries in `inbox`. An entry with the same order, and `block` for the rest, replaces each. */
   readonly partlyFolded?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
-  /** The index entries of merged runs. Empty for a fold. */
+  /** The index entries of the runs that were merged, which are removed. Empty for a fold. */
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   /** The index entries of the new blocks. */
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   /**
-   * The windows that got new points, with the time until which the points are kept. Empty for a merge, which adds no
-   * points. The window of each entry in `added` must be in this list, unless the store has index entries of the window
-   * already.
+   * The windows that got new points, with the time at which they expire. Empty for a merge, which adds no points. The
+   * window of each entry in `added` must be in this list, unless the store has index entries of the window already.
    */
   readonly touched: readonly WindowRetention[]
   readonly nowMs: number
@@ -399,10 +402,11 @@ export interface FoldCommit {
 /** The entries that a fold, a merge or an expiry has removed from the index of a partition. */
 export interface IndexRemovals {
   readonly partition: number
-  /** The folded inbox entries, sorted by arrival. */
+  /** The inbox entries that were folded, completely or partly, sorted by arrival. */
   readonly inbox: readonly InboxEntry[]
   /** Names of blocks that a merge replaced. */
   readonly replaced: readonly string[]
+  /** The windows that expired. */
   readonly expired: readonly WindowKey[]
 }
 
@@ -432,9 +436,7 @@ export interface SetKey {
   readonly bucketMs: number
 }
 
-/**
- * A request for permits of a rate limit. Each `limitKey` has `limit` permits in each time window of `windowWidthMs`.
- */
+/** Asks for permits of a rate limit. Each `limitKey` has `limit` permits in each time window of `windowWidthMs`. */
 export interface PermitRequest {
   readonly limitKey: string
   readonly permits: number
