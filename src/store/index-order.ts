@@ -1,6 +1,6 @@
 import type { IndexEntry } from './store.ts'
 
-/** Compares index entries: by window, then by arrival of their points, then by their first series, then by block name. */
+/** Compares index entries: by window, then by arrival of their points, by their first series, and by block name. */
 export function compareIndexEntries(a: IndexEntry, b: IndexEntry): number {
   return (
     a.windowMs - b.windowMs ||

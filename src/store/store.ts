@@ -9,9 +9,9 @@ import type { Receipt } from './idempotency-keys.ts'
  * The contract between the gateway and its store. `redis/` and `embedded/` implement it; the tests in
  * `test/store/contract/` check it for both.
  *
- * - Atomic: each commit of `append`, each definition or deletion of a metric, `commitFold`, `expireWindow` (set sketches
- *   apart), `writeReceipt`. They happen completely or not at all, and no verb (method) sees a part of them. Verbs that
- *   remove expired or deleted data may take several steps.
+ * - Atomic: each commit of `append`, each definition or deletion of a metric, `commitFold`, `expireWindow` (but not the
+ *   removal of set sketches), `writeReceipt`. They happen completely or not at all, and no verb (method) sees a part of
+ *   them. Other verbs that remove expired or deleted data may take several steps.
  * - When one of these or `saveKey` resolves, its effect is durable, unless `mayLoseWrites` is true.
  * - An unavailable store rejects with `GatewayError('store_unavailable')`. A rejected write may have been applied.
  *
@@ -155,8 +155,8 @@ export interface Store {
    */
   takeLease(request: LeaseRequest): Promise<boolean>
   /**
-   * Removes expired blocks, markers, receipts and watermarks (`lifetimes.ts`), and set sketches that are left from
-   * expired windows. A call removes a bounded number; the next call continues.
+   * Removes expired data (`lifetimes.ts`), and set sketches that are left from expired windows. A call removes a
+   * bounded number; the next call continues.
    */
   sweep(nowMs: number): Promise<void>
 
@@ -172,7 +172,7 @@ export interface Store {
    * `limit` events only if no more follow, or if their JSON would exceed `bytesMax`. It is empty only if none follow.
    */
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]>
-  /** Removes at most `max` events committed at or before `committedByMs`, earliest commit first. Returns their number. */
+  /** Removes at most `max` events committed at or before `committedByMs`, oldest commits first. Returns their number. */
   expireEvents(partition: number, committedByMs: number, max: number): Promise<number>
 
   // Requests
@@ -196,15 +196,15 @@ export interface Store {
   // Life
 
   /**
-   * Calls the listener with the ids of the metrics that a commit or deletion of any gateway has changed. Delivery is not
-   * guaranteed. Returns a function that removes the listener.
+   * Calls the listener with the ids of the metrics that a commit or deletion of any gateway has changed. Delivery is
+   * not guaranteed. Returns a function that removes the listener.
    */
   onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
   /** Returns a text that tells the operator why stored blocks may be missing, and what to do. */
   explainMissingBlocks(): Promise<string>
   /**
-   * Calls the listener after `commitFold` or `expireWindow` of this process has removed index entries. The listener must
-   * not throw. Returns a function that removes the listener.
+   * Calls the listener after `commitFold` or `expireWindow` of this process has removed index entries. The listener
+   * must not throw. Returns a function that removes the listener.
    */
   onIndexRemoval(listener: (removals: IndexRemovals) => void): () => void
   /**
