@@ -172,7 +172,7 @@ export interface Store {
    * `limit` events only if no more follow, or if their JSON would exceed `bytesMax`. It is empty only if none follow.
    */
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]>
-  /** Removes at most `max` events committed at or before `committedByMs`, oldest commits first. Returns their number. */
+  /** Removes at most `max` events committed at or before `committedByMs`, oldest commit first. Returns their number. */
   expireEvents(partition: number, committedByMs: number, max: number): Promise<number>
 
   // Requests

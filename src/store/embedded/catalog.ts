@@ -38,6 +38,10 @@ export function readMetric(tables: Tables, project: string, name: string): Metri
   return bytes && withTagKeys(tables, decodeMetric(bytes))
 }
 
+/**
+ * Returns the number of defined metrics of a project. Counts the rows if no number is stored: the project has defined
+ * no metric since stores keep the number.
+ */
 export function countMetrics(tables: Tables, project: string): number {
   const counted = tables['metric-counts'].get(projectKey(project))
   if (counted !== undefined) return decodeU32(counted)

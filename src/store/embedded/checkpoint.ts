@@ -16,24 +16,22 @@ import { keyTextOf, type LmdbTable, type Tables } from './table.ts'
 
 /** What the table `meta` has about the journal. */
 export interface JournalState {
-  /** Number of the oldest journal file that is not completely in LMDB. The file must exist, unless `isClosed`. */
+  /** Number of the first journal file that a start has to replay. The file must exist, unless `isClosed`. */
   readonly first: number
-  /** Whether the store was closed properly. If so, every change in a journal file is also in LMDB. */
+  /** Whether the store was closed with all changes in LMDB. If so, no journal file from `first` on may have a frame. */
   readonly isClosed: boolean
 }
 
 const NO_JOURNAL: JournalState = { first: 1, isClosed: true }
 
-/**
- * Maximum number of rows and bytes in one transaction. Such a transaction blocks this thread for a few milliseconds.
- */
+/** A transaction ends with the row that reaches one of these bounds. It blocks this thread for a few milliseconds. */
 const TRANSACTION_ROWS_MAX = 1_000
 const TRANSACTION_BYTES_MAX = 1_048_576
 
 /**
- * Writes a layer to LMDB in several transactions, and then `state` in the last transaction. If the stored sketch of a
- * set cannot be read, the members that are added to it replace it, and this is logged: one damaged row never holds up
- * the others.
+ * Writes a layer to LMDB in several transactions, and then `state` in the last transaction. If a set sketch in LMDB is
+ * damaged, the members that the layer adds to it replace it, and this is logged. Otherwise a damaged row would make
+ * every checkpoint fail.
  */
 export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalState, log?: StoreLog): Promise<void> {
   let replacedCount = 0
@@ -58,8 +56,8 @@ export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalSt
 }
 
 /**
- * Writes a set sketch with added members, unless the stored one has all of them already. Returns false if the stored
- * one could not be read and was replaced.
+ * Adds members to a set sketch in LMDB; writes nothing if the sketch has all of them already. Returns false if the
+ * stored sketch was damaged and was replaced.
  */
 function putSketch(stored: LmdbTable, key: Buffer, addedMembers: HyperLogLog): boolean {
   const before = stored.getBinary(key)
@@ -94,9 +92,9 @@ function nextTurn(): Promise<void> {
 }
 
 /**
- * Reads the journal files that are not completely in LMDB. Returns their changes as a new layer, and the number for
- * the next file. Changes nothing in LMDB. Throws an Error that names the folder or file if a file is missing, damaged,
- * or from another store.
+ * Reads the journal files that a start has to replay. Returns their changes as a new layer, and the number for the next
+ * file. Changes nothing in LMDB. Throws an Error that names the folder or file if a file is missing or damaged, or does
+ * not belong to this state of LMDB.
  */
 export function readJournalChanges(
   folder: string,

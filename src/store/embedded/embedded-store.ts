@@ -50,23 +50,23 @@ import { sweepOneStep } from './sweep.ts'
 import { commitFold, dueWindows, expireWindow, readInbox, readTimeline, removeExpiredSets } from './timelines.ts'
 
 /**
- * The store of a single gateway: an LMDB environment and a journal in one folder, opened by one process. Each read sees
- * one snapshot and does not wait for writes. Writes run one after another (`environment.ts`).
+ * The store of a single gateway: an LMDB environment and a journal in one folder. Each read sees one snapshot and does
+ * not wait for writes. Writes run one after another (`environment.ts`).
  */
 
 export interface EmbeddedStoreOptions extends StoreSettings {
   /** The folder of the store. It is created if it does not exist. */
   readonly folder: string
   readonly receiptBounds?: ReceiptBounds
-  /** The clock for commits without parts, which have no time of their own. */
+  /** The clock. It gives commits without parts (fences) their time; other commits take the time of their parts. */
   readonly now?: () => number
   readonly environment?: EnvironmentOptions
   readonly log?: StoreLog
 }
 
 /**
- * Opens the store in a folder, or creates it. Throws an Error that names the folder if another gateway uses it, or if
- * the store has an unknown format, or other partitions or resolutions.
+ * Opens the store in a folder, or creates it. Throws an Error that names the folder or file if another gateway uses the
+ * folder, if a file is missing or damaged, or if the store has an unknown format, or other partitions or resolutions.
  */
 export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<Store> {
   assert(options.partitions >= 1 && options.partitions <= 0xffff, 'partitions fit into two bytes')
@@ -91,14 +91,11 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   }
 }
 
-/**
- * Maximum number of steps of one call of `#removeExpiredSets`. All steps together remove at most a million set
- * sketches.
- */
+/** Maximum number of steps of one call of `#removeExpiredSets`: together they remove at most a million set sketches. */
 const SET_REMOVAL_STEPS_MAX = 1_000
 /**
- * Maximum number of steps of one sweep. All steps together process at most 250,000 entries. There is a maximum because
- * `FoldLoop.stop` waits for the sweep.
+ * Maximum number of steps in which one sweep removes expired rows: together they process at most 250,000 entries. The
+ * number is limited because a gateway that stops waits for the sweep (`FoldLoop.stop`).
  */
 const SWEEP_STEPS_MAX = 250
 
@@ -253,8 +250,8 @@ class EmbeddedStore implements Store {
     const isCommitted = await this.#environment
       .write((writes) => commitFold(writes, this.#heldBlocks, fold))
       .catch((error: unknown) => {
-        // The next attempt to fold writes new blocks. Without the removal, blocks of failed attempts would fill the
-        // memory.
+        // The next attempt to fold writes new blocks. Without the removal, the blocks of each failed attempt would stay
+        // in memory until they expire.
         for (const block of addedBlockNames(fold)) this.#heldBlocks.remove(fold.partition, block)
         throw error
       })
@@ -292,19 +289,20 @@ class EmbeddedStore implements Store {
   }
 
   /**
-   * Removes expired rows in steps; other reads and writes run between the steps. The next sweep removes what is left.
+   * Removes expired rows in steps; other reads and writes run between the steps. The next sweep removes what is left
+   * after `SWEEP_STEPS_MAX` steps.
    */
   async #sweepTables(nowMs: number): Promise<void> {
-    let last: Uint8Array | undefined
+    let lastEntry: Uint8Array | undefined
     for (let steps = 0; steps < SWEEP_STEPS_MAX; steps++) {
-      last = await this.#environment.write((writes) => sweepOneStep(writes, nowMs, last))
-      if (last === undefined) return
+      lastEntry = await this.#environment.write((writes) => sweepOneStep(writes, nowMs, lastEntry))
+      if (lastEntry === undefined) return
     }
   }
 
   /**
-   * Removes the set sketches of expired windows in steps; other reads and writes run between the steps. The next expiry
-   * or sweep removes what is left after `SET_REMOVAL_STEPS_MAX` steps.
+   * Removes the set sketches of expired windows in steps; other reads and writes run between the steps. The next call
+   * removes what is left after `SET_REMOVAL_STEPS_MAX` steps.
    */
   async #removeExpiredSets(): Promise<void> {
     for (let steps = 0; steps < SET_REMOVAL_STEPS_MAX; steps++) {
@@ -382,7 +380,7 @@ class EmbeddedStore implements Store {
   }
 }
 
-/** Names of the blocks that a fold adds to the store. */
+/** Returns the names of the blocks in the entries that a fold or a merge adds. */
 function addedBlockNames({ added, partlyFolded = [] }: FoldCommit): string[] {
   return [...added.map(({ entry }) => entry.block), ...partlyFolded.map(({ block }) => block.name)]
 }

@@ -11,8 +11,9 @@ import { WriteSet } from './write-set.ts'
 export interface EnvironmentOptions {
   readonly checkpointIntervalMs?: number
   /**
-   * Size of the layer in memory, and of the journal file, at which a checkpoint begins. During a checkpoint a second
-   * layer and file are filled. When they are full too, writes wait for the checkpoint, or are refused if it fails.
+   * Size of the layer in memory, and of the journal file, at which a checkpoint begins. During the checkpoint a second
+   * layer and file are filled. When one of these is full too, writes wait for the checkpoint, or are refused if it
+   * fails.
    */
   readonly layerBytesMax?: number
   readonly journalBytesMax?: number
@@ -21,14 +22,14 @@ export interface EnvironmentOptions {
 }
 
 /**
- * Interval between checkpoints. It is long enough that most inbox blocks are folded before they would be written to
- * LMDB.
+ * Time from the first write until a checkpoint begins, unless the layer or the journal file is full before. It is long
+ * enough that most inbox blocks are folded before they would be written to LMDB.
  */
 const CHECKPOINT_INTERVAL_MS = 30_000
 const CHECKPOINT_RETRY_PAUSE_MS = 1_000
 const LAYER_BYTES_MAX = 16_777_216
 const JOURNAL_BYTES_MAX = 33_554_432
-/** Maximum size of one frame, and maximum time to run its writes. Further writes go into the next frame. */
+/** A frame takes no further write when it has this size in memory, or when its writes have run for this time. */
 const FRAME_BYTES_MAX = 1_048_576
 const FRAME_MS_MAX = 5
 
@@ -41,17 +42,18 @@ interface WaitingWrite {
 }
 
 /**
- * LMDB with a journal in front of it: writes go to the journal, checkpoints move them to LMDB.
+ * LMDB with a journal in front of it: writes go to the journal, checkpoints move them to LMDB. Only rows that several
+ * processes write (API keys) go directly to LMDB.
  *
- * Runs all reads and writes of a store folder. Writes run one after another: each reads the results of earlier writes
- * and records its own changes in a `WriteSet`, which is dropped if the write throws. Writes that wait at the same time
- * share one frame of the journal. When the frame is synced to disk, its changes are added to a layer in memory and
- * become visible to readers, and the writes resolve. A checkpoint writes the layer to LMDB twice a minute; rows that
- * are added and removed between two checkpoints are never written to LMDB.
+ * Writes run one after another: each reads the results of earlier writes and records its own changes in a `WriteSet`,
+ * which is dropped if the write throws. Writes that wait at the same time share a frame of the journal. When the frame
+ * is synced to disk, its changes are added to a layer in memory and become visible to readers, and the writes resolve.
+ * A checkpoint writes the layer to LMDB, about twice a minute or when the layer is full. Rows that are added and removed
+ * between two checkpoints are never written to LMDB.
  *
  * Invariant: everything that readers see is in LMDB, or in both the journal and a layer. If writing or syncing the
- * journal fails, the state of its file is unknown. The store then refuses writes until all layers are in LMDB and there
- * is a new journal file.
+ * journal fails, the state of its file is unknown. Before the next write, all layers are then written to LMDB, and a
+ * new journal file is begun. Writes are refused as long as that fails.
  */
 export class Environment {
   /** The tables as readers see them: with all durable changes. */
@@ -67,13 +69,13 @@ export class Environment {
   #isClosing = false
 
   #journal: Journal
-  /** The journal whose last write failed. Its file may not be used any more. */
+  /** The journal whose last write failed. Nothing is appended to its file any more. */
   #failedJournal: Journal | undefined
   /** The changes of the frame whose writes are running. */
   #frameLayer = new Layer()
-  /** The durable changes since the last checkpoint began. */
+  /** The durable changes since the previous active layer was frozen. */
   #activeLayer = new Layer()
-  /** The layer that a checkpoint is writing to LMDB. */
+  /** The layer that a checkpoint is writing to LMDB, or will try to write again after a failure. */
   #frozenLayer: Layer | undefined
   #checkpoint: Promise<void> | undefined
   #checkpointError: unknown
@@ -93,8 +95,8 @@ export class Environment {
   }
 
   /**
-   * Opens the environment and replays the journal into LMDB. Throws an Error that names the folder if it is damaged.
-   * Closing the environment closes `lmdb`.
+   * Opens the environment and replays the journal into LMDB. Throws an Error that names the folder or file if a journal
+   * file is missing or damaged. Closing the environment closes `lmdb`.
    */
   static async open(folder: string, lmdb: Lmdb, options: EnvironmentOptions = {}): Promise<Environment> {
     const { openFile = openJournalFile } = options
@@ -120,20 +122,20 @@ export class Environment {
   }
 
   /**
-   * See `Store.hasRoomForLargeWrites`. False if a checkpoint is running and the layer for later changes is half full
-   * already.
+   * See `Store.hasRoomForLargeWrites`. False if a checkpoint is running (or has failed and is tried again), and the
+   * layer for later changes is already half full.
    */
   get hasRoomForLargeWrites(): boolean {
     return this.#frozenLayer === undefined || this.#activeLayer.memoryBytes < this.#options.layerBytesMax / 2
   }
 
-  /** Runs a read on one snapshot of the durable data. `verb` is synchronous, so no write can run meanwhile. */
+  /** Runs a read on one snapshot of the durable data: `verb` is synchronous, so no write becomes visible meanwhile. */
   async read<T>(verb: (tables: Tables) => T): Promise<T> {
     if (this.#isClosing) throw unavailableError()
     return convertLmdbErrors(() => verb(this.tables))
   }
 
-  /** Runs a write after all earlier ones. Resolves when its changes are durable. */
+  /** Runs a write after all earlier ones. Resolves when its changes and all those that it has read are durable. */
   write<T>(verb: (writes: WriteSet) => T): Promise<T> {
     if (this.#isClosing) return Promise.reject(unavailableError())
     return new Promise<T>((resolve, reject) => {
@@ -142,13 +144,13 @@ export class Environment {
     })
   }
 
-  /** Writes rows that other processes also read and write directly to LMDB, not to the journal. */
-  writeShared(puts: (lmdb: Lmdb) => void): Promise<void> {
+  /** Writes rows to LMDB without the journal, because other processes write rows of the same table too. */
+  writeShared(putRows: (lmdb: Lmdb) => void): Promise<void> {
     if (this.#isClosing) return Promise.reject(unavailableError())
-    return this.#lmdb.write(() => puts(this.#lmdb))
+    return this.#lmdb.write(() => putRows(this.#lmdb))
   }
 
-  /** Completes all waiting writes and writes all layers to LMDB. If that fails, the next start replays the journal. */
+  /** Runs all waiting writes, then writes all layers to LMDB. If that fails, the next start replays the journal. */
   async close(): Promise<void> {
     if (this.#isClosing) return
     this.#isClosing = true
@@ -171,7 +173,7 @@ export class Environment {
   }
 
   async #runQueue(): Promise<void> {
-    // Waits until the end of this event turn, so that all writes of the turn share a frame.
+    // Goes on in a microtask, so that all writes that the running code adds to the queue share a frame.
     await undefined
     while (this.#queue.length > 0) {
       try {
@@ -219,7 +221,7 @@ export class Environment {
     }
   }
 
-  /** Returns whether the row is in LMDB, or will be after the running checkpoint. */
+  /** Returns false only if the row is not in LMDB, and no running checkpoint can write it there. */
   #isStored(name: TableName, key: string): boolean {
     if (this.#frozenLayer?.get(name, key) !== undefined) return true
     try {
@@ -232,8 +234,8 @@ export class Environment {
 
   /**
    * Prepares the journal for the next frame: begins a checkpoint if one is due, and replaces a journal file whose last
-   * write failed. Rejects if no journal file can be written, or if the layer or the journal is full and a checkpoint
-   * fails.
+   * write failed. Rejects if this file cannot be replaced, or if the layer or the journal file is full and a checkpoint
+   * fails or cannot begin.
    */
   async #prepareForFrame(): Promise<void> {
     if (this.#failedJournal === this.#journal) {
@@ -263,8 +265,8 @@ export class Environment {
   }
 
   /**
-   * Begins a new journal file and an empty layer. The previous layer becomes `#frozenLayer`, which is not changed any
-   * more; the next checkpoint writes it to LMDB.
+   * Begins a new journal file and an empty layer. The previous layer becomes `#frozenLayer`, which gets no more
+   * changes; the next checkpoint writes it to LMDB.
    */
   async #freezeLayer(): Promise<void> {
     const { fileNumber } = this.#journal
@@ -297,20 +299,23 @@ export class Environment {
       })
   }
 
-  async #writeFrozenLayer(state: JournalState): Promise<void> {
-    await writeCheckpoint(this.#lmdb, this.#frozenLayer!, state, this.#options.log)
+  async #writeFrozenLayer(journalState: JournalState): Promise<void> {
+    await writeCheckpoint(this.#lmdb, this.#frozenLayer!, journalState, this.#options.log)
     this.#frozenLayer = undefined
-    removeJournalFilesBefore(this.#folder, state.first)
+    removeJournalFilesBefore(this.#folder, journalState.first)
     this.#checkpointFailures.recordSuccess()
   }
 
-  /** Makes a checkpoint due after `ms`. An empty write then starts the queue, which begins the checkpoint. */
-  #scheduleCheckpoint(ms: number): NodeJS.Timeout {
+  /**
+   * Makes a checkpoint due after `delayMs`: then starts the checkpoint of a layer that is frozen already, or adds an
+   * empty write to the queue, so that the queue freezes the layer and starts the checkpoint.
+   */
+  #scheduleCheckpoint(delayMs: number): NodeJS.Timeout {
     return setTimeout(() => {
       this.#checkpointTimer = undefined
       this.#isCheckpointDue = true
       if (this.#frozenLayer !== undefined && this.#checkpoint === undefined) this.#startCheckpoint()
       this.write(() => undefined).catch(() => undefined)
-    }, ms).unref()
+    }, delayMs).unref()
   }
 }
