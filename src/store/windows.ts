@@ -1,7 +1,7 @@
 /** Buckets in a window. A window of 10 s buckets is an hour long, one of 1 m six hours, one of 1 h fifteen days. */
 export const BUCKETS_PER_WINDOW = 360
 
-/** Returns the width of a window: the part of a timeline within which blocks are merged, and which expires as a whole. */
+/** Returns the width of a window. Blocks of a timeline are merged within a window, and a window expires as a whole. */
 export function windowWidthMs(resolutionMs: number): number {
   return resolutionMs * BUCKETS_PER_WINDOW
 }

@@ -7,9 +7,9 @@ import { decodeJson, encodeJson } from './rows.ts'
 import { type Tables, tablesOver } from './table.ts'
 
 /**
- * Stores API keys, one row for each. This store can be opened on its own, without the folder's lock and while a gateway
- * runs: LMDB allows several processes, and saving a key writes a single row that does not depend on others. Keys are
- * therefore never in the journal, which belongs to one process.
+ * Opens the API keys of a folder, one row for each. This needs no lock of the folder, so that keys can be managed while
+ * a gateway runs: LMDB allows several processes, and saving a key writes a single row that does not depend on others.
+ * Keys are never in the journal, because only the gateway process may write it.
  */
 export async function openEmbeddedApiKeys(folder: string): Promise<ApiKeyStore> {
   const lmdb = new Lmdb(folder)

@@ -21,7 +21,7 @@ import type { WriteSet } from './write-set.ts'
 
 /**
  * Applies one commit to one partition: checks the commit's number and its idempotency markers, updates the catalog and
- * the sets, and adds the commit's blocks to the inbox.
+ * the sets, stores the events, and adds the commit's blocks to the inbox.
  */
 
 export interface AppendContext {
@@ -32,7 +32,7 @@ export interface AppendContext {
 
 export interface AppendResult {
   readonly outcome: AppendOutcome
-  /** Ids of the metrics that the commit changed. */
+  /** Ids of the metrics that the commit changed; empty unless the commit was applied. */
   readonly metricIds: readonly Id64[]
 }
 

@@ -8,9 +8,9 @@ import type { WriteSet } from './write-set.ts'
 
 /**
  * Stores blocks, and counts the index entries that list (refer to) each block. A block is listed by one inbox entry or
- * by index entries. When no entry lists a block any more, it stays readable for `UNLISTED_BLOCK_KEPT_MS`. A block in
- * LMDB stays there until `sweep` removes it. A block that is not in LMDB yet is moved to `HeldBlocks`, unless memory is
- * full; so an inbox block that is folded soon is never written to LMDB.
+ * by index entries. When no entry lists a block any more, the block stays readable for `UNLISTED_BLOCK_KEPT_MS`. A
+ * block in LMDB stays there until `sweep` removes it. A block that is not in LMDB yet is moved to `HeldBlocks`, unless
+ * that is full; so most inbox blocks, which are folded before the next checkpoint, are never written to LMDB.
  */
 
 export function readBlock(
@@ -36,13 +36,13 @@ export function blockExists(writes: WriteSet, partition: number, name: string): 
   return writes.has('scalars', blockKey(partition, name))
 }
 
-/** Increases the number of index entries that list the block. */
+/** Adds 1 to the number of index entries that list the block. */
 export function incrementListings(writes: WriteSet, partition: number, name: string): void {
   const key = blockKey(partition, name)
   writes.put('listed', key, encodeU32(decodeU32(writes.get('listed', key)) + 1))
 }
 
-/** Decreases the number of index entries that list the block. */
+/** Subtracts 1 from the number of index entries that list the block. */
 export function decrementListings(writes: WriteSet, partition: number, name: string): void {
   const key = blockKey(partition, name)
   const entries = decodeU32(writes.get('listed', key)) - 1
@@ -50,7 +50,7 @@ export function decrementListings(writes: WriteSet, partition: number, name: str
   else writes.remove('listed', key)
 }
 
-/** Makes a block expire after `UNLISTED_BLOCK_KEPT_MS`, unless an index entry lists it. */
+/** Makes a block expire after `UNLISTED_BLOCK_KEPT_MS`, unless an index entry lists it. Does not look at the inbox. */
 export function expireBlockIfUnlisted(
   writes: WriteSet,
   held: HeldBlocks,
@@ -71,7 +71,7 @@ export function expireBlockIfUnlisted(
   writes.put('expiry', expiryKey(expiresMs, 'block', key), NO_VALUE)
 }
 
-/** Removes a block, unless an index entry lists it. */
+/** Removes a block, unless an index entry lists it. Does not look at the inbox. */
 export function removeBlockIfUnlisted(writes: WriteSet, key: Uint8Array): void {
   if (writes.has('listed', key)) return
   writes.remove('scalars', key)

@@ -31,7 +31,7 @@ import {
 import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
-/** Stores metrics and their series, which are created by definitions and by commits. */
+/** Stores metrics and series. Definitions create metrics; commits create series, and metrics whose rows are lost. */
 
 export function readMetric(tables: Tables, project: string, name: string): MetricRow | undefined {
   const bytes = tables.metrics.get(metricKey(project, name))
@@ -98,7 +98,7 @@ function lastDeletedGeneration(writes: WriteSet, key: Uint8Array): number {
   return decodeU32(writes.get('deleted', key))
 }
 
-/** Deletes a metric. Returns the deleted metric; undefined if there was none. */
+/** Returns the deleted metric; undefined if no metric of this or an earlier generation has the name. */
 export function deleteMetric(
   writes: WriteSet,
   { project, name, generation }: MetricDeletion,
@@ -177,8 +177,8 @@ export function hasSeries(tables: Tables, partition: number, metricId: Id64, ser
 }
 
 /**
- * Collects the changes of one commit to the catalog, before any is written. So each row is read once and written once,
- * even if several parts of the commit change it, and a conflict leaves the catalog unchanged.
+ * Collects the changes of one commit to the catalog, before any is written. So each metric row is written once, even if
+ * several parts of the commit change it, and a conflict leaves the catalog unchanged.
  */
 export class CatalogChanges {
   readonly #writes: WriteSet
@@ -197,8 +197,8 @@ export class CatalogChanges {
   }
 
   /**
-   * Ids of the metrics for which the commit contradicts the catalog: the metric has another type or generation, or an
-   * id belongs to another metric or series.
+   * Ids of the metrics for which the commit contradicts the catalog: the metric has another type or generation, its
+   * generation was deleted, or an id belongs to another metric or series.
    */
   get conflictingMetricIds(): readonly Id64[] {
     return [...this.#conflictingIds.values()].sort(compareIds)
@@ -277,7 +277,7 @@ export class CatalogChanges {
     }
   }
 
-  /** Writes new tag keys. Returns the tag keys for the metric's row; undefined if each tag key has a row of its own. */
+  /** Returns the tag keys for the metric's row; undefined if each tag key has a row of its own. Writes these rows. */
   #writeTagKeys({ row, newTagKeys }: ChangedMetric): readonly string[] | undefined {
     const all = row.tagKeys === undefined || newTagKeys.length === 0 ? row.tagKeys : [...row.tagKeys, ...newTagKeys]
     if (all !== undefined && all.length <= TAG_KEYS_IN_ROW_MAX) return newTagKeys.length === 0 ? all : [...all].sort()
@@ -287,7 +287,7 @@ export class CatalogChanges {
   }
 
   /**
-   * Returns the row of a metric with the changes of this commit so far; undefined if the update contradicts the row.
+   * Returns the metric's row with the changes of this commit so far; undefined if the update contradicts the catalog.
    */
   #changedMetric(update: MetricUpdate): ChangedMetric | undefined {
     const id = formatId(update.metricId)
@@ -329,8 +329,8 @@ export class CatalogChanges {
 }
 
 /**
- * Maximum number of tag keys in a metric's row, because every commit rewrites that row. If there are more, each tag key
- * has its own row.
+ * Maximum number of tag keys in a metric's row, which every commit with points of the metric rewrites. If there are
+ * more, each tag key has its own row.
  */
 const TAG_KEYS_IN_ROW_MAX = 16
 

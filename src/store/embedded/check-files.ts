@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 /**
  * Checks the files of a folder before LMDB maps them into memory. If the data file lacks a page, or the disk has no
- * space for it, accessing the page would end the process by a signal (SIGBUS) instead of an error.
+ * space for a page, accessing this page would end the process by a signal (SIGBUS) instead of an error.
  *
  * A data file begins with two meta pages (struct MDB_meta of liblmdb). The meta page with the later transaction is
  * valid.
@@ -23,12 +23,12 @@ const LMDB_DATA_VERSION = 2
 const PAGE_BYTES_MAX = 65_536
 
 /**
- * Maximum number of pages that may be missing at the end of an intact file: pages that a transaction allocated and
- * freed are never written.
+ * Maximum number of pages that may be missing at the end of an intact file: LMDB does not write pages that one
+ * transaction has both allocated and freed.
  */
 const UNWRITTEN_PAGES_MAX = 16
 
-/** Minimum free space of the disk: LMDB writes its lock file and the first pages when it is opened. */
+/** Minimum free space of the disk, in which LMDB writes its lock file and its first pages when it is opened. */
 const FREE_BYTES_MIN = 262_144
 
 interface MetaPage {
@@ -38,8 +38,8 @@ interface MetaPage {
 }
 
 /**
- * Returns the number of bytes missing at the end of the data file; 0 for a new folder. Throws an Error if the file is
- * damaged.
+ * Returns the number of bytes missing at the end of the data file; 0 if there is no file yet. Throws an Error if the
+ * file is damaged, or of another LMDB version.
  */
 export function checkDataFile(folder: string): number {
   const path = join(folder, 'data.mdb')
@@ -66,14 +66,14 @@ export function checkDataFile(folder: string): number {
 }
 
 /**
- * Appends the missing bytes to the data file. Reading a page in them is then an LMDB error and does not end the
- * process. The caller must hold the folder's lock.
+ * Appends zeros for the missing bytes to the data file. Reading a page in them is then an LMDB error and does not end
+ * the process. The caller must hold the folder's lock.
  */
 export function padDataFile(folder: string, missingBytes: number): void {
   if (missingBytes > 0) appendFileSync(join(folder, 'data.mdb'), Buffer.alloc(missingBytes))
 }
 
-/** Throws an Error if the disk is full or the folder is not writable. */
+/** Throws an Error if `FREE_BYTES_MIN` bytes cannot be written to the folder. */
 export function checkFreeSpace(folder: string): void {
   const path = join(folder, `.room-${process.pid}`)
   try {
@@ -89,19 +89,22 @@ export function checkFreeSpace(folder: string): void {
   }
 }
 
-/** Reads the meta page at a position. Returns why it is not usable: not of LMDB, or of another version. */
-function readMetaPage(path: string, at: number): MetaPage | 'foreign' | 'version' {
+/**
+ * Reads the meta page at a byte offset of the file. If it is not usable, returns why: `foreign` (damaged, or not of
+ * LMDB) or `version` (of another version of LMDB).
+ */
+function readMetaPage(path: string, pageOffset: number): MetaPage | 'foreign' | 'version' {
   const bytes = Buffer.alloc(META_BYTES)
   const file = openSync(path, 'r')
   try {
-    if (readSync(file, bytes, 0, META_BYTES, at) < META_BYTES) return 'foreign'
+    if (readSync(file, bytes, 0, META_BYTES, pageOffset) < META_BYTES) return 'foreign'
   } finally {
     closeSync(file)
   }
-  const isLittle = endianness() === 'LE'
-  const u32 = (offset: number): number => (isLittle ? bytes.readUInt32LE(offset) : bytes.readUInt32BE(offset))
+  const isLittleEndian = endianness() === 'LE'
+  const u32 = (offset: number): number => (isLittleEndian ? bytes.readUInt32LE(offset) : bytes.readUInt32BE(offset))
   const u64 = (offset: number): number =>
-    Number(isLittle ? bytes.readBigUInt64LE(offset) : bytes.readBigUInt64BE(offset))
+    Number(isLittleEndian ? bytes.readBigUInt64LE(offset) : bytes.readBigUInt64BE(offset))
   const pageBytes = u32(PAGE_BYTES_OFFSET)
   if (u32(MAGIC_OFFSET) !== LMDB_MAGIC) return 'foreign'
   if ((u32(VERSION_OFFSET) & 0xffff) !== LMDB_DATA_VERSION) return 'version'

@@ -9,15 +9,13 @@ import type { WriteSet } from './write-set.ts'
 /**
  * Removes the data of deleted metrics, after the inbox entries that existed at the deletion are folded. From then on,
  * no data of the metric can be added: commits are refused, and a fold or merge that began earlier is refused too,
- * because its inbox entries or blocks no longer exist.
+ * because its inbox or index entries no longer exist.
  */
 
-/**
- * Tables whose keys begin with partition and metric, in the order in which their rows are removed, after the windows.
- */
+/** Tables whose rows are removed after the windows of a metric. Their keys begin with partition and metric. */
 const CLEARED_TABLES = ['sets', 'expired', 'series-ids', 'series', 'tag-keys'] as const
 
-/** Removes at most `max` windows or rows. Returns whether more can be removed now. */
+/** Removes at most `max` windows or rows. Returns false if no more can be removed now. */
 export function clearDeleted(
   writes: WriteSet,
   held: HeldBlocks,
@@ -44,8 +42,8 @@ function hasInboxEntriesUntil(writes: WriteSet, partition: number, order: number
 }
 
 /**
- * Removes at most `max` windows and rows of a metric. Returns the number removed, which is less than `max` when none
- * are left.
+ * Removes at most `max` windows and rows of a metric. Returns the number removed. If it is less than `max`, none are
+ * left.
  */
 function clearMetric(
   writes: WriteSet,

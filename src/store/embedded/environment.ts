@@ -48,8 +48,8 @@ interface WaitingWrite {
  * Writes run one after another: each reads the results of earlier writes and records its own changes in a `WriteSet`,
  * which is dropped if the write throws. Writes that wait at the same time share a frame of the journal. When the frame
  * is synced to disk, its changes are added to a layer in memory and become visible to readers, and the writes resolve.
- * A checkpoint writes the layer to LMDB, about twice a minute or when the layer is full. Rows that are added and removed
- * between two checkpoints are never written to LMDB.
+ * A checkpoint writes the layer to LMDB, about twice a minute or when the layer is full. Rows that are added and
+ * removed between two checkpoints are never written to LMDB.
  *
  * Invariant: everything that readers see is in LMDB, or in both the journal and a layer. If writing or syncing the
  * journal fails, the state of its file is unknown. Before the next write, all layers are then written to LMDB, and a

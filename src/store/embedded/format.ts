@@ -8,7 +8,7 @@ import { decodeJson, encodeJson } from './rows.ts'
  * Every start compares it with the settings.
  */
 
-/** Version of the keys and values of the tables, and of the journal. A store with a later version is refused. */
+/** Version of the keys and values of the tables, and of the journal. A store with an unknown version is refused. */
 export const STORE_FORMAT_VERSION = 2
 
 /**

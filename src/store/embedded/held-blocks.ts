@@ -2,20 +2,21 @@ import type { NamedBlock } from '../store.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * A block that is no longer listed is held only if all held blocks, including this block, then take at most this much
- * memory. Blocks that a fold writes are always held: there is only one fold at a time.
+ * A block that is no longer listed is held only if all held blocks, this one included, then take at most this much
+ * memory (without those that other writes of the same frame add). Blocks that a fold writes are always held: there is
+ * only one fold at a time.
  */
 export const HELD_BYTES_MAX = 33_554_432
 
 /**
- * Holds in memory the blocks that no index or inbox entry lists. Either a fold has written the block but has not
- * committed yet, or the block was listed until recently and a query with an older snapshot may still read it. Neither
- * kind of block is needed after a restart.
+ * Holds in memory blocks that no index or inbox entry lists. Either a fold has written the block but has not committed
+ * yet; or the last entry that listed the block was removed before the block was in LMDB, and a query with an older
+ * snapshot may still read it. Neither kind of block is needed after a restart.
  */
 export class HeldBlocks {
   readonly #blocks = new Map<string, { readonly block: NamedBlock; readonly expiresMs: number }>()
   #memoryBytes = 0
-  /** For each write that is not durable yet: memory of the blocks that it will add. */
+  /** For each write that is not durable yet: memory of the blocks that `addOnceDurable` will add. */
   readonly #bytesToAdd = new WeakMap<WriteSet, number>()
 
   get memoryBytes(): number {
@@ -28,7 +29,7 @@ export class HeldBlocks {
     this.#memoryBytes += memoryBytesOf(block)
   }
 
-  /** Adds a block when the write is durable. Returns false, and does not add it, if memory is full. */
+  /** Adds a block when the write is durable. Returns false, and does not add the block, if this exceeds the maximum. */
   addOnceDurable(writes: WriteSet, partition: number, block: NamedBlock, expiresMs: number): boolean {
     const bytesToAdd = (this.#bytesToAdd.get(writes) ?? 0) + memoryBytesOf(block)
     if (this.#memoryBytes + bytesToAdd > HELD_BYTES_MAX) return false

@@ -7,22 +7,23 @@ import { TABLES, type TableName } from './keys.ts'
 import type { Layer } from './layer.ts'
 
 /**
- * The journal: the write-ahead log of the store. A journal file has the changes of all writes in order, so that a
- * commit costs one write and one sync at the end of a file. A frame has the changes of the writes that are acknowledged
+ * The journal: the write-ahead log of the store. A journal file has the changes of writes in order, so that a commit
+ * costs one write and one sync at the end of a file. A frame has the changes of the writes that are acknowledged
  * together. An incomplete frame is ignored as a whole.
  *
  * A frame has the rows that are put and removed, not the requests that caused the changes. So replaying is idempotent,
  * even if LMDB already has some of the rows. For a set sketch, a row has the members to add; adding members again
- * changes nothing. A frame is written only after the previous one is synced. So only the last frame of a file can be
- * incomplete, and it was not acknowledged. A damaged frame that is followed by another one is an error.
+ * changes nothing. A frame is written only after the previous one is synced. So a crash can leave only the last frame
+ * of a file incomplete, and that frame was not acknowledged. A damaged frame that is followed by another one is an
+ * error.
  *
- *   file   magic `GQJ` · version u8 · salt (16 bytes) · checksum u32 (CRC-32 of both), then the frames
+ *   file   magic `GQJ` · version u8 · salt (16 bytes) · checksum u32 (CRC-32 of all before), then the frames
  *   frame  magic (4 bytes) · bytes of the rows u32 · number in the file u32 · checksum u32, then the rows. The
  *          checksum is the CRC-32 of the salt, the two numbers and the rows.
  *   row    table u8 · kind u8 · bytes of the key u16 · bytes of the value u32 · key · value
  *
- * Integers are little-endian. The salt is part of each checksum, so that bytes sent by a client are never
- * mistaken for a frame.
+ * Integers are little-endian. The salt is part of each checksum, so that a client, which does not know the salt, cannot
+ * send bytes that are mistaken for a frame.
  */
 
 const FILE_MAGIC = Buffer.from('GQJ\x01', 'latin1')
@@ -48,7 +49,7 @@ export interface JournalRow {
   readonly value: Buffer
 }
 
-/** A journal file, written only at its end. Each write is synced to disk before it resolves. */
+/** A journal file, written only at its end. Each write is synced to disk before `write` resolves. */
 export interface JournalFile {
   write(bytes: Uint8Array, position: number): Promise<void>
   close(): Promise<void>
@@ -71,7 +72,7 @@ export class Journal {
     this.#salt = salt
   }
 
-  /** Creates an empty journal file and syncs it to disk. An existing file with this number is overwritten. */
+  /** Creates a journal file without frames and syncs it to disk. An existing file with this number is overwritten. */
   static async create(
     folder: string,
     fileNumber: number,
@@ -94,7 +95,7 @@ export class Journal {
   }
 
   /**
-   * Appends the changes of a layer as one frame. If this rejects, the state of the file is unknown, and nothing may be
+   * Appends the changes of a layer as one frame. If this rejects, the state of the file is unknown, and nothing must be
    * appended to the file any more.
    */
   async append(layer: Layer): Promise<void> {
@@ -109,6 +110,7 @@ export class Journal {
     return this.#file.close()
   }
 
+  /** Encodes a layer as a frame at the beginning of `#buffer`. Returns the length of the frame in bytes. */
   #encode(layer: Layer): number {
     let length = FRAME_HEADER_BYTES
     const encodedMembers: Uint8Array[] = []
@@ -168,8 +170,8 @@ export function journalFileNumbers(folder: string): number[] {
 }
 
 /**
- * Removes the journal files with a number below `firstFileNumber`. A file that cannot be removed stays until the next
- * start.
+ * Removes the journal files with a number below `firstFileNumber`. A file that cannot be removed stays; the next
+ * checkpoint tries again.
  */
 export function removeJournalFilesBefore(folder: string, firstFileNumber: number): void {
   for (const fileNumber of journalFileNumbers(folder)) {
@@ -177,7 +179,7 @@ export function removeJournalFilesBefore(folder: string, firstFileNumber: number
     try {
       unlinkSync(pathOf(folder, fileNumber))
     } catch {
-      // A file below `firstFileNumber` is never replayed, so it may stay.
+      // No start replays a file below `firstFileNumber`, so it does no harm.
     }
   }
 }
@@ -185,12 +187,16 @@ export function removeJournalFilesBefore(folder: string, firstFileNumber: number
 export interface JournalSummary {
   /** Number of complete frames. */
   readonly frames: number
-  /** Whether there are bytes after the last complete frame. They were not acknowledged. */
+  /**
+   * Whether the file ends with an incomplete header or frame. The writes in this frame were not acknowledged, unless
+   * the disk has damaged the frame later.
+   */
   readonly isCut: boolean
 }
 
 /**
- * Calls `onRow` for every row of the complete frames, in order. Throws an Error that names the file if it is damaged.
+ * Calls `onRow` for every row of the complete frames, in order. Throws an Error that names the file if the file is
+ * damaged; rows before the damage have been passed to `onRow` then.
  */
 export function readJournal(folder: string, fileNumber: number, onRow: (row: JournalRow) => void): JournalSummary {
   const path = pathOf(folder, fileNumber)
@@ -225,7 +231,7 @@ export function readJournal(folder: string, fileNumber: number, onRow: (row: Jou
 interface Frame {
   readonly frameNumber: number
   readonly rows: Buffer
-  /** Position in the file after the frame. */
+  /** Byte offset in the file after the frame. */
   readonly end: number
 }
 

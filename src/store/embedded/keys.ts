@@ -79,36 +79,36 @@ export const TABLES = [
 ] as const
 export type TableName = (typeof TABLES)[number]
 
-/** Added to times, so that years before 1970 are not negative and sort right. */
+/** Added to times, so that times before 1970 are not negative and sort right. */
 const TIME_BIAS_MS = 2 ** 52
 const TWO_POW_32 = 2 ** 32
 
-/** Builds a key field by field. `length`: number of bytes of the whole key. */
+/** Builds a key field by field. */
 class KeyBuilder {
   readonly bytes: Buffer
-  #at = 0
+  #offset = 0
 
-  constructor(length: number) {
-    this.bytes = Buffer.allocUnsafe(length)
+  constructor(keyBytes: number) {
+    this.bytes = Buffer.allocUnsafe(keyBytes)
   }
 
   u8(value: number): this {
-    this.#at = this.bytes.writeUInt8(value, this.#at)
+    this.#offset = this.bytes.writeUInt8(value, this.#offset)
     return this
   }
 
   u16(value: number): this {
-    this.#at = this.bytes.writeUInt16BE(value, this.#at)
+    this.#offset = this.bytes.writeUInt16BE(value, this.#offset)
     return this
   }
 
   u32(value: number): this {
-    this.#at = this.bytes.writeUInt32BE(value, this.#at)
+    this.#offset = this.bytes.writeUInt32BE(value, this.#offset)
     return this
   }
 
   u48(value: number): this {
-    this.#at = this.bytes.writeUIntBE(value, this.#at, 6)
+    this.#offset = this.bytes.writeUIntBE(value, this.#offset, 6)
     return this
   }
 
@@ -125,13 +125,13 @@ class KeyBuilder {
   }
 
   raw(bytes: Uint8Array): this {
-    this.bytes.set(bytes, this.#at)
-    this.#at += bytes.length
+    this.bytes.set(bytes, this.#offset)
+    this.#offset += bytes.length
     return this
   }
 
   latin1(text: string): this {
-    this.#at += this.bytes.write(text, this.#at, 'latin1')
+    this.#offset += this.bytes.write(text, this.#offset, 'latin1')
     return this
   }
 }
@@ -156,7 +156,7 @@ export function readLatin1(bytes: Uint8Array, offset: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', offset)
 }
 
-/** Returns the smallest key after all keys that begin with `prefix`: the exclusive end of their range. */
+/** Returns the smallest key after all keys that begin with `prefix`: the exclusive end of the range of these keys. */
 export function afterPrefix(prefix: Uint8Array): Buffer {
   const end = Buffer.from(prefix)
   for (let i = end.length - 1; i >= 0; i--) {
@@ -185,7 +185,7 @@ export function partitionKey(partition: number): Buffer {
 
 // Catalog
 
-/** Returns the key of a project. It is cached, because few projects occur in many keys. */
+/** Returns the key field of a project. Results are cached, because few projects occur in many keys. */
 export function projectKey(project: string): Buffer {
   const cached = projectKeys.get(project)
   if (cached !== undefined) return cached

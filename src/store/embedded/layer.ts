@@ -2,8 +2,8 @@ import type { TableName } from './keys.ts'
 import { MemoryTable, type RowWrite } from './memory-table.ts'
 
 /**
- * Changed rows of all tables that are not in LMDB yet. There are layers for one write, for one frame of the journal,
- * and for all changes since a checkpoint began.
+ * Changed rows, of all tables, that no complete checkpoint has written to LMDB yet. There are layers for one write, for
+ * one frame of the journal, and for all frames between the beginnings of two checkpoints.
  */
 export class Layer {
   readonly #tables = new Map<TableName, MemoryTable>()
@@ -44,8 +44,8 @@ export class Layer {
   }
 
   /**
-   * Adds the changes of a later frame. A removal is kept only if `isStored` returns true, because only then it hides a
-   * row of LMDB.
+   * Adds the changes of a later frame. A removal is kept only if `isStored` returns true: otherwise there is no row in
+   * LMDB that it has to hide.
    */
   addFrame(later: Layer, isStored: (name: TableName, key: string) => boolean): void {
     for (const [name, table] of later.tables()) {

@@ -6,8 +6,8 @@ import { TABLES, type TableName } from './keys.ts'
 import type { LmdbTable } from './table.ts'
 
 /**
- * The LMDB environment of a folder. Each write is one transaction; it is synced to disk before it becomes visible and
- * before it resolves. Several processes may open the folder: `lock.ts` ensures that only one of them is a gateway.
+ * The LMDB environment of a folder. Each write is one transaction, which is synced to disk before the write resolves.
+ * Several processes may open the folder: `lock.ts` ensures that only one of them is a gateway.
  */
 
 export type LmdbTables = Readonly<Record<TableName, LmdbTable>>
@@ -52,7 +52,7 @@ export class Lmdb {
     }
   }
 
-  /** Opens the tables. LMDB creates missing tables. */
+  /** Opens the tables; creates missing ones. Throws an Error if the folder has a table of another program. */
   #openTables(): LmdbTables {
     const names: readonly string[] = TABLES
     for (const key of this.#root.getKeys()) {
@@ -65,12 +65,12 @@ export class Lmdb {
   }
 
   /**
-   * Runs `puts`, which calls `put` and `remove` of tables, as one transaction. Resolves when the transaction is
-   * durable.
+   * Runs `changeRows`, which calls `put` and `remove` of tables, as one transaction. Resolves when the transaction is
+   * durable; rejects with `store_unavailable` if it fails.
    */
-  async write(puts: () => void): Promise<void> {
+  async write(changeRows: () => void): Promise<void> {
     try {
-      await this.#root.batch(puts)
+      await this.#root.batch(changeRows)
     } catch (error) {
       throw unavailableError(await causeOf(error))
     }
@@ -81,7 +81,7 @@ export class Lmdb {
   }
 }
 
-/** Runs a read or write of the store. If it throws an LMDB error, throws `store_unavailable` instead. */
+/** Returns the result of `verb`, a read or write of the store. Throws LMDB errors as `store_unavailable`. */
 export function convertLmdbErrors<T>(verb: () => T): T {
   try {
     return verb()
@@ -94,20 +94,21 @@ export function unavailableError(cause?: unknown): GatewayError {
   return new GatewayError('store_unavailable', 'the store is unavailable', cause === undefined ? {} : { cause })
 }
 
+/** Returns a `GatewayError` as it is, and any other error as the cause of `store_unavailable`. */
 export function asUnavailable(error: unknown): GatewayError {
   return error instanceof GatewayError ? error : unavailableError(error)
 }
 
 /**
- * Returns whether the error is from LMDB. Errors of LMDB have a numeric code: LMDB's own (negative) or the system's.
- * Any other error is a bug of the gateway.
+ * Returns whether the error is from LMDB. Errors of LMDB have a numeric code, LMDB's own (negative) or the system's, or
+ * say that the environment is closed.
  */
 function isLmdbError(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   return ('code' in error && typeof error.code === 'number') || /\bclosed\b/.test(error.message)
 }
 
-/** Returns the reason of a failed commit: LMDB rejects with an error whose `commitError` is a promise of the reason. */
+/** Returns the cause of a failed transaction: the error of lmdb-js may have a promise of the cause, `commitError`. */
 async function causeOf(error: unknown): Promise<unknown> {
   if (!(error instanceof Error) || !('commitError' in error)) return error
   return Promise.resolve(error.commitError).catch((cause: unknown) => cause)

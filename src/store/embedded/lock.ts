@@ -4,13 +4,13 @@ import { join } from 'node:path'
 
 /**
  * Lets only one gateway process at a time use a folder. LMDB itself would admit a second process, and both would
- * overwrite each other's changes. The lock is a listening socket: the system closes it when the process ends in any
- * way, so the lock never outlives its process.
+ * overwrite each other's changes. The lock is a listening socket: the system closes the socket when the process ends in
+ * any way, so the lock never outlives its process.
  *
  * On Linux the socket has an abstract name with the folder's device and inode, so that another path or link to the
  * folder leads to the same lock. Processes in different network namespaces do not see the locks of each other. On other
- * systems the socket is a file in the folder, which may outlive its process; the lock counts as held only if the socket
- * accepts a connection.
+ * systems the socket is a file in the folder. The file may outlive its process, so the lock counts as held only if the
+ * socket accepts a connection.
  */
 export interface FolderLock {
   release(): Promise<void>
@@ -21,6 +21,7 @@ export interface LockOptions {
   readonly isAbstractSocket?: boolean
 }
 
+/** Creates the folder if it does not exist, and locks it. Throws an Error if another process has the lock. */
 export async function lockFolder(folder: string, options: LockOptions = {}): Promise<FolderLock> {
   mkdirSync(folder, { recursive: true })
   if (options.isAbstractSocket ?? process.platform === 'linux') {

@@ -1,11 +1,11 @@
 import { HyperLogLog } from '../../sketch/hyperloglog.ts'
 
 /**
- * The changed rows of one table that are not in LMDB yet. A removed row is kept without a value, so that it hides the
- * row of LMDB with the same key.
+ * The changed rows of one table that are not in LMDB yet. A removed row is kept without a value, so that it hides a row
+ * with the same key in LMDB or in an older layer.
  *
- * Keys are strings with one character per byte, which sort like the bytes. Most tables are never read in the order of
- * their keys, so keys are sorted only when a range is read.
+ * Keys are strings with one character per byte, which sort like the bytes. Keys are sorted only when a range is read or
+ * a checkpoint writes the table, because most tables are rarely read in the order of their keys.
  */
 
 /** A change of a row. Only a row with a set sketch can have added members. */
@@ -16,14 +16,16 @@ export interface RowWrite {
   readonly addedMembers?: HyperLogLog
 }
 
-/** Returns the value of a row with an addition: `older` is the value before. */
+/**
+ * Returns the union of the set sketch `older` and added members. Throws a RangeError if `older` is not a valid sketch.
+ */
 export function valueWithMembers(older: Uint8Array | undefined, addedMembers: HyperLogLog): Uint8Array {
   const sketch = older === undefined ? new HyperLogLog() : HyperLogLog.decode(older)
   sketch.union(addedMembers)
   return sketch.encode()
 }
 
-/** Memory of an entry in addition to its key and value: a string, an object, a buffer and a map entry. */
+/** Estimated memory of a change in addition to its key and value: a string, an object, a buffer and a map entry. */
 const ENTRY_OVERHEAD_BYTES = 200
 
 export class MemoryTable {
@@ -126,7 +128,7 @@ class SortedKeys {
     }
   }
 
-  /** Returns the index of the last chunk that begins at or before the key. */
+  /** Returns the index of the last chunk that begins at or before the key; 0 if all chunks begin after the key. */
   #chunkOf(key: string): number {
     let low = 0
     let high = this.#chunks.length - 1
@@ -139,7 +141,7 @@ class SortedKeys {
   }
 }
 
-/** Returns the index of the first key that is at or after `key`. */
+/** Returns the index of the first of the sorted keys that is at or after `key`; `keys.length` if there is none. */
 function lowerBound(keys: readonly string[], key: string): number {
   let low = 0
   let high = keys.length

@@ -1,14 +1,14 @@
 import type { PermitRequest } from '../store.ts'
 
 /**
- * Maximum number of time windows in memory. They take at most 100 MB, however many addresses send requests within a
- * minute. If there would be more, the oldest is dropped.
+ * Maximum number of time windows in memory, so that they take about 100 MB at most, however many addresses send
+ * requests within a minute. If there would be more, the window that was added first is dropped.
  */
 const TIME_WINDOWS_MAX = 500_000
 
 /**
- * Permits that were taken in the current time windows of rate limits. They are only in memory: no other process grants
- * permits, and a restart of the gateway grants only a few extra ones.
+ * Counts the permits that were taken in the current time windows of rate limits. The counts are only in memory: no
+ * other process grants permits, and a restart only lets each limit begin its time window anew.
  */
 export class Permits {
   /**

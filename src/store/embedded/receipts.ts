@@ -6,8 +6,8 @@ import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Stores the receipts of idempotency keys. Until it expires, the receipt of a key is never replaced. The number and the
- * bytes of receipts are limited for each project.
+ * Stores the receipts of idempotency keys. A receipt is not replaced before it expires, but it is removed earlier if
+ * later receipts of the project exceed the limits of number and bytes.
  */
 
 export function readReceipt(tables: Tables, project: string, key: string, nowMs: number): Receipt | undefined {
@@ -47,8 +47,8 @@ export function writeReceipt(
 }
 
 /**
- * Removes the oldest receipts of a project until `tooMany` returns false, but never the receipt that is being written
- * (`newest`), even if it has the earliest time.
+ * Removes the oldest receipts of a project until `tooMany` returns false or only one is left: the receipt that is being
+ * written (`newest`) stays, even if it has the earliest time.
  */
 function removeOldest(
   writes: WriteSet,

@@ -16,9 +16,9 @@ import {
 } from './keys.ts'
 
 /**
- * Encodes and decodes the values of the tables. Values that every commit rewrites (counters, watermarks, the head of a
- * metric row) have fixed binary fields; values that are written once and rarely read are JSON. Numbers are
- * little-endian doubles unless a comment gives another type.
+ * Encodes and decodes the values of the tables. Numbers that commits rewrite or that are often read have fixed binary
+ * fields; the rest is JSON or text. Numbers are little-endian doubles unless a comment gives another type; integers in
+ * comments are little-endian too, unless the comment says big-endian.
  */
 
 function encodeDoubles(values: readonly number[]): Uint8Array {
@@ -33,12 +33,14 @@ function parseJson(bytes: Uint8Array, offset: number): unknown {
   return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8', offset))
 }
 
+/** Encodes an unsigned integer of 4 bytes, big-endian. */
 export function encodeU32(value: number): Uint8Array {
   const bytes = Buffer.allocUnsafe(4)
   bytes.writeUInt32BE(value)
   return bytes
 }
 
+/** Returns the number that `encodeU32` has encoded; 0 if there is no row. */
 export function decodeU32(bytes: Uint8Array | undefined): number {
   return bytes === undefined ? 0 : readU32(bytes, 0)
 }
@@ -103,7 +105,7 @@ export function decodeReceiptTotals(row: Uint8Array | undefined): Readonly<Recei
 
 export interface WatermarkRow {
   readonly commitNumber: number
-  /** Time of the writer's last commit. */
+  /** Time of the writer's last applied commit: the latest time of its parts. */
   readonly writtenMs: number
 }
 
@@ -221,7 +223,7 @@ function parseMetric(bytes: Uint8Array): EmbeddedMetricRow {
   }
 }
 
-// Layout of a series row: u64 id, then JSON of the tags
+// Layout of a series row: u64 id, big-endian, then JSON of the tags
 
 export function encodeSeries(series: SeriesRow): Uint8Array {
   const tags = JSON.stringify(series.tags)

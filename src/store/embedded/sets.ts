@@ -8,10 +8,11 @@ import { keyTextOf, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Stores set sketches: one HyperLogLog for each series and bucket of a set metric, at each set resolution. A
- * `SetChanges` collects the members of a commit. It reads and writes no stored sketch: layers collect the members that
- * are added to each sketch (`RowWrite`), and the next checkpoint adds them to the sketch in LMDB. If the window of a
- * member has expired at one resolution, the member is added only at coarser resolutions.
+ * Stores set sketches: one HyperLogLog for each series and bucket of a set metric, at each set resolution.
+ *
+ * A `SetChanges` collects the members of a commit, without reading a sketch from LMDB: layers collect the members that
+ * are added to each sketch (`RowWrite`), and the next checkpoint adds these to the sketch in LMDB. A member is not
+ * added at resolutions at which its window has expired.
  */
 export class SetChanges {
   readonly #writes: WriteSet
@@ -19,8 +20,8 @@ export class SetChanges {
   readonly #resolutions: readonly number[]
   readonly #changes = new Map<string, SketchChange>()
   /**
-   * Whether a timeline has expired stretches, by metric id and resolution. Most timelines have none, and then no
-   * look-up is needed for each bucket.
+   * Whether a timeline has expired stretches, by metric id and resolution. If it has none, no look-up is needed for
+   * each bucket.
    */
   readonly #hasExpired = new Map<string, boolean>()
 
@@ -84,7 +85,7 @@ export function countDistinct(tables: Tables, partition: number, union: readonly
   return united.estimate()
 }
 
-/** Maximum number of sketches that one write removes, which takes a few milliseconds. */
+/** Maximum number of sketches that one call of `removeSketches` removes, which takes a few milliseconds. */
 export const SKETCHES_PER_REMOVAL_MAX = 1_000
 
 /** Removes at most `SKETCHES_PER_REMOVAL_MAX` sketches of a window. Returns whether more are left. */

@@ -6,8 +6,8 @@ import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Stores the expired stretches (ranges of time) of timelines. Stretches that overlap or touch are merged, so that a
- * timeline has one long stretch instead of one for each expired window.
+ * Stores the expired stretches of timelines: the ranges of time whose windows have expired. Stretches that overlap or
+ * touch are merged, so that a timeline has few long stretches instead of one for each expired window.
  */
 
 /** Returns the expired stretches that overlap `within`, in order of time. They are not cut to `within`. */
@@ -67,7 +67,7 @@ export function addExpiredStretch(
   writes.put('expired', windowKey(partition, metricId, resolutionMs, fromMs), encodeTime(toMs))
 }
 
-/** Removes the parts of expired stretches that are in `within`; parts outside of it stay. */
+/** Removes the parts of expired stretches that are in `within`; parts outside of `within` stay. */
 export function removeExpiredStretches(
   writes: WriteSet,
   partition: number,

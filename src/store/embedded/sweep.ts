@@ -7,22 +7,23 @@ import { NO_VALUE } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Removes expired rows. The table `expiry` is a queue, ordered by time: each entry names a row and the time at which
- * the row may expire. At this time the row is checked: a watermark that was updated meanwhile gets a new entry. So a
- * commit that updates a watermark need not change the queue.
+ * Removes expired rows. The table `expiry` is a queue, ordered by time: each entry names a row and the earliest time at
+ * which the row can expire. From this time on, the row is checked: a watermark that was updated meanwhile gets a new
+ * entry. So a commit that updates a watermark need not change the queue.
  */
 
-/** Maximum number of entries in one step. Such a step takes a few milliseconds. */
+/** Maximum number of entries in one step, which takes a few milliseconds. */
 export const ENTRIES_PER_SWEEP_STEP = 1_000
 
 const FIRST_ENTRY = expiryKeysEnd(-(2 ** 51))
 
 /**
- * Removes what has expired, in one bounded step that begins after the entry `previous`. Returns the last entry of the
- * step, for the next step; undefined if no expired entry is left.
+ * Processes the expired entries after the entry `previous`, at most `SWEEP_STEP_ENTRIES_MAX`. Returns the last entry of
+ * the step, which the next step gets as `previous`; undefined if no expired entry is left.
  */
 export function sweepOneStep(writes: WriteSet, nowMs: number, previous?: Uint8Array): Uint8Array | undefined {
-  // A step continues after the previous one, because it would otherwise first skip all entries that were removed.
+  // A step continues after the previous one. From the beginning of the table, it would first have to skip all entries
+  // that earlier steps have removed but that are still in LMDB.
   const start = previous ?? FIRST_ENTRY
   const range = {
     start,

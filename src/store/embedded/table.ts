@@ -5,9 +5,10 @@ import type { Layer } from './layer.ts'
 import type { MemoryTable, RowWrite } from './memory-table.ts'
 
 /**
- * A table as readers see it: the rows in LMDB, and in front of them the rows of layers (changes that are not in LMDB
- * yet). A row of a layer hides rows with the same key in older layers and in LMDB. Only members that are added to a set
- * sketch do not: its value is the union of the additions in all layers and of the value before.
+ * A table as readers and writes see it: the rows in LMDB, and in front of them the rows of layers (changes that are not
+ * in LMDB yet). A row of a layer hides rows with the same key in older layers and in LMDB. Only members that a layer
+ * adds to a set sketch hide nothing: the sketch is the union of these members and of the sketch in older layers and
+ * LMDB.
  */
 
 export type LmdbTable = Database<Uint8Array, Uint8Array>
@@ -51,7 +52,7 @@ export class Table {
     this.#layers = layers
   }
 
-  /** Returns the value of a row. `text`: the key as text, if the caller has it already. */
+  /** Returns the value of a row. `text`: the key as text (`keyTextOf`), if the caller has it already. */
   get(key: Uint8Array, text: string = keyTextOf(key)): Uint8Array | undefined {
     for (const layer of this.#layers()) {
       const write = layer.get(this.name, text)
@@ -64,7 +65,7 @@ export class Table {
     return this.#lmdb.getBinary(key)
   }
 
-  /** Adds the members of a set sketch to `united`. */
+  /** Adds the members of the set sketch at `key` to `united`. */
   addMembersTo(united: HyperLogLog, key: Uint8Array): void {
     const { added, write } = this.#readSketch(keyTextOf(key))
     for (const members of added) united.union(members)
@@ -72,14 +73,14 @@ export class Table {
     if (value !== undefined) united.unionEncoded(value)
   }
 
-  /** Returns the members that the layers have added to a set sketch, by layer. */
+  /** Returns the members that layers have added to a set sketch since its last put or removal, newest layer first. */
   addedMembers(text: string): readonly HyperLogLog[] {
     return this.#readSketch(text).added
   }
 
   /**
-   * Returns the members that layers have added to a set sketch, and the write of an older layer to which they are
-   * added. Without such a write, they are added to the sketch in LMDB.
+   * Returns the members that layers have added to a set sketch, newest layer first, and the put or removal in an older
+   * layer that came before. Without such a write, they are added to the sketch in LMDB.
    */
   #readSketch(text: string): { readonly added: readonly HyperLogLog[]; readonly write: RowWrite | undefined } {
     const added: HyperLogLog[] = []
@@ -105,7 +106,7 @@ export class Table {
     return this.#lmdb.doesExist(key)
   }
 
-  /** Returns the rows of a range in the order of their keys. */
+  /** Returns the rows of a range in ascending order of their keys, or descending with `reverse`. */
   rows(range: KeyRange): Iterable<Row> {
     const layered = this.#layered(range)
     if (layered.length === 0) return this.#lmdb.getRange(range) as Iterable<Row>
@@ -116,7 +117,7 @@ export class Table {
   /** Returns the keys of a range in ascending order, or descending with `reverse`. */
   keys(range: KeyRange): Iterable<Uint8Array> {
     const layered = this.#layered(range)
-    // A copy, because LMDB changes the object.
+    // A copy, because `getKeys` changes the object.
     if (layered.length === 0) return this.#lmdb.getKeys({ ...range }) as Iterable<Uint8Array>
     const stored = this.#lmdb.getKeys(unlimited(range)) as Iterable<Uint8Array>
     return keysOf(mergedRows(layered, withoutValues(stored), range))
@@ -128,7 +129,7 @@ export class Table {
     return undefined
   }
 
-  /** Returns an iterator over the rows of each layer that has any in the range. */
+  /** Returns an iterator for each layer that has changes in the range, newest layer first. */
   #layered(range: KeyRange): Iterator<LayeredRow>[] {
     const found: Iterator<LayeredRow>[] = []
     for (const layer of this.#layers()) {
@@ -154,6 +155,7 @@ export class Table {
     const key = Buffer.from(text, 'latin1')
     if (value !== undefined) return { key, value }
     if (addedMembers === undefined) return undefined
+    // The union of the members is computed only when the value is read.
     const wholeValue = () => this.get(key, text)!
     return {
       key,
@@ -173,7 +175,7 @@ export function keyTextOf(key: Uint8Array): string {
   return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
 }
 
-/** A row as a layer has it, or a row of LMDB in the same form. */
+/** A change of a row in a layer, or a row of LMDB in the same form. */
 interface LayeredRow {
   /** The key as text. */
   readonly text: string
@@ -182,8 +184,8 @@ interface LayeredRow {
 }
 
 /**
- * Merges the rows of the layers and of LMDB in key order. Of several rows with the same key, the one of the newest
- * layer is used.
+ * Merges the rows of the layers, newest layer first, and of LMDB in the order of their keys. Of several rows with the
+ * same key, the one of the newest layer is used.
  */
 function* mergedRows(layered: Iterator<LayeredRow>[], stored: Iterable<Row>, range: KeyRange): Generator<Row> {
   const { limit = Number.POSITIVE_INFINITY, reverse = false } = range

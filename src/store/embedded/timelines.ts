@@ -159,7 +159,7 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
   writes.put('partitions', partitionKey(partition), encodePartition(row))
 }
 
-/** Puts a block with the unfolded rows back into the inbox, in place of the removed entry. */
+/** Adds an inbox entry for a block with the rollups that were not folded, in place of the removed entry. */
 function putBackInInbox(
   writes: WriteSet,
   held: HeldBlocks,
@@ -186,8 +186,8 @@ function putBackInInbox(
 }
 
 /**
- * Collects what a fold changes in the table `windows`, and writes it. Keeps the table `due`, which has the windows in
- * the order in which they expire, in step with it.
+ * Collects what a fold or a merge changes in the table `windows`, and writes these changes. Makes the same changes in
+ * the table `due`, which has the windows in the order in which they expire.
  */
 class WindowChanges {
   readonly #writes: WriteSet
@@ -247,7 +247,7 @@ interface WindowChange {
   readonly window: WindowKey
   /** The stored row. Undefined if the window is new. */
   readonly before: WindowRow | undefined
-  /** Number of index entries, and time of expiry, after the fold. */
+  /** Number of index entries, and time of expiry, after the fold. -Infinity: the window is new and not touched yet. */
   entries: number
   expiresMs: number
 }
@@ -264,7 +264,7 @@ export function dueWindows(tables: Tables, partition: number, nowMs: number, max
   return found
 }
 
-/** A key after every key in `condemned`. */
+/** Is after every key in `condemned`: these begin with a partition, which is at most 0xfffe. */
 const CONDEMNED_END = Buffer.alloc(3, 0xff)
 
 export interface ExpiryResult {
@@ -285,7 +285,7 @@ export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowE
   removeWindow(writes, held, partition, window, nowMs)
   const hasSketchesLeft = removeSketches(writes, partition, window)
   if (hasSketchesLeft) writes.put('condemned', key, encodeJson(expiry.dropExpiredAtResolutions ?? null))
-  // The window is recorded as expired until its sketches are removed, so that no members can be added to the sketches.
+  // As long as sketches are left, the window is recorded as expired, so that no members can be added to the sketches.
   if (hasSketchesLeft || expiry.dropExpiredAtResolutions === undefined) {
     addExpiredStretch(writes, partition, metricId, resolutionMs, stretchOf(window))
   } else removeStretchesOfWindow(writes, partition, window, expiry.dropExpiredAtResolutions)

@@ -3,7 +3,10 @@ import type { TableName } from './keys.ts'
 import { Layer } from './layer.ts'
 import { keyTextOf, type Tables } from './table.ts'
 
-/** The changes of one write to the store. `get` and `has` see these changes; reads through `tables` do not. */
+/**
+ * The changes of one write to the store. `get` and `has` see these changes (but not members that were added to a set
+ * sketch); reads through `tables` do not.
+ */
 export class WriteSet {
   /** The tables with the changes of all earlier writes, but not of this one. */
   readonly tables: Tables
@@ -14,7 +17,7 @@ export class WriteSet {
     this.tables = tables
   }
 
-  /** The changes. After the write has run, the caller may change this layer. */
+  /** The changes as a layer, not a copy. After the write has run, the caller may change it. */
   get layer(): Layer {
     return this.#layer
   }
@@ -44,7 +47,10 @@ export class WriteSet {
     this.#layer.set(table, keyTextOf(key), { value: undefined })
   }
 
-  /** Runs `action` when the changes are durable. A write may change state in memory only in such actions. */
+  /**
+   * Runs `action` when the changes are durable, and never if the write fails. A write may change the memory of the
+   * store only in such actions.
+   */
   onceDurable(action: () => void): void {
     this.#actionsOnceDurable.push(action)
   }
