@@ -29,28 +29,33 @@ const TRANSACTION_ROWS_MAX = 1_000
 const TRANSACTION_BYTES_MAX = 1_048_576
 
 /**
- * Writes a layer to LMDB in several transactions, and then `state` in the last transaction. If a set sketch in LMDB is
- * damaged, the members that the layer adds to it replace it, and this is logged. Otherwise a damaged row would make
- * every checkpoint fail.
+ * Writes a layer to LMDB in several transactions, and then `journalState` in the last transaction. If a set sketch in
+ * LMDB is damaged, the members that the layer adds to the sketch replace it, and this is logged. Otherwise a damaged
+ * row would make every checkpoint fail.
  */
-export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalState, log?: StoreLog): Promise<void> {
+export async function writeCheckpoint(
+  lmdb: Lmdb,
+  layer: Layer,
+  journalState: JournalState,
+  log?: StoreLog,
+): Promise<void> {
   let replacedCount = 0
   for (const [name, table] of layer.tables()) {
     while (table.sortKeys(TRANSACTION_ROWS_MAX)) await nextTurn()
-    const stored = lmdb.tables[name]
-    for (const batch of batchesOf(table)) {
+    const lmdbTable = lmdb.tables[name]
+    for (const batch of keyBatchesOf(table)) {
       await lmdb.write(() => {
         for (const text of batch) {
           const key = Buffer.from(text, 'latin1')
           const { value, addedMembers } = table.get(text)!
-          if (addedMembers !== undefined) replacedCount += putSketch(stored, key, addedMembers) ? 0 : 1
-          else if (value === undefined) stored.remove(key)
-          else stored.put(key, value)
+          if (addedMembers !== undefined) replacedCount += putSketch(lmdbTable, key, addedMembers) ? 0 : 1
+          else if (value === undefined) lmdbTable.remove(key)
+          else lmdbTable.put(key, value)
         }
       })
     }
   }
-  await lmdb.write(() => lmdb.tables.meta.put(JOURNAL_KEY, encodeJson(state)))
+  await lmdb.write(() => lmdb.tables.meta.put(JOURNAL_KEY, encodeJson(journalState)))
   if (replacedCount > 0)
     log?.warn({ sketches: replacedCount }, 'stored sets were damaged and have only new members now')
 }
@@ -59,20 +64,20 @@ export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalSt
  * Adds members to a set sketch in LMDB; writes nothing if the sketch has all of them already. Returns false if the
  * stored sketch was damaged and was replaced.
  */
-function putSketch(stored: LmdbTable, key: Buffer, addedMembers: HyperLogLog): boolean {
-  const before = stored.getBinary(key)
+function putSketch(lmdbTable: LmdbTable, key: Buffer, addedMembers: HyperLogLog): boolean {
+  const storedValue = lmdbTable.getBinary(key)
   try {
-    const value = valueWithMembers(before, addedMembers)
-    if (before === undefined || Buffer.compare(before, value) !== 0) stored.put(key, value)
+    const value = valueWithMembers(storedValue, addedMembers)
+    if (storedValue === undefined || Buffer.compare(storedValue, value) !== 0) lmdbTable.put(key, value)
     return true
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
-    stored.put(key, addedMembers.encode())
+    lmdbTable.put(key, addedMembers.encode())
     return false
   }
 }
 
-function* batchesOf(table: MemoryTable): Generator<readonly string[]> {
+function* keyBatchesOf(table: MemoryTable): Generator<readonly string[]> {
   let batch: string[] = []
   let bytes = 0
   for (const text of table.keysFrom('', false)) {
@@ -100,8 +105,8 @@ export function readJournalChanges(
   folder: string,
   tables: Tables,
 ): { readonly layer: Layer; readonly nextFileNumber: number } {
-  const stored = tables.meta.get(JOURNAL_KEY)
-  const { first, isClosed } = stored === undefined ? NO_JOURNAL : (decodeJson(stored) as JournalState)
+  const stateBytes = tables.meta.get(JOURNAL_KEY)
+  const { first, isClosed } = stateBytes === undefined ? NO_JOURNAL : (decodeJson(stateBytes) as JournalState)
   const fileNumbers = journalFileNumbers(folder).filter((fileNumber) => fileNumber >= first)
   if (!isClosed && fileNumbers[0] !== first) {
     throw new Error(`the store in ${folder} lacks its file journal-${first}; restore the folder from a backup`)
@@ -110,8 +115,8 @@ export function readJournalChanges(
   let cutFileNumber: number | undefined
   let nextFileNumber = first
   for (const fileNumber of fileNumbers) {
-    const { frames, isCut } = readJournal(folder, fileNumber, (row) => addChange(layer, row))
-    if (frames > 0 && (isClosed || fileNumber !== nextFileNumber || cutFileNumber !== undefined)) {
+    const { frameCount, isCut } = readJournal(folder, fileNumber, (row) => addChange(layer, row))
+    if (frameCount > 0 && (isClosed || fileNumber !== nextFileNumber || cutFileNumber !== undefined)) {
       const reason =
         cutFileNumber === undefined
           ? 'is not of the same time as data.mdb'

@@ -65,7 +65,7 @@ export class Environment {
   /** The tables as a write reads them: with the changes of earlier writes of the same frame. */
   readonly #writeTables: Tables
   readonly #queue: WaitingWrite[] = []
-  #running: Promise<void> | undefined
+  #queueRun: Promise<void> | undefined
   #isClosing = false
 
   #journal: Journal
@@ -77,7 +77,7 @@ export class Environment {
   #activeLayer = new Layer()
   /** The layer that a checkpoint is writing to LMDB, or will try to write again after a failure. */
   #frozenLayer: Layer | undefined
-  #checkpoint: Promise<void> | undefined
+  #runningCheckpoint: Promise<void> | undefined
   #checkpointError: unknown
   #isCheckpointDue = false
   #checkpointTimer: NodeJS.Timeout | undefined
@@ -140,7 +140,7 @@ export class Environment {
     if (this.#isClosing) return Promise.reject(unavailableError())
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({ verb, resolve, reject })
-      this.#running ??= this.#runQueue()
+      this.#queueRun ??= this.#runQueue()
     })
   }
 
@@ -154,7 +154,7 @@ export class Environment {
   async close(): Promise<void> {
     if (this.#isClosing) return
     this.#isClosing = true
-    await this.#running
+    await this.#queueRun
     clearTimeout(this.#checkpointTimer)
     try {
       await this.#finishCheckpoint()
@@ -184,11 +184,11 @@ export class Environment {
       }
       await this.#commitNextFrame()
     }
-    this.#running = undefined
+    this.#queueRun = undefined
   }
 
   async #commitNextFrame(): Promise<void> {
-    const done: { readonly waiting: WaitingWrite; readonly writes: WriteSet; readonly result: unknown }[] = []
+    const executedWrites: { readonly waiting: WaitingWrite; readonly writes: WriteSet; readonly result: unknown }[] = []
     const untilMs = performance.now() + FRAME_MS_MAX
     do {
       const waiting = this.#queue.shift()!
@@ -197,7 +197,7 @@ export class Environment {
         const result = convertLmdbErrors(() => waiting.verb(writes))
         if (this.#frameLayer.isEmpty) this.#frameLayer = writes.layer
         else this.#frameLayer.addWriteSet(writes.layer)
-        done.push({ waiting, writes, result })
+        executedWrites.push({ waiting, writes, result })
       } catch (error) {
         waiting.reject(error)
       }
@@ -209,20 +209,20 @@ export class Environment {
         await this.#journal.append(frame)
       } catch (cause) {
         this.#failedJournal = this.#journal
-        for (const { waiting } of done) waiting.reject(asUnavailable(cause))
+        for (const { waiting } of executedWrites) waiting.reject(asUnavailable(cause))
         return
       }
       this.#checkpointTimer ??= this.#scheduleCheckpoint(this.#options.checkpointIntervalMs)
-      this.#activeLayer.addFrame(frame, (name, key) => this.#isStored(name, key))
+      this.#activeLayer.addFrame(frame, (name, key) => this.#mayBeInLmdb(name, key))
     }
-    for (const { waiting, writes, result } of done) {
+    for (const { waiting, writes, result } of executedWrites) {
       writes.runActions()
       waiting.resolve(result as never)
     }
   }
 
   /** Returns false only if the row is not in LMDB, and no running checkpoint can write it there. */
-  #isStored(name: TableName, key: string): boolean {
+  #mayBeInLmdb(name: TableName, key: string): boolean {
     if (this.#frozenLayer?.get(name, key) !== undefined) return true
     try {
       return this.#lmdb.tables[name].doesExist(Buffer.from(key, 'latin1'))
@@ -281,21 +281,21 @@ export class Environment {
   /** Waits until the frozen layer is in LMDB. Rejects if the checkpoint fails. */
   async #finishCheckpoint(): Promise<void> {
     if (this.#frozenLayer === undefined) return
-    if (this.#checkpoint === undefined) this.#startCheckpoint()
-    await this.#checkpoint
+    if (this.#runningCheckpoint === undefined) this.#startCheckpoint()
+    await this.#runningCheckpoint
     if (this.#frozenLayer !== undefined) throw this.#checkpointError
   }
 
   #startCheckpoint(): void {
     const first = this.#journal.fileNumber
-    this.#checkpoint = this.#writeFrozenLayer({ first, isClosed: false })
+    this.#runningCheckpoint = this.#writeFrozenLayer({ first, isClosed: false })
       .catch((error: unknown) => {
         this.#checkpointError = error
         this.#checkpointFailures.recordFailure(error)
         if (!this.#isClosing) this.#checkpointTimer ??= this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
       })
       .finally(() => {
-        this.#checkpoint = undefined
+        this.#runningCheckpoint = undefined
       })
   }
 
@@ -314,7 +314,7 @@ export class Environment {
     return setTimeout(() => {
       this.#checkpointTimer = undefined
       this.#isCheckpointDue = true
-      if (this.#frozenLayer !== undefined && this.#checkpoint === undefined) this.#startCheckpoint()
+      if (this.#frozenLayer !== undefined && this.#runningCheckpoint === undefined) this.#startCheckpoint()
       this.write(() => undefined).catch(() => undefined)
     }, delayMs).unref()
   }

@@ -36,7 +36,7 @@ const FRAME_HEADER_BYTES = 16
 const ROW_HEADER_BYTES = 8
 /** Initial size of the buffer in which frames are encoded, and maximum size at which it is kept for the next frame. */
 const INITIAL_BUFFER_BYTES = 65_536
-const BUFFER_BYTES_KEPT = 1_048_576
+const KEPT_BUFFER_BYTES_MAX = 1_048_576
 
 const ROW_KINDS = ['remove', 'put', 'add'] as const
 export type RowKind = (typeof ROW_KINDS)[number]
@@ -62,7 +62,7 @@ export class Journal {
   readonly fileNumber: number
   readonly #file: JournalFile
   readonly #salt: Buffer
-  #frames = 0
+  #frameCount = 0
   #fileBytes = HEADER_BYTES
   #buffer = Buffer.alloc(INITIAL_BUFFER_BYTES)
 
@@ -102,8 +102,8 @@ export class Journal {
     const length = this.#encode(layer)
     await this.#file.write(this.#buffer.subarray(0, length), this.#fileBytes)
     this.#fileBytes += length
-    this.#frames++
-    if (this.#buffer.length > BUFFER_BYTES_KEPT) this.#buffer = Buffer.alloc(INITIAL_BUFFER_BYTES)
+    this.#frameCount++
+    if (this.#buffer.length > KEPT_BUFFER_BYTES_MAX) this.#buffer = Buffer.alloc(INITIAL_BUFFER_BYTES)
   }
 
   close(): Promise<void> {
@@ -142,7 +142,7 @@ export class Journal {
     }
     buffer.writeUInt32LE(FRAME_MAGIC, 0)
     buffer.writeUInt32LE(length - FRAME_HEADER_BYTES, 4)
-    buffer.writeUInt32LE(this.#frames, 8)
+    buffer.writeUInt32LE(this.#frameCount, 8)
     buffer.writeUInt32LE(checksumOf(this.#salt, buffer.subarray(0, length)), 12)
     return length
   }
@@ -186,7 +186,7 @@ export function removeJournalFilesBefore(folder: string, firstFileNumber: number
 
 export interface JournalSummary {
   /** Number of complete frames. */
-  readonly frames: number
+  readonly frameCount: number
   /**
    * Whether the file ends with an incomplete header or frame. The writes in this frame were not acknowledged, unless
    * the disk has damaged the frame later.
@@ -208,24 +208,24 @@ export function readJournal(folder: string, fileNumber: number, onRow: (row: Jou
   const salt = bytes.subarray(FILE_MAGIC.length, SALT_END)
   if (!headerOf(salt).equals(bytes.subarray(0, HEADER_BYTES))) {
     // No frame is written before the header is synced, so such a file has no frames.
-    if (bytes.length <= HEADER_BYTES) return { frames: 0, isCut: true }
+    if (bytes.length <= HEADER_BYTES) return { frameCount: 0, isCut: true }
     throw damaged(0)
   }
   let offset = HEADER_BYTES
-  let frames = 0
+  let frameCount = 0
   for (;;) {
     const frame = frameAt(bytes, offset, salt)
-    if (frame?.frameNumber !== frames) break
+    if (frame?.frameNumber !== frameCount) break
     for (const row of rowsOf(frame.rows)) onRow(row)
     offset = frame.end
-    frames++
+    frameCount++
   }
   const magic = Buffer.alloc(4)
   magic.writeUInt32LE(FRAME_MAGIC)
   for (let next = bytes.indexOf(magic, offset); next !== -1; next = bytes.indexOf(magic, next + 1)) {
     if (frameAt(bytes, next, salt) !== undefined) throw damaged(offset)
   }
-  return { frames, isCut: offset < bytes.length }
+  return { frameCount, isCut: offset < bytes.length }
 }
 
 interface Frame {

@@ -44,15 +44,15 @@ export class Layer {
   }
 
   /**
-   * Adds the changes of a later frame. A removal is kept only if `isStored` returns true: otherwise there is no row in
-   * LMDB that it has to hide.
+   * Adds the changes of a later frame. A removal is kept only if `mayBeInLmdb` returns true: otherwise there is no row
+   * in LMDB that it has to hide.
    */
-  addFrame(later: Layer, isStored: (name: TableName, key: string) => boolean): void {
+  addFrame(later: Layer, mayBeInLmdb: (name: TableName, key: string) => boolean): void {
     for (const [name, table] of later.tables()) {
       const target = this.#tableOrNew(name)
       for (const [key, write] of table.entries()) {
         const isRemoval = write.value === undefined && write.addedMembers === undefined
-        if (isRemoval && !isStored(name, key)) target.delete(key)
+        if (isRemoval && !mayBeInLmdb(name, key)) target.delete(key)
         else target.set(key, write)
       }
     }

@@ -67,9 +67,9 @@ export class Table {
 
   /** Adds the members of the set sketch at `key` to `united`. */
   addMembersTo(united: HyperLogLog, key: Uint8Array): void {
-    const { added, write } = this.#readSketch(keyTextOf(key))
+    const { added, base } = this.#readSketch(keyTextOf(key))
     for (const members of added) united.union(members)
-    const value = write === undefined ? this.#lmdb.getBinary(key) : write.value
+    const value = base === undefined ? this.#lmdb.getBinary(key) : base.value
     if (value !== undefined) united.unionEncoded(value)
   }
 
@@ -80,17 +80,17 @@ export class Table {
 
   /**
    * Returns the members that layers have added to a set sketch, newest layer first, and the put or removal in an older
-   * layer that came before. Without such a write, they are added to the sketch in LMDB.
+   * layer to which they are added (`base`). Without `base`, they are added to the sketch in LMDB.
    */
-  #readSketch(text: string): { readonly added: readonly HyperLogLog[]; readonly write: RowWrite | undefined } {
+  #readSketch(text: string): { readonly added: readonly HyperLogLog[]; readonly base: RowWrite | undefined } {
     const added: HyperLogLog[] = []
     for (const layer of this.#layers()) {
       const write = layer.get(this.name, text)
       if (write === undefined) continue
-      if (write.addedMembers === undefined) return { added, write }
+      if (write.addedMembers === undefined) return { added, base: write }
       added.push(write.addedMembers)
     }
-    return { added, write: undefined }
+    return { added, base: undefined }
   }
 
   has(key: Uint8Array, text: string = keyTextOf(key)): boolean {
@@ -108,19 +108,19 @@ export class Table {
 
   /** Returns the rows of a range in ascending order of their keys, or descending with `reverse`. */
   rows(range: KeyRange): Iterable<Row> {
-    const layered = this.#layered(range)
-    if (layered.length === 0) return this.#lmdb.getRange(range) as Iterable<Row>
-    const stored = this.#lmdb.getRange(unlimited(range)) as Iterable<Row>
-    return mergedRows(layered, stored, range)
+    const layerIterators = this.#layerIterators(range)
+    if (layerIterators.length === 0) return this.#lmdb.getRange(range) as Iterable<Row>
+    const lmdbRows = this.#lmdb.getRange(unlimited(range)) as Iterable<Row>
+    return mergedRows(layerIterators, lmdbRows, range)
   }
 
   /** Returns the keys of a range in ascending order, or descending with `reverse`. */
   keys(range: KeyRange): Iterable<Uint8Array> {
-    const layered = this.#layered(range)
+    const layerIterators = this.#layerIterators(range)
     // A copy, because `getKeys` changes the object.
-    if (layered.length === 0) return this.#lmdb.getKeys({ ...range }) as Iterable<Uint8Array>
-    const stored = this.#lmdb.getKeys(unlimited(range)) as Iterable<Uint8Array>
-    return keysOf(mergedRows(layered, withoutValues(stored), range))
+    if (layerIterators.length === 0) return this.#lmdb.getKeys({ ...range }) as Iterable<Uint8Array>
+    const lmdbKeys = this.#lmdb.getKeys(unlimited(range)) as Iterable<Uint8Array>
+    return keysOf(mergedRows(layerIterators, withoutValues(lmdbKeys), range))
   }
 
   /** Returns the row with the greatest key that is at most `key` and greater than `lowerBound`. */
@@ -130,22 +130,22 @@ export class Table {
   }
 
   /** Returns an iterator for each layer that has changes in the range, newest layer first. */
-  #layered(range: KeyRange): Iterator<LayeredRow>[] {
-    const found: Iterator<LayeredRow>[] = []
+  #layerIterators(range: KeyRange): Iterator<LayeredRow>[] {
+    const iterators: Iterator<LayeredRow>[] = []
     for (const layer of this.#layers()) {
       const table = layer.table(this.name)
       if (table === undefined || table.size === 0) continue
-      if (!this.#writesOf(table, range).next().done) found.push(this.#writesOf(table, range))
+      if (!this.#layeredRows(table, range).next().done) iterators.push(this.#layeredRows(table, range))
     }
-    return found
+    return iterators
   }
 
-  *#writesOf(table: MemoryTable, { start, end, reverse = false, exclusiveStart }: KeyRange): Generator<LayeredRow> {
-    const first = keyTextOf(start)
-    const last = keyTextOf(end)
-    for (const text of table.keysFrom(first, reverse)) {
-      if (reverse ? text <= last : text >= last) return
-      if (exclusiveStart === true && text === first) continue
+  *#layeredRows(table: MemoryTable, { start, end, reverse = false, exclusiveStart }: KeyRange): Generator<LayeredRow> {
+    const startText = keyTextOf(start)
+    const endText = keyTextOf(end)
+    for (const text of table.keysFrom(startText, reverse)) {
+      if (reverse ? text <= endText : text >= endText) return
+      if (exclusiveStart === true && text === startText) continue
       const write = table.get(text)!
       yield { text, row: this.#rowOf(text, write) }
     }
@@ -187,29 +187,32 @@ interface LayeredRow {
  * Merges the rows of the layers, newest layer first, and of LMDB in the order of their keys. Of several rows with the
  * same key, the one of the newest layer is used.
  */
-function* mergedRows(layered: Iterator<LayeredRow>[], stored: Iterable<Row>, range: KeyRange): Generator<Row> {
+function* mergedRows(layers: Iterator<LayeredRow>[], lmdbRows: Iterable<Row>, range: KeyRange): Generator<Row> {
   const { limit = Number.POSITIVE_INFINITY, reverse = false } = range
-  const lowest = stored[Symbol.iterator]()
-  const sources = [...layered, asLayeredRows(lowest)]
+  const lmdbIterator = lmdbRows[Symbol.iterator]()
+  const sources = [...layers, asLayeredRows(lmdbIterator)]
   const heads = sources.map((source) => source.next())
   try {
-    for (let rows = 0; rows < limit; ) {
-      let best: LayeredRow | undefined
+    for (let yieldedCount = 0; yieldedCount < limit; ) {
+      let nextRow: LayeredRow | undefined
       for (const { done, value } of heads) {
-        if (done !== true && (best === undefined || (reverse ? value.text > best.text : value.text < best.text))) {
-          best = value
+        if (
+          done !== true &&
+          (nextRow === undefined || (reverse ? value.text > nextRow.text : value.text < nextRow.text))
+        ) {
+          nextRow = value
         }
       }
-      if (best === undefined) return
+      if (nextRow === undefined) return
       for (const [i, { done, value }] of heads.entries()) {
-        if (done !== true && value.text === best.text) heads[i] = sources[i]!.next()
+        if (done !== true && value.text === nextRow.text) heads[i] = sources[i]!.next()
       }
-      if (best.row === undefined) continue
-      yield best.row
-      rows++
+      if (nextRow.row === undefined) continue
+      yield nextRow.row
+      yieldedCount++
     }
   } finally {
-    lowest.return?.()
+    lmdbIterator.return?.()
   }
 }
 

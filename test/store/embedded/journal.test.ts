@@ -56,7 +56,7 @@ describe('a journal file', () => {
     const folder = await temporaryFolder()
     await journalOf(folder, 3)
     expect(journalFileNumbers(folder)).toEqual([7])
-    expect(read(folder)).toEqual({ frames: 3, isCut: false, rows: rowsOfFirst(3) })
+    expect(read(folder)).toEqual({ frameCount: 3, isCut: false, rows: rowsOfFirst(3) })
   })
 
   test('that is cut off at any byte has the frames before it', async () => {
@@ -66,7 +66,7 @@ describe('a journal file', () => {
     for (let bytes = size; bytes >= 0; bytes--) {
       truncateSync(path, bytes)
       const frames = Math.max(0, ends.filter((end) => end <= bytes).length - 1)
-      expect(read(folder)).toEqual({ frames, isCut: !ends.includes(bytes), rows: rowsOfFirst(frames) })
+      expect(read(folder)).toEqual({ frameCount: frames, isCut: !ends.includes(bytes), rows: rowsOfFirst(frames) })
     }
   })
 
@@ -78,7 +78,7 @@ describe('a journal file', () => {
       for (let at = ends[3]!; at < ends[4]!; at++) {
         writeFileSync(path, Buffer.from(bytes).fill(fill, at))
         const isWhole = bytes.subarray(at).every((byte) => byte === fill)
-        expect(read(folder).frames).toBe(isWhole ? 4 : 3)
+        expect(read(folder).frameCount).toBe(isWhole ? 4 : 3)
       }
     }
   })
@@ -105,6 +105,6 @@ describe('a journal file', () => {
     await journal.append(layer)
     await journal.close()
     truncateSync(join(folder, 'journal-7'), journal.fileBytes - 1)
-    expect(read(folder)).toEqual({ frames: 0, isCut: true, rows: [] })
+    expect(read(folder)).toEqual({ frameCount: 0, isCut: true, rows: [] })
   })
 })
