@@ -30,30 +30,30 @@ export function readEvents(tables: Tables, request: EventRequest): StoredEvent[]
   // No event has this key, because the id of an event is not empty. The key of an event of `toMs` is less.
   let start = eventPrefix(project, toMs + 1)
   if (after !== undefined && after.timeMs <= toMs) start = eventKey(project, after.timeMs, after.id)
-  const found: StoredEvent[] = []
-  let read = 0
+  const events: StoredEvent[] = []
+  let jsonBytes = 0
   const range = { start, end: eventPrefix(project, fromMs), exclusiveStart: true, reverse: true, limit }
   for (const { key, value } of tables.events.rows(range)) {
-    read += value.length
-    if (read > bytesMax && found.length > 0) break
+    jsonBytes += value.length
+    if (jsonBytes > bytesMax && events.length > 0) break
     const bytes = Buffer.from(value.buffer, value.byteOffset, value.length)
-    found.push({
+    events.push({
       project,
       id: Buffer.from(key.buffer, key.byteOffset, key.length).toString('utf8', EVENT_ID_OFFSET),
       timeMs: readTime(key, EVENT_TIME_OFFSET),
       json: bytes.toString(),
     })
   }
-  return found
+  return events
 }
 
 export function expireEvents(writes: WriteSet, partition: number, committedByMs: number, max: number): number {
   const range = { start: partitionKey(partition), end: eventAgeKeysEnd(partition, committedByMs), limit: max }
-  let removed = 0
-  for (const age of writes.tables['event-ages'].keys(range)) {
-    writes.remove('event-ages', age)
-    writes.remove('events', eventKeyOfAge(age))
-    removed++
+  let removedCount = 0
+  for (const ageKey of writes.tables['event-ages'].keys(range)) {
+    writes.remove('event-ages', ageKey)
+    writes.remove('events', eventKeyOfAge(ageKey))
+    removedCount++
   }
-  return removed
+  return removedCount
 }

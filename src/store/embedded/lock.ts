@@ -36,14 +36,14 @@ export async function lockFolder(folder: string, options: LockOptions = {}): Pro
 }
 
 /** Listens on an address. Resolves to undefined if the address is in use. */
-function listen(path: string): Promise<Server | undefined> {
+function listen(address: string): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.destroy())
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRINUSE') resolve(undefined)
       else reject(error)
     })
-    server.listen(path, () => {
+    server.listen(address, () => {
       server.unref()
       resolve(server)
     })

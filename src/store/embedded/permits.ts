@@ -15,37 +15,37 @@ export class Permits {
    * For each key and window width of a rate limit: the end of its latest time window, and the permits taken in it. In
    * the order in which the time windows were added.
    */
-  readonly #taken = new Map<string, { endMs: number; taken: number }>()
-  readonly #windowsMax: number
+  readonly #timeWindows = new Map<string, { endMs: number; taken: number }>()
+  readonly #timeWindowsMax: number
 
-  constructor(windowsMax = TIME_WINDOWS_MAX) {
-    this.#windowsMax = windowsMax
+  constructor(timeWindowsMax = TIME_WINDOWS_MAX) {
+    this.#timeWindowsMax = timeWindowsMax
   }
 
   take(request: PermitRequest): { readonly granted: number; readonly left: number } {
     const { limitKey, permits, limit, windowWidthMs, nowMs } = request
     const key = `${windowWidthMs} ${limitKey}`
     const endMs = (Math.floor(nowMs / windowWidthMs) + 1) * windowWidthMs
-    let window = this.#taken.get(key)
-    if (window === undefined || window.endMs !== endMs) {
-      window = { endMs, taken: 0 }
-      this.#taken.delete(key)
-      if (this.#taken.size >= this.#windowsMax) this.#dropOldest()
-      this.#taken.set(key, window)
+    let timeWindow = this.#timeWindows.get(key)
+    if (timeWindow === undefined || timeWindow.endMs !== endMs) {
+      timeWindow = { endMs, taken: 0 }
+      this.#timeWindows.delete(key)
+      if (this.#timeWindows.size >= this.#timeWindowsMax) this.#dropOldest()
+      this.#timeWindows.set(key, timeWindow)
     }
-    const granted = Math.min(permits, Math.max(0, limit - window.taken))
-    window.taken += granted
-    return { granted, left: Math.max(0, limit - window.taken) }
+    const granted = Math.min(permits, Math.max(0, limit - timeWindow.taken))
+    timeWindow.taken += granted
+    return { granted, left: Math.max(0, limit - timeWindow.taken) }
   }
 
   #dropOldest(): void {
-    for (const key of this.#taken.keys()) {
-      this.#taken.delete(key)
+    for (const key of this.#timeWindows.keys()) {
+      this.#timeWindows.delete(key)
       return
     }
   }
 
   sweep(nowMs: number): void {
-    for (const [key, { endMs }] of this.#taken) if (endMs <= nowMs) this.#taken.delete(key)
+    for (const [key, { endMs }] of this.#timeWindows) if (endMs <= nowMs) this.#timeWindows.delete(key)
   }
 }

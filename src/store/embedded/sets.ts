@@ -23,7 +23,7 @@ export class SetChanges {
    * Whether a timeline has expired stretches, by metric id and resolution. If it has none, no look-up is needed for
    * each bucket.
    */
-  readonly #hasExpired = new Map<string, boolean>()
+  readonly #hasExpiredByTimeline = new Map<string, boolean>()
 
   constructor(writes: WriteSet, partition: number, resolutions: readonly number[]) {
     this.#writes = writes
@@ -40,25 +40,27 @@ export class SetChanges {
       const text = keyTextOf(key)
       let change = this.#changes.get(text)
       if (change === undefined) {
-        change = { key, known: this.#writes.tables.sets.addedMembers(text), added: undefined }
+        change = { key, earlierMembers: this.#writes.tables.sets.addedMembers(text), newMembers: undefined }
         this.#changes.set(text, change)
       }
       for (const entry of entries) {
-        if (!isKnown(change.known, entry)) (change.added ??= new HyperLogLog()).addEntry(entry)
+        if (!isInAny(change.earlierMembers, entry)) (change.newMembers ??= new HyperLogLog()).addEntry(entry)
       }
     }
   }
 
   write(): void {
-    for (const { key, added } of this.#changes.values()) if (added !== undefined) this.#writes.addMembers(key, added)
+    for (const { key, newMembers } of this.#changes.values()) {
+      if (newMembers !== undefined) this.#writes.addMembers(key, newMembers)
+    }
   }
 
   #isExpired(metricId: Id64, resolutionMs: number, bucketMs: number): boolean {
     const timeline = `${formatId(metricId)} ${resolutionMs}`
-    let hasExpired = this.#hasExpired.get(timeline)
+    let hasExpired = this.#hasExpiredByTimeline.get(timeline)
     if (hasExpired === undefined) {
       hasExpired = hasExpiredStretch(this.#writes.tables, this.#partition, metricId, resolutionMs)
-      this.#hasExpired.set(timeline, hasExpired)
+      this.#hasExpiredByTimeline.set(timeline, hasExpired)
     }
     return hasExpired && isTimeExpired(this.#writes.tables, this.#partition, metricId, resolutionMs, bucketMs)
   }
@@ -66,14 +68,14 @@ export class SetChanges {
 
 interface SketchChange {
   readonly key: Buffer
-  /** The members that were added since the last checkpoint: they are in the journal already. */
-  readonly known: readonly HyperLogLog[]
+  /** Members that earlier writes have added: they are in layers already, and in the journal or its next frame. */
+  readonly earlierMembers: readonly HyperLogLog[]
   /** The other members of this commit; undefined if there are none. */
-  added: HyperLogLog | undefined
+  newMembers: HyperLogLog | undefined
 }
 
-function isKnown(known: readonly HyperLogLog[], entry: number): boolean {
-  for (const members of known) if (members.isUnchangedBy(entry)) return true
+function isInAny(sketches: readonly HyperLogLog[], entry: number): boolean {
+  for (const members of sketches) if (members.isUnchangedBy(entry)) return true
   return false
 }
 

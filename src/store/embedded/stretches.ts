@@ -18,17 +18,17 @@ export function readExpiredStretches(
   resolutionMs: number,
   within: Stretch,
 ): Stretch[] {
-  const found: Stretch[] = []
-  const before = lastStretchFrom(tables, partition, metricId, resolutionMs, within.fromMs)
-  if (before !== undefined && before.toMs > within.fromMs && before.fromMs < within.toMs) found.push(before)
-  if (within.toMs <= within.fromMs) return found
+  const stretches: Stretch[] = []
+  const earliest = lastStretchBeginningBy(tables, partition, metricId, resolutionMs, within.fromMs)
+  if (earliest !== undefined && earliest.toMs > within.fromMs && earliest.fromMs < within.toMs) stretches.push(earliest)
+  if (within.toMs <= within.fromMs) return stretches
   const start = windowKey(partition, metricId, resolutionMs, within.fromMs)
   const end = windowKey(partition, metricId, resolutionMs, within.toMs)
   for (const { key, value } of tables.expired.rows({ start, end })) {
     const fromMs = readTime(key, WINDOW_TIME_OFFSET)
-    if (fromMs !== before?.fromMs) found.push({ fromMs, toMs: decodeTime(value) })
+    if (fromMs !== earliest?.fromMs) stretches.push({ fromMs, toMs: decodeTime(value) })
   }
-  return found
+  return stretches
 }
 
 export function hasExpiredStretch(tables: Tables, partition: number, metricId: Id64, resolutionMs: number): boolean {
@@ -45,7 +45,7 @@ export function isTimeExpired(
   resolutionMs: number,
   timeMs: number,
 ): boolean {
-  const stretch = lastStretchFrom(tables, partition, metricId, resolutionMs, timeMs)
+  const stretch = lastStretchBeginningBy(tables, partition, metricId, resolutionMs, timeMs)
   return stretch !== undefined && stretch.toMs > timeMs
 }
 
@@ -87,7 +87,7 @@ export function removeExpiredStretches(
 }
 
 /** Returns the last stretch that begins at or before `timeMs`. */
-function lastStretchFrom(
+function lastStretchBeginningBy(
   tables: Tables,
   partition: number,
   metricId: Id64,

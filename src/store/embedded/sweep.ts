@@ -13,9 +13,10 @@ import type { WriteSet } from './write-set.ts'
  */
 
 /** Maximum number of entries in one step, which takes a few milliseconds. */
-export const ENTRIES_PER_SWEEP_STEP = 1_000
+export const SWEEP_STEP_ENTRIES_MAX = 1_000
 
-const FIRST_ENTRY = expiryKeysEnd(-(2 ** 51))
+/** A key that is less than every key in `expiry`. */
+const BEFORE_ALL_ENTRIES = expiryKeysEnd(-(2 ** 51))
 
 /**
  * Processes the expired entries after the entry `previous`, at most `SWEEP_STEP_ENTRIES_MAX`. Returns the last entry of
@@ -24,32 +25,32 @@ const FIRST_ENTRY = expiryKeysEnd(-(2 ** 51))
 export function sweepOneStep(writes: WriteSet, nowMs: number, previous?: Uint8Array): Uint8Array | undefined {
   // A step continues after the previous one. From the beginning of the table, it would first have to skip all entries
   // that earlier steps have removed but that are still in LMDB.
-  const start = previous ?? FIRST_ENTRY
+  const start = previous ?? BEFORE_ALL_ENTRIES
   const range = {
     start,
     end: expiryKeysEnd(nowMs),
-    limit: ENTRIES_PER_SWEEP_STEP,
+    limit: SWEEP_STEP_ENTRIES_MAX,
     exclusiveStart: previous !== undefined,
   }
-  let last: Uint8Array | undefined
-  let entries = 0
+  let lastEntry: Uint8Array | undefined
+  let entryCount = 0
   for (const entry of writes.tables.expiry.keys(range)) {
     writes.remove('expiry', entry)
     const { kind, key } = readExpiryKey(entry)
     REMOVE_IF_EXPIRED[kind](writes, key, nowMs)
-    last = entry
-    entries++
+    lastEntry = entry
+    entryCount++
   }
-  return entries < ENTRIES_PER_SWEEP_STEP ? undefined : last
+  return entryCount < SWEEP_STEP_ENTRIES_MAX ? undefined : lastEntry
 }
 
 const REMOVE_IF_EXPIRED: Record<ExpiringKind, (writes: WriteSet, key: Uint8Array, nowMs: number) => void> = {
   watermark(writes, key, nowMs) {
     const bytes = writes.get('watermarks', key)
     if (bytes === undefined) return
-    const endMs = decodeWatermark(bytes).writtenMs + WATERMARK_KEPT_MS
-    if (endMs <= nowMs) writes.remove('watermarks', key)
-    else writes.put('expiry', expiryKey(endMs, 'watermark', key), NO_VALUE)
+    const expiresMs = decodeWatermark(bytes).writtenMs + WATERMARK_KEPT_MS
+    if (expiresMs <= nowMs) writes.remove('watermarks', key)
+    else writes.put('expiry', expiryKey(expiresMs, 'watermark', key), NO_VALUE)
   },
   marker(writes, key, nowMs) {
     const bytes = writes.get('markers', key)

@@ -7,7 +7,7 @@ import { STORE_FORMAT_VERSION } from '../../../src/store/embedded/format.ts'
 import { FORMAT_KEY, JOURNAL_KEY } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
-import { ENTRIES_PER_SWEEP_STEP } from '../../../src/store/embedded/sweep.ts'
+import { SWEEP_STEP_ENTRIES_MAX } from '../../../src/store/embedded/sweep.ts'
 import type { CommitPart, Store } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 import { describeStore } from '../contract/describe-store.ts'
@@ -149,7 +149,7 @@ describe('an embedded store', () => {
   ])('sweeps all that has expired in %s, in bounded steps between which other writes run', async (_, isReopened) => {
     const folder = await temporaryFolder()
     let store = await openFor(optionsOf(folder))
-    const markers = Array.from({ length: 3 * ENTRIES_PER_SWEEP_STEP + 200 }, (_, i) => ({
+    const markers = Array.from({ length: 3 * SWEEP_STEP_ENTRIES_MAX + 200 }, (_, i) => ({
       project: 'shop',
       key: `key-${i}`,
     }))
@@ -178,7 +178,7 @@ describe('an embedded store', () => {
     expect(await left()).toBe(0)
     const between = removed.filter((count) => count > 0 && count < markers.length)
     expect(between).not.toEqual([])
-    for (const count of between) expect(count % ENTRIES_PER_SWEEP_STEP).toBe(0)
+    for (const count of between) expect(count % SWEEP_STEP_ENTRIES_MAX).toBe(0)
   })
 
   test('a second close waits for the first one, which holds the folder until all data is in LMDB', async () => {
