@@ -40,28 +40,28 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
   const { partition } = commit
   const watermarkRowKey = watermarkKey(partition, commit.writer)
   const watermarkBytes = writes.get('watermarks', watermarkRowKey)
-  const lastNumber = watermarkBytes === undefined ? 0 : decodeWatermark(watermarkBytes).commitNumber
-  if (commit.commitNumber <= lastNumber) return { outcome: { status: 'known' }, metricIds: [] }
-  if (commit.commitNumber > lastNumber + 1) return { outcome: { status: 'gap', watermark: lastNumber }, metricIds: [] }
+  const watermark = watermarkBytes === undefined ? 0 : decodeWatermark(watermarkBytes).commitNumber
+  if (commit.commitNumber <= watermark) return { outcome: { status: 'known' }, metricIds: [] }
+  if (commit.commitNumber > watermark + 1) return { outcome: { status: 'gap', watermark }, metricIds: [] }
 
   const markers = new Map<string, { readonly key: Buffer; readonly nowMs: number }>()
-  const skipped: number[] = []
-  const parts: CommitPart[] = []
+  const skippedIndexes: number[] = []
+  const partsToApply: CommitPart[] = []
   commit.parts.forEach((part, index) => {
     if (part.marker !== undefined) {
       const key = markerKey(partition, part.marker.project, part.marker.key)
       const text = key.toString('latin1')
-      if (markers.has(text) || hasMarker(writes, key, part.nowMs)) {
-        skipped.push(index)
+      if (markers.has(text) || hasUnexpiredMarker(writes, key, part.nowMs)) {
+        skippedIndexes.push(index)
         return
       }
       markers.set(text, { key, nowMs: part.nowMs })
     }
-    parts.push(part)
+    partsToApply.push(part)
   })
 
   const catalog = new CatalogChanges(writes, partition)
-  for (const part of parts) {
+  for (const part of partsToApply) {
     for (const update of part.metrics) catalog.updateMetric(update)
     for (const registration of part.series) catalog.registerSeries(registration)
   }
@@ -74,25 +74,28 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
 
   catalog.write()
   const sets = new SetChanges(writes, partition, context.setResolutions)
-  for (const part of parts) for (const members of part.members) sets.add(members)
+  for (const part of partsToApply) for (const members of part.members) sets.add(members)
   sets.write()
-  for (const part of parts) for (const event of part.events) putEvent(writes, partition, event, part.nowMs)
+  for (const part of partsToApply) for (const event of part.events) putEvent(writes, partition, event, part.nowMs)
   for (const { key, nowMs } of markers.values()) {
     writes.put('markers', key, encodeTime(nowMs))
     writes.put('expiry', expiryKey(nowMs + IDEMPOTENCY_MARKER_KEPT_MS, 'marker', key), NO_VALUE)
   }
-  addToInbox(writes, partition, parts)
+  addToInbox(writes, partition, partsToApply)
 
   const writtenMs = commit.parts.reduce((latest, { nowMs }) => Math.max(latest, nowMs), Number.NEGATIVE_INFINITY)
-  const row = { commitNumber: commit.commitNumber, writtenMs: commit.parts.length === 0 ? context.fenceMs : writtenMs }
-  writes.put('watermarks', watermarkRowKey, encodeWatermark(row))
-  if (watermarkBytes === undefined) {
-    writes.put('expiry', expiryKey(row.writtenMs + WATERMARK_KEPT_MS, 'watermark', watermarkRowKey), NO_VALUE)
+  const watermarkRow = {
+    commitNumber: commit.commitNumber,
+    writtenMs: commit.parts.length === 0 ? context.fenceMs : writtenMs,
   }
-  return { outcome: { status: 'applied', skipped }, metricIds: catalog.changedMetricIds }
+  writes.put('watermarks', watermarkRowKey, encodeWatermark(watermarkRow))
+  if (watermarkBytes === undefined) {
+    writes.put('expiry', expiryKey(watermarkRow.writtenMs + WATERMARK_KEPT_MS, 'watermark', watermarkRowKey), NO_VALUE)
+  }
+  return { outcome: { status: 'applied', skipped: skippedIndexes }, metricIds: catalog.changedMetricIds }
 }
 
-function hasMarker(writes: WriteSet, key: Buffer, nowMs: number): boolean {
+function hasUnexpiredMarker(writes: WriteSet, key: Buffer, nowMs: number): boolean {
   const markerBytes = writes.get('markers', key)
   return markerBytes !== undefined && decodeTime(markerBytes) + IDEMPOTENCY_MARKER_KEPT_MS > nowMs
 }
@@ -114,7 +117,7 @@ function addToInbox(writes: WriteSet, partition: number, parts: readonly CommitP
     writes.put('inbox', inboxKey(partition, entry.order), encodeInboxEntry(entry))
     row = {
       newestOrder: entry.order,
-      inboxEntries: row.inboxEntries + 1,
+      inboxEntryCount: row.inboxEntryCount + 1,
       inboxBytes: row.inboxBytes + entry.scalarBytes + entry.sketchBytes,
     }
   }

@@ -224,7 +224,7 @@ class EmbeddedStore implements Store {
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }> {
     return this.#environment.read((tables) => {
       const row = decodePartition(tables.partitions.get(partitionKey(partition)))
-      return { entries: row.inboxEntries, bytes: row.inboxBytes }
+      return { entries: row.inboxEntryCount, bytes: row.inboxBytes }
     })
   }
 

@@ -335,9 +335,9 @@ export function eventPrefix(project: string, timeMs: number): Buffer {
 export const EVENT_TIME_OFFSET = 16
 export const EVENT_ID_OFFSET = 24
 
-/** Returns the key of an event in `event-ages`. `event` is its key in `events`. */
-export function eventAgeKey(partition: number, committedMs: number, event: Uint8Array): Buffer {
-  return new KeyBuilder(10 + event.length).u16(partition).time(committedMs).raw(event).bytes
+/** Returns the key of an event in `event-ages`. `keyInEvents`: the key of the event in `events`. */
+export function eventAgeKey(partition: number, committedMs: number, keyInEvents: Uint8Array): Buffer {
+  return new KeyBuilder(10 + keyInEvents.length).u16(partition).time(committedMs).raw(keyInEvents).bytes
 }
 
 /** Returns the exclusive end of the keys in `event-ages` of events that were committed at or before `committedByMs`. */
@@ -346,8 +346,8 @@ export function eventAgeKeysEnd(partition: number, committedByMs: number): Buffe
 }
 
 /** Returns the key in `events` of the event that has this key in `event-ages`. */
-export function eventKeyOfAge(age: Uint8Array): Uint8Array {
-  return age.subarray(10)
+export function eventKeyOfAge(ageKey: Uint8Array): Uint8Array {
+  return ageKey.subarray(10)
 }
 
 // Requests and API keys
@@ -356,14 +356,14 @@ export function receiptKey(project: string, key: string): Buffer {
   return new KeyBuilder(32).raw(projectKey(project)).raw(sha256Prefix(key)).bytes
 }
 
-/** Returns the key of a receipt in `receipt-ages`. `receipt` is its key in `receipts`. */
-export function receiptAgeKey(receipt: Uint8Array, writtenMs: number): Buffer {
-  return new KeyBuilder(40).raw(receipt.subarray(0, 16)).time(writtenMs).raw(receipt.subarray(16)).bytes
+/** Returns the key of a receipt in `receipt-ages`. `keyInReceipts`: the key of the receipt in `receipts`. */
+export function receiptAgeKey(keyInReceipts: Uint8Array, writtenMs: number): Buffer {
+  return new KeyBuilder(40).raw(keyInReceipts.subarray(0, 16)).time(writtenMs).raw(keyInReceipts.subarray(16)).bytes
 }
 
 /** Returns the key in `receipts` of the receipt that has this key in `receipt-ages`. */
-export function receiptKeyOfAge(age: Uint8Array): Buffer {
-  return new KeyBuilder(32).raw(age.subarray(0, 16)).raw(age.subarray(24)).bytes
+export function receiptKeyOfAge(ageKey: Uint8Array): Buffer {
+  return new KeyBuilder(32).raw(ageKey.subarray(0, 16)).raw(ageKey.subarray(24)).bytes
 }
 
 export function apiKeyKey(hash: string): Buffer {

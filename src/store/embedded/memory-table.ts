@@ -30,8 +30,8 @@ const ENTRY_OVERHEAD_BYTES = 200
 
 export class MemoryTable {
   readonly #writes = new Map<string, RowWrite>()
-  readonly #sorted = new SortedKeys()
-  #unsorted: string[] = []
+  readonly #sortedKeys = new SortedKeys()
+  #unsortedKeys: string[] = []
   #memoryBytes = 0
 
   get size(): number {
@@ -53,7 +53,7 @@ export class MemoryTable {
    */
   set(key: string, write: RowWrite): void {
     const before = this.#writes.get(key)
-    if (before === undefined) this.#unsorted.push(key)
+    if (before === undefined) this.#unsortedKeys.push(key)
     else this.#memoryBytes -= entryBytesOf(key, before)
     const combined =
       before === undefined || write.addedMembers === undefined ? write : withAdded(before, write.addedMembers)
@@ -77,14 +77,14 @@ export class MemoryTable {
    * unsorted keys are left.
    */
   sortKeys(max: number): boolean {
-    for (const key of this.#unsorted.splice(-max)) this.#sorted.add(key)
-    return this.#unsorted.length > 0
+    for (const key of this.#unsortedKeys.splice(-max)) this.#sortedKeys.add(key)
+    return this.#unsortedKeys.length > 0
   }
 
   /** Yields the keys from `start` on, in ascending order, or in descending order with `reverse`. */
   *keysFrom(start: string, reverse: boolean): Generator<string> {
-    this.sortKeys(this.#unsorted.length)
-    for (const key of this.#sorted.from(start, reverse)) if (this.#writes.has(key)) yield key
+    this.sortKeys(this.#unsortedKeys.length)
+    for (const key of this.#sortedKeys.from(start, reverse)) if (this.#writes.has(key)) yield key
   }
 }
 

@@ -26,53 +26,59 @@ export function writeReceipt(
   { receiptsMax, receiptsBytesMax }: ReceiptBounds,
 ): Receipt {
   const rowKey = receiptKey(project, key)
-  const bytes = writes.get('receipts', rowKey)
-  const stored = bytes && decodeReceipt(bytes)
+  const storedBytes = writes.get('receipts', rowKey)
+  const stored = storedBytes && decodeReceipt(storedBytes)
   if (stored !== undefined && stored.writtenMs + RECEIPT_KEPT_MS > nowMs) return stored.receipt
 
-  const row = encodeReceipt({ writtenMs: nowMs, receipt })
+  const rowBytes = encodeReceipt({ writtenMs: nowMs, receipt })
   const totals = { ...decodeReceiptTotals(writes.get('receipt-totals', projectKey(project))) }
   if (stored !== undefined) {
     writes.remove('receipt-ages', receiptAgeKey(rowKey, stored.writtenMs))
-    subtractReceipt(totals, bytes!)
+    subtractReceipt(totals, storedBytes!)
   }
-  writes.put('receipts', rowKey, row)
+  writes.put('receipts', rowKey, rowBytes)
   writes.put('receipt-ages', receiptAgeKey(rowKey, nowMs), NO_VALUE)
   writes.put('expiry', expiryKey(nowMs + RECEIPT_KEPT_MS, 'receipt', rowKey), NO_VALUE)
-  totals.receipts++
-  totals.bytes += row.length
-  removeOldest(writes, project, rowKey, totals, () => totals.receipts > receiptsMax || totals.bytes > receiptsBytesMax)
+  totals.receiptCount++
+  totals.bytes += rowBytes.length
+  removeOldest(
+    writes,
+    project,
+    rowKey,
+    totals,
+    () => totals.receiptCount > receiptsMax || totals.bytes > receiptsBytesMax,
+  )
   writes.put('receipt-totals', projectKey(project), encodeReceiptTotals(totals))
   return receipt
 }
 
 /**
- * Removes the oldest receipts of a project until `tooMany` returns false or only one is left: the receipt that is being
- * written (`newest`) stays, even if it has the earliest time.
+ * Removes the oldest receipts of a project until `exceedsBounds` returns false or only one is left: the receipt that is
+ * being written (`writtenKey`) stays, even if it has the earliest time.
  */
 function removeOldest(
   writes: WriteSet,
   project: string,
-  newest: Buffer,
+  writtenKey: Buffer,
   totals: ReceiptTotals,
-  tooMany: () => boolean,
+  exceedsBounds: () => boolean,
 ): void {
   const start = projectKey(project)
-  for (const age of writes.tables['receipt-ages'].keys({ start, end: afterPrefix(start) })) {
-    if (!tooMany()) break
-    const key = receiptKeyOfAge(age)
-    if (key.equals(newest)) continue
-    const row = writes.get('receipts', key)
-    writes.remove('receipt-ages', age)
-    if (row === undefined) continue
+  for (const ageKey of writes.tables['receipt-ages'].keys({ start, end: afterPrefix(start) })) {
+    if (!exceedsBounds()) break
+    const key = receiptKeyOfAge(ageKey)
+    if (key.equals(writtenKey)) continue
+    const rowBytes = writes.get('receipts', key)
+    writes.remove('receipt-ages', ageKey)
+    if (rowBytes === undefined) continue
     writes.remove('receipts', key)
-    subtractReceipt(totals, row)
+    subtractReceipt(totals, rowBytes)
   }
 }
 
-function subtractReceipt(totals: ReceiptTotals, row: Uint8Array): void {
-  totals.receipts--
-  totals.bytes -= row.length
+function subtractReceipt(totals: ReceiptTotals, rowBytes: Uint8Array): void {
+  totals.receiptCount--
+  totals.bytes -= rowBytes.length
 }
 
 /** Removes a receipt, unless it was written again and has not expired yet. */

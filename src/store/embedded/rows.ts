@@ -66,20 +66,21 @@ export function decodeJson(bytes: Uint8Array): unknown {
 export interface PartitionRow {
   /** `InboxEntry.order` of the newest inbox entry so far, even if this entry is already folded. */
   readonly newestOrder: number
-  readonly inboxEntries: number
+  /** Number of inbox entries, and bytes of their blocks. */
+  readonly inboxEntryCount: number
   readonly inboxBytes: number
 }
 
 export function encodePartition(row: PartitionRow): Uint8Array {
-  return encodeDoubles([row.newestOrder, row.inboxEntries, row.inboxBytes])
+  return encodeDoubles([row.newestOrder, row.inboxEntryCount, row.inboxBytes])
 }
 
 export function decodePartition(bytes: Uint8Array | undefined): PartitionRow {
-  if (bytes === undefined) return { newestOrder: 0, inboxEntries: 0, inboxBytes: 0 }
+  if (bytes === undefined) return { newestOrder: 0, inboxEntryCount: 0, inboxBytes: 0 }
   const fields = viewOf(bytes)
   return {
     newestOrder: fields.getFloat64(0, true),
-    inboxEntries: fields.getFloat64(8, true),
+    inboxEntryCount: fields.getFloat64(8, true),
     inboxBytes: fields.getFloat64(16, true),
   }
 }
@@ -87,18 +88,18 @@ export function decodePartition(bytes: Uint8Array | undefined): PartitionRow {
 // Receipts of a project
 
 export interface ReceiptTotals {
-  receipts: number
+  receiptCount: number
   bytes: number
 }
 
-export function encodeReceiptTotals({ receipts, bytes }: ReceiptTotals): Uint8Array {
-  return encodeDoubles([receipts, bytes])
+export function encodeReceiptTotals({ receiptCount, bytes }: ReceiptTotals): Uint8Array {
+  return encodeDoubles([receiptCount, bytes])
 }
 
 export function decodeReceiptTotals(row: Uint8Array | undefined): Readonly<ReceiptTotals> {
-  if (row === undefined) return { receipts: 0, bytes: 0 }
+  if (row === undefined) return { receiptCount: 0, bytes: 0 }
   const fields = viewOf(row)
-  return { receipts: fields.getFloat64(0, true), bytes: fields.getFloat64(8, true) }
+  return { receiptCount: fields.getFloat64(0, true), bytes: fields.getFloat64(8, true) }
 }
 
 // Watermarks
@@ -294,16 +295,16 @@ export function decodeIndexEntry(key: Uint8Array, bytes: Uint8Array): IndexEntry
 export interface WindowRow {
   readonly expiresMs: number
   /** Number of index entries in the window. */
-  readonly entries: number
+  readonly entryCount: number
 }
 
 export function encodeWindowRow(row: WindowRow): Uint8Array {
-  return encodeDoubles([row.expiresMs, row.entries])
+  return encodeDoubles([row.expiresMs, row.entryCount])
 }
 
 export function decodeWindowRow(bytes: Uint8Array): WindowRow {
   const fields = viewOf(bytes)
-  return { expiresMs: fields.getFloat64(0, true), entries: fields.getFloat64(8, true) }
+  return { expiresMs: fields.getFloat64(0, true), entryCount: fields.getFloat64(8, true) }
 }
 
 // Receipts

@@ -76,16 +76,16 @@ export function readInbox(
   bytesMax: number,
   entriesMax = Number.POSITIVE_INFINITY,
 ): InboxEntry[] {
-  const found: InboxEntry[] = []
-  let bytes = 0
+  const entries: InboxEntry[] = []
+  let blockBytes = 0
   const start = partitionKey(partition)
   for (const { key, value } of tables.inbox.rows({ start, end: afterPrefix(start) })) {
     const entry = decodeInboxEntry(key, value)
-    bytes += entry.scalarBytes + entry.sketchBytes
-    if ((bytes > bytesMax && found.length > 0) || found.length === entriesMax) break
-    found.push(entry)
+    blockBytes += entry.scalarBytes + entry.sketchBytes
+    if ((blockBytes > bytesMax && entries.length > 0) || entries.length === entriesMax) break
+    entries.push(entry)
   }
-  return found
+  return entries
 }
 
 /** Applies a fold or a merge. Returns false and changes nothing if `isApplicable` is false. */
@@ -118,8 +118,8 @@ export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit)
 
   removeFromInbox(writes, partition, fold.inbox)
   for (const { entry, block } of fold.partlyFolded ?? []) putBackInInbox(writes, held, partition, entry, block)
-  const names = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
-  for (const name of names) expireBlockIfUnlisted(writes, held, partition, name, nowMs)
+  const blockNames = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
+  for (const name of blockNames) expireBlockIfUnlisted(writes, held, partition, name, nowMs)
   return true
 }
 
@@ -152,7 +152,7 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
     writes.remove('inbox', inboxKey(partition, entry.order))
     row = {
       newestOrder: row.newestOrder,
-      inboxEntries: row.inboxEntries - 1,
+      inboxEntryCount: row.inboxEntryCount - 1,
       inboxBytes: row.inboxBytes - entry.scalarBytes - entry.sketchBytes,
     }
   }
@@ -181,7 +181,7 @@ function putBackInInbox(
   writes.put(
     'partitions',
     partitionKey(partition),
-    encodePartition({ ...row, inboxEntries: row.inboxEntries + 1, inboxBytes }),
+    encodePartition({ ...row, inboxEntryCount: row.inboxEntryCount + 1, inboxBytes }),
   )
 }
 
@@ -200,7 +200,7 @@ class WindowChanges {
   }
 
   addToEntryCount(timeline: TimelineKey, windowMs: number, change: 1 | -1): void {
-    this.#change({ ...timeline, windowMs }).entries += change
+    this.#change({ ...timeline, windowMs }).entryCount += change
   }
 
   touch(window: WindowRetention): void {
@@ -209,17 +209,17 @@ class WindowChanges {
   }
 
   write(): void {
-    for (const { key, window, before, entries, expiresMs } of this.#windows.values()) {
-      if (before !== undefined && (entries === 0 || before.expiresMs !== expiresMs)) {
-        this.#writes.remove('due', this.#dueKey(window, before.expiresMs))
+    for (const { key, window, storedRow, entryCount, expiresMs } of this.#windows.values()) {
+      if (storedRow !== undefined && (entryCount === 0 || storedRow.expiresMs !== expiresMs)) {
+        this.#writes.remove('due', this.#dueKey(window, storedRow.expiresMs))
       }
-      if (entries === 0) {
-        if (before !== undefined) this.#writes.remove('windows', key)
+      if (entryCount === 0) {
+        if (storedRow !== undefined) this.#writes.remove('windows', key)
         continue
       }
       assert(Number.isFinite(expiresMs), 'a fold touches every window that it begins')
-      this.#writes.put('windows', key, encodeWindowRow({ entries, expiresMs }))
-      if (before?.expiresMs !== expiresMs) this.#writes.put('due', this.#dueKey(window, expiresMs), NO_VALUE)
+      this.#writes.put('windows', key, encodeWindowRow({ entryCount, expiresMs }))
+      if (storedRow?.expiresMs !== expiresMs) this.#writes.put('due', this.#dueKey(window, expiresMs), NO_VALUE)
     }
   }
 
@@ -229,9 +229,9 @@ class WindowChanges {
     let change = this.#windows.get(text)
     if (change === undefined) {
       const bytes = this.#writes.get('windows', key)
-      const before = bytes && decodeWindowRow(bytes)
-      const expiresMs = before?.expiresMs ?? Number.NEGATIVE_INFINITY
-      change = { key, window, before, entries: before?.entries ?? 0, expiresMs }
+      const storedRow = bytes && decodeWindowRow(bytes)
+      const expiresMs = storedRow?.expiresMs ?? Number.NEGATIVE_INFINITY
+      change = { key, window, storedRow, entryCount: storedRow?.entryCount ?? 0, expiresMs }
       this.#windows.set(text, change)
     }
     return change
@@ -246,22 +246,22 @@ interface WindowChange {
   readonly key: Buffer
   readonly window: WindowKey
   /** The stored row. Undefined if the window is new. */
-  readonly before: WindowRow | undefined
+  readonly storedRow: WindowRow | undefined
   /** Number of index entries, and time of expiry, after the fold. -Infinity: the window is new and not touched yet. */
-  entries: number
+  entryCount: number
   expiresMs: number
 }
 
 export function dueWindows(tables: Tables, partition: number, nowMs: number, max: number): WindowKey[] {
-  const found: WindowKey[] = []
+  const windows: WindowKey[] = []
   for (const key of tables.due.keys({
     start: partitionKey(partition),
     end: dueKeysEnd(partition, nowMs),
     limit: max,
   })) {
-    found.push(readDueKey(key))
+    windows.push(readDueKey(key))
   }
-  return found
+  return windows
 }
 
 /** Is after every key in `condemned`: these begin with a partition, which is at most 0xfffe. */
@@ -331,14 +331,14 @@ export function removeWindow(
   const { metricId, resolutionMs, windowMs } = window
   const key = windowKey(partition, metricId, resolutionMs, windowMs)
   const bytes = writes.get('windows', key)
-  const names = new Set<string>()
+  const blockNames = new Set<string>()
   for (const { key: entryKey, value } of writes.tables.index.rows({ start: key, end: afterPrefix(key) })) {
     const { block } = decodeIndexEntry(entryKey, value)
     writes.remove('index', entryKey)
     decrementListings(writes, partition, block)
-    names.add(block)
+    blockNames.add(block)
   }
-  for (const name of names) expireBlockIfUnlisted(writes, held, partition, name, nowMs)
+  for (const name of blockNames) expireBlockIfUnlisted(writes, held, partition, name, nowMs)
   if (bytes !== undefined) {
     writes.remove('windows', key)
     writes.remove('due', dueKey(partition, decodeWindowRow(bytes).expiresMs, window))
