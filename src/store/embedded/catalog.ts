@@ -43,8 +43,8 @@ export function readMetric(tables: Tables, project: string, name: string): Metri
  * no metric since stores keep the number.
  */
 export function countMetrics(tables: Tables, project: string): number {
-  const counted = tables['metric-counts'].get(projectKey(project))
-  if (counted !== undefined) return decodeU32(counted)
+  const countBytes = tables['metric-counts'].get(projectKey(project))
+  if (countBytes !== undefined) return decodeU32(countBytes)
   let count = 0
   const start = projectKey(project)
   for (const _ of tables.metrics.keys({ start, end: afterPrefix(start) })) count++
@@ -55,40 +55,40 @@ export function countMetrics(tables: Tables, project: string): number {
  * Adds 1 or -1 to the number of defined metrics of a project. Must be called in the write that creates or deletes the
  * metric.
  */
-function addToMetricCount(writes: WriteSet, project: string, change: 1 | -1): void {
-  const counted = writes.get('metric-counts', projectKey(project))
-  const before = counted === undefined ? countMetrics(writes.tables, project) : decodeU32(counted)
+function changeMetricCount(writes: WriteSet, project: string, change: 1 | -1): void {
+  const countBytes = writes.get('metric-counts', projectKey(project))
+  const before = countBytes === undefined ? countMetrics(writes.tables, project) : decodeU32(countBytes)
   writes.put('metric-counts', projectKey(project), encodeU32(before + change))
 }
 
 function withTagKeys(tables: Tables, metric: EmbeddedMetricRow): MetricRow {
-  return { ...metric, tagKeys: metric.tagKeys ?? tagKeysOf(tables, metric).sort() }
+  return { ...metric, tagKeys: metric.tagKeys ?? storedTagKeysOf(tables, metric).sort() }
 }
 
-function tagKeysOf(tables: Tables, { partition, metricId }: EmbeddedMetricRow): string[] {
+function storedTagKeysOf(tables: Tables, { partition, metricId }: EmbeddedMetricRow): string[] {
   const start = metricPrefix(partition, metricId)
-  const found: string[] = []
-  for (const { value } of tables['tag-keys'].rows({ start, end: afterPrefix(start) })) found.push(decodeText(value))
-  return found
+  const tagKeys: string[] = []
+  for (const { value } of tables['tag-keys'].rows({ start, end: afterPrefix(start) })) tagKeys.push(decodeText(value))
+  return tagKeys
 }
 
 export function listMetrics(tables: Tables, project: string, { after, namesMax, matches }: MetricListing): MetricPage {
   const start = after === undefined ? projectKey(project) : metricKey(project, after)
   const metrics: MetricRow[] = []
-  let names = 0
-  let chars = 0
-  let last: string | undefined
+  let nameCount = 0
+  let tagKeyCharCount = 0
+  let lastName: string | undefined
   for (const key of tables.metrics.keys({ start, end: afterPrefix(projectKey(project)) })) {
     const name = readMetricName(key)
     if (name === after) continue
-    if (names === namesMax || chars > LISTED_TAG_KEY_CHARS_MAX) return { metrics, next: last }
-    names++
-    last = name
+    if (nameCount === namesMax || tagKeyCharCount > LISTED_TAG_KEY_CHARS_MAX) return { metrics, next: lastName }
+    nameCount++
+    lastName = name
     if (matches?.(name) === false) continue
     const metric = withTagKeys(tables, decodeMetric(tables.metrics.get(key)!))
     if (metric.points === 0) continue
     metrics.push(metric)
-    chars += tagKeyChars(metric)
+    tagKeyCharCount += tagKeyChars(metric)
   }
   return { metrics, next: undefined }
 }
@@ -110,7 +110,7 @@ export function deleteMetric(
   if (row === undefined || row.generation > generation) return undefined
   writes.remove('metrics', key)
   writes.remove('metric-ids', metricIdKey(row.metricId))
-  addToMetricCount(writes, project, -1)
+  changeMetricCount(writes, project, -1)
   const { newestOrder } = decodePartition(writes.get('partitions', partitionKey(row.partition)))
   writes.put('dying', metricPrefix(row.partition, row.metricId), encodeOrder(newestOrder))
   return row
@@ -132,7 +132,7 @@ export function defineMetric(writes: WriteSet, definition: MetricDefinition, par
   )
   writes.put('metrics', key, encodeMetric(metric))
   writes.put('metric-ids', metricIdKey(metric.metricId), key)
-  addToMetricCount(writes, definition.project, 1)
+  changeMetricCount(writes, definition.project, 1)
   return metric
 }
 
@@ -164,12 +164,12 @@ export function readSeries(
 ): SeriesRow[] | undefined {
   // If the row before the cursor exists, the cursor is not greater than the number of series.
   if (cursor > 0 && !tables.series.has(seriesKey(partition, metricId, cursor - 1))) return undefined
-  const found: SeriesRow[] = []
+  const series: SeriesRow[] = []
   const start = seriesKey(partition, metricId, cursor)
   for (const { value } of tables.series.rows({ start, end: afterPrefix(metricPrefix(partition, metricId)), limit })) {
-    found.push(decodeSeries(value))
+    series.push(decodeSeries(value))
   }
-  return found
+  return series
 }
 
 export function hasSeries(tables: Tables, partition: number, metricId: Id64, seriesIds: readonly Id64[]): boolean[] {
@@ -198,7 +198,7 @@ export class CatalogChanges {
 
   /**
    * Ids of the metrics for which the commit contradicts the catalog: the metric has another type or generation, its
-   * generation was deleted, or an id belongs to another metric or series.
+   * generation was deleted, an id belongs to another metric or series, or a series comes without its metric.
    */
   get conflictingMetricIds(): readonly Id64[] {
     return [...this.#conflictingIds.values()].sort(compareIds)
@@ -222,12 +222,12 @@ export class CatalogChanges {
       return
     }
     const { row } = changed
-    const seen = update.points > 0
+    const hasPoints = update.points > 0
     changed.row = {
       ...row,
       points: row.points + update.points,
-      firstSeenMs: seen ? Math.min(row.firstSeenMs ?? update.firstMs, update.firstMs) : row.firstSeenMs,
-      lastSeenMs: seen ? Math.max(row.lastSeenMs ?? update.lastMs, update.lastMs) : row.lastSeenMs,
+      firstSeenMs: hasPoints ? Math.min(row.firstSeenMs ?? update.firstMs, update.firstMs) : row.firstSeenMs,
+      lastSeenMs: hasPoints ? Math.max(row.lastSeenMs ?? update.lastMs, update.lastMs) : row.lastSeenMs,
       cumulative: row.cumulative || update.cumulative,
     }
   }
@@ -240,9 +240,9 @@ export class CatalogChanges {
       return
     }
     const key = seriesIdKey(this.#partition, registration.metricId, registration.seriesId)
-    const known = this.#knownTags(registration, key)
-    if (known !== undefined) {
-      if (!sameTags(known.tags, registration.tags))
+    const registered = this.#registeredSeries(registration, key)
+    if (registered !== undefined) {
+      if (!areTagsEqual(registered.tags, registration.tags))
         this.#conflictingIds.set(formatId(registration.metricId), registration.metricId)
       return
     }
@@ -256,9 +256,9 @@ export class CatalogChanges {
   #addTagKey({ row, tagKeys, newTagKeys }: ChangedMetric, tagKey: string): void {
     if (tagKeys.has(tagKey)) return
     tagKeys.add(tagKey)
-    const isKnown =
+    const isStored =
       row.tagKeys === undefined && this.#writes.has('tag-keys', tagKeyKey(this.#partition, row.metricId, tagKey))
-    if (!isKnown) newTagKeys.push(tagKey)
+    if (!isStored) newTagKeys.push(tagKey)
   }
 
   /** Adds all changes to the write set. */
@@ -268,7 +268,7 @@ export class CatalogChanges {
       this.#writes.put('metrics', key, encodeMetric({ ...row, tagKeys: this.#writeTagKeys(changed) }, storedBytes))
       if (storedBytes !== undefined) continue
       this.#writes.put('metric-ids', metricIdKey(row.metricId), key)
-      addToMetricCount(this.#writes, row.project, 1)
+      changeMetricCount(this.#writes, row.project, 1)
     }
     for (const { registration, position } of this.#newSeries) {
       const { metricId, seriesId } = registration
@@ -301,13 +301,13 @@ export class CatalogChanges {
 
   #readMetric(update: MetricUpdate): ChangedMetric | undefined {
     const { definition } = update
-    const knownKey = this.#writes.get('metric-ids', metricIdKey(update.metricId))
-    const key = knownKey ?? metricKey(definition.project, definition.name)
+    const keyOfId = this.#writes.get('metric-ids', metricIdKey(update.metricId))
+    const key = keyOfId ?? metricKey(definition.project, definition.name)
     const bytes = this.#writes.get('metrics', key)
     if (bytes !== undefined) return changedMetricOf(key, decodeMetric(bytes), bytes)
-    const text = Buffer.from(key).toString('latin1')
-    if (this.#createdKeys.has(text) || this.#isDeleted(update)) return undefined
-    this.#createdKeys.add(text)
+    const keyText = Buffer.from(key).toString('latin1')
+    if (this.#createdKeys.has(keyText) || this.#isDeleted(update)) return undefined
+    this.#createdKeys.add(keyText)
     return changedMetricOf(key, newMetric(definition, update.metricId, update.generation, this.#partition), undefined)
   }
 
@@ -316,11 +316,11 @@ export class CatalogChanges {
   }
 
   /**
-   * Returns the tags under which the series is stored or was registered earlier in this commit; undefined if neither.
+   * Returns the tags with which the series is stored or was registered earlier in this commit; undefined if neither.
    */
-  #knownTags(registration: SeriesRegistration, key: Buffer): Pick<SeriesRow, 'tags'> | undefined {
-    const staged = this.#newSeriesByKey.get(key.toString('latin1'))
-    if (staged !== undefined) return staged
+  #registeredSeries(registration: SeriesRegistration, key: Buffer): Pick<SeriesRow, 'tags'> | undefined {
+    const earlier = this.#newSeriesByKey.get(key.toString('latin1'))
+    if (earlier !== undefined) return earlier
     const position = this.#writes.get('series-ids', key)
     if (position === undefined) return undefined
     const bytes = this.#writes.get('series', seriesKey(this.#partition, registration.metricId, decodeU32(position)))
@@ -360,6 +360,6 @@ function matchesUpdate(row: EmbeddedMetricRow, update: MetricUpdate): boolean {
   )
 }
 
-function sameTags(a: SeriesRegistration['tags'], b: SeriesRegistration['tags']): boolean {
+function areTagsEqual(a: SeriesRegistration['tags'], b: SeriesRegistration['tags']): boolean {
   return a.length === b.length && a.every(([key, value], i) => b[i]![0] === key && b[i]![1] === value)
 }

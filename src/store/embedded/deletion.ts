@@ -23,12 +23,12 @@ export function clearDeleted(
   max: number,
   nowMs: number,
 ): boolean {
-  let left = max
-  const all = { start: partitionKey(partition), end: afterPrefix(partitionKey(partition)) }
-  for (const { key, value } of writes.tables.dying.rows(all)) {
+  let remaining = max
+  const range = { start: partitionKey(partition), end: afterPrefix(partitionKey(partition)) }
+  for (const { key, value } of writes.tables.dying.rows(range)) {
     if (hasInboxEntriesUntil(writes, partition, decodeOrder(value))) continue
-    left -= clearMetric(writes, held, partition, readId(key, METRIC_ID_OFFSET), left, nowMs)
-    if (left <= 0) return true
+    remaining -= clearMetric(writes, held, partition, readId(key, METRIC_ID_OFFSET), remaining, nowMs)
+    if (remaining <= 0) return true
     writes.remove('dying', key)
   }
   return false
@@ -55,18 +55,18 @@ function clearMetric(
 ): number {
   const prefix = metricPrefix(partition, metricId)
   const range = { start: prefix, end: afterPrefix(prefix) }
-  let removed = 0
+  let removedCount = 0
   for (const key of writes.tables.windows.keys({ ...range, limit: max })) {
     const window: WindowKey = readWindowKey(key)
     removeWindow(writes, held, partition, window, nowMs)
-    removed++
+    removedCount++
   }
   for (const table of CLEARED_TABLES) {
     for (const key of writes.tables[table].keys(range)) {
-      if (removed >= max) return removed
+      if (removedCount >= max) return removedCount
       writes.remove(table, key)
-      removed++
+      removedCount++
     }
   }
-  return removed
+  return removedCount
 }
