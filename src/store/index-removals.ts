@@ -6,9 +6,10 @@ import type { FoldCommit, IndexRemovals, WindowExpiry } from './store.ts'
  */
 
 export function removedByFold({ partition, inbox, removed }: FoldCommit): IndexRemovals {
-  return { partition, inbox, replaced: removed.map(({ entry }) => entry.block), expired: [] }
+  const replacedBlocks = removed.map(({ entry }) => entry.block)
+  return { partition, inboxEntries: inbox, replacedBlocks, expiredWindows: [] }
 }
 
 export function removedByExpiry({ partition, window }: WindowExpiry): IndexRemovals {
-  return { partition, inbox: [], replaced: [], expired: [window] }
+  return { partition, inboxEntries: [], replacedBlocks: [], expiredWindows: [window] }
 }

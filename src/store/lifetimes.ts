@@ -20,8 +20,8 @@ export const RECEIPT_KEPT_MS = IDEMPOTENCY_MARKER_KEPT_MS
 export const WATERMARK_KEPT_MS = 7 * DAY_MS
 
 /**
- * Lifetime of a block that was written but is in no index yet. A fold adds its blocks to the index within seconds; if
- * it fails or is refused, the blocks stay unused.
+ * Lifetime of a block that was written but is in no index yet. A fold adds its blocks to the index within seconds. If
+ * the fold fails or is refused, its blocks stay unused.
  */
 export const UNCOMMITTED_BLOCK_KEPT_MS = 15 * MINUTE_MS
 

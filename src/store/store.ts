@@ -111,11 +111,11 @@ export interface Store {
   readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]>
   /** Returns the number of inbox entries, and the bytes of their blocks. */
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }>
-  /** Returns the scalars or the sketches (`part`) of each block, in the order of `names`; undefined where missing. */
+  /** Returns the scalars or the sketches of each block, in the order of `names`; undefined where missing. */
   readBlocks(
     partition: number,
     names: readonly string[],
-    part: BlockStringName,
+    stringName: BlockStringName,
   ): Promise<readonly (Uint8Array | undefined)[]>
 
   // Fold and retention
@@ -403,11 +403,10 @@ export interface FoldCommit {
 export interface IndexRemovals {
   readonly partition: number
   /** The inbox entries that were folded, completely or partly, sorted by arrival. */
-  readonly inbox: readonly InboxEntry[]
+  readonly inboxEntries: readonly InboxEntry[]
   /** Names of blocks that a merge replaced. */
-  readonly replaced: readonly string[]
-  /** The windows that expired. */
-  readonly expired: readonly WindowKey[]
+  readonly replacedBlocks: readonly string[]
+  readonly expiredWindows: readonly WindowKey[]
 }
 
 export interface LeaseRequest {

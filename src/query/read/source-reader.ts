@@ -143,11 +143,11 @@ export class SourceReader {
     return sources
   }
 
-  #evictUnlisted({ partition, inbox, replaced, expired }: IndexRemovals): void {
-    const newest = inbox.at(-1)?.order
+  #evictUnlisted({ partition, inboxEntries, replacedBlocks, expiredWindows }: IndexRemovals): void {
+    const newest = inboxEntries.at(-1)?.order
     if (newest !== undefined) this.#cache.removeWhere(indexPartOfInbox(partition), (order) => order <= newest)
-    for (const name of replaced) this.#cache.remove(name)
-    for (const { metricId, resolutionMs, windowMs } of expired) {
+    for (const name of replacedBlocks) this.#cache.remove(name)
+    for (const { metricId, resolutionMs, windowMs } of expiredWindows) {
       this.#cache.removeWhere(indexPartOfTimeline(metricId, resolutionMs), (position) => position === windowMs)
     }
   }

@@ -18,11 +18,11 @@ export function readBlock(
   held: HeldBlocks,
   partition: number,
   name: string,
-  part: BlockStringName,
+  stringName: BlockStringName,
 ): Uint8Array | undefined {
   const block = held.get(partition, name, Number.NEGATIVE_INFINITY)
-  if (block !== undefined) return block[part]
-  const bytes = tables[part].get(blockKey(partition, name))
+  if (block !== undefined) return block[stringName]
+  const bytes = tables[stringName].get(blockKey(partition, name))
   return bytes && new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 

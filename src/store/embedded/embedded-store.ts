@@ -231,10 +231,10 @@ class EmbeddedStore implements Store {
   readBlocks(
     partition: number,
     names: readonly string[],
-    part: BlockStringName,
+    stringName: BlockStringName,
   ): Promise<readonly (Uint8Array | undefined)[]> {
     return this.#environment.read((tables) =>
-      names.map((name) => readBlock(tables, this.#heldBlocks, partition, name, part)),
+      names.map((name) => readBlock(tables, this.#heldBlocks, partition, name, stringName)),
     )
   }
 

@@ -8,7 +8,7 @@ import type { WindowKey } from '../store.ts'
  * separators, so that keys sort like their fields; only the last field may vary in length. `docs/storage-format.md` has
  * the same list. The journal identifies a table by its position in this list, so new tables are appended.
  *
- *   partition u16 · id u64 · resolution u48 (ms) · time u64 (ms + 2^52, so that years before 1970 sort right)
+ *   partition u16 · id u64 · resolution u48 (ms) · time u64 (ms + 2^52, so that times before 1970 sort right)
  *   project: the first 16 bytes of SHA-256 of its name · text: UTF-16BE, which sorts like JavaScript's `<`
  */
 export const TABLES = [

@@ -120,10 +120,17 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       ).toBe(false)
       expect(received).toEqual([])
       expect(await store.commitFold(fold)).toBe(true)
-      expect(received).toEqual([{ partition, inbox, replaced: [listed.block], expired: [] }])
+      expect(received).toEqual([
+        {
+          partition,
+          inboxEntries: inbox,
+          replacedBlocks: [listed.block],
+          expiredWindows: [],
+        },
+      ])
       const window = { ...timelineOf(SECONDS_10), windowMs: NOW }
       expect(await store.expireWindow({ partition, window, nowMs: NOW + 2 * DAY })).toBe(true)
-      expect(received[1]).toEqual({ partition, inbox: [], replaced: [], expired: [window] })
+      expect(received[1]).toEqual({ partition, inboxEntries: [], replacedBlocks: [], expiredWindows: [window] })
       stop()
       await store.expireWindow({ partition, window, nowMs: NOW + 3 * DAY })
       expect(received).toHaveLength(2)
