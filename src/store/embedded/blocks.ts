@@ -15,12 +15,12 @@ import type { WriteSet } from './write-set.ts'
 
 export function readBlock(
   tables: Tables,
-  held: HeldBlocks,
+  heldBlocks: HeldBlocks,
   partition: number,
   name: string,
   stringName: BlockStringName,
 ): Uint8Array | undefined {
-  const block = held.get(partition, name, Number.NEGATIVE_INFINITY)
+  const block = heldBlocks.get(partition, name, Number.NEGATIVE_INFINITY)
   if (block !== undefined) return block[stringName]
   const bytes = tables[stringName].get(blockKey(partition, name))
   return bytes && new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
@@ -53,7 +53,7 @@ export function decrementListings(writes: WriteSet, partition: number, name: str
 /** Makes a block expire after `UNLISTED_BLOCK_KEPT_MS`, unless an index entry lists it. Does not look at the inbox. */
 export function expireBlockIfUnlisted(
   writes: WriteSet,
-  held: HeldBlocks,
+  heldBlocks: HeldBlocks,
   partition: number,
   name: string,
   nowMs: number,
@@ -63,7 +63,7 @@ export function expireBlockIfUnlisted(
   const expiresMs = nowMs + UNLISTED_BLOCK_KEPT_MS
   if (!writes.tables.scalars.isInLmdb(key)) {
     const block = { name, scalars: writes.get('scalars', key)!, sketches: writes.get('sketches', key) }
-    if (held.addOnceDurable(writes, partition, block, expiresMs)) {
+    if (heldBlocks.addOnceDurable(writes, partition, block, expiresMs)) {
       removeBlockIfUnlisted(writes, key)
       return
     }

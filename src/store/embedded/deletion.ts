@@ -18,7 +18,7 @@ const CLEARED_TABLES = ['sets', 'expired', 'series-ids', 'series', 'tag-keys'] a
 /** Removes at most `max` windows or rows. Returns false if no more can be removed now. */
 export function clearDeleted(
   writes: WriteSet,
-  held: HeldBlocks,
+  heldBlocks: HeldBlocks,
   partition: number,
   max: number,
   nowMs: number,
@@ -27,7 +27,7 @@ export function clearDeleted(
   const range = { start: partitionKey(partition), end: afterPrefix(partitionKey(partition)) }
   for (const { key, value } of writes.tables.dying.rows(range)) {
     if (hasInboxEntriesUntil(writes, partition, decodeOrder(value))) continue
-    remaining -= clearMetric(writes, held, partition, readId(key, METRIC_ID_OFFSET), remaining, nowMs)
+    remaining -= clearMetric(writes, heldBlocks, partition, readId(key, METRIC_ID_OFFSET), remaining, nowMs)
     if (remaining <= 0) return true
     writes.remove('dying', key)
   }
@@ -47,7 +47,7 @@ function hasInboxEntriesUntil(writes: WriteSet, partition: number, order: number
  */
 function clearMetric(
   writes: WriteSet,
-  held: HeldBlocks,
+  heldBlocks: HeldBlocks,
   partition: number,
   metricId: Id64,
   max: number,
@@ -58,7 +58,7 @@ function clearMetric(
   let removedCount = 0
   for (const key of writes.tables.windows.keys({ ...range, limit: max })) {
     const window: WindowKey = readWindowKey(key)
-    removeWindow(writes, held, partition, window, nowMs)
+    removeWindow(writes, heldBlocks, partition, window, nowMs)
     removedCount++
   }
   for (const table of CLEARED_TABLES) {

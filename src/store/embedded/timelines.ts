@@ -89,16 +89,16 @@ export function readInbox(
 }
 
 /** Applies a fold or a merge. Returns false and changes nothing if `isApplicable` is false. */
-export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boolean {
-  if (!isApplicable(writes, held, fold)) return false
+export function commitFold(writes: WriteSet, heldBlocks: HeldBlocks, fold: FoldCommit): boolean {
+  if (!isApplicable(writes, heldBlocks, fold)) return false
   const { partition, nowMs } = fold
   const windows = new WindowChanges(writes, partition)
 
   for (const { timeline, entry } of fold.added) {
-    const block = held.get(partition, entry.block, nowMs)
+    const block = heldBlocks.get(partition, entry.block, nowMs)
     if (block !== undefined) {
       putBlock(writes, partition, block)
-      writes.onceDurable(() => held.remove(partition, entry.block))
+      writes.onceDurable(() => heldBlocks.remove(partition, entry.block))
     }
     incrementListings(writes, partition, entry.block)
     windows.addToEntryCount(timeline, entry.windowMs, 1)
@@ -117,16 +117,16 @@ export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit)
   windows.write()
 
   removeFromInbox(writes, partition, fold.inbox)
-  for (const { entry, block } of fold.partlyFolded ?? []) putBackInInbox(writes, held, partition, entry, block)
+  for (const { entry, block } of fold.partlyFolded ?? []) putBackInInbox(writes, heldBlocks, partition, entry, block)
   const blockNames = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
-  for (const name of blockNames) expireBlockIfUnlisted(writes, held, partition, name, nowMs)
+  for (const name of blockNames) expireBlockIfUnlisted(writes, heldBlocks, partition, name, nowMs)
   return true
 }
 
 /** Returns whether all entries to replace and all new blocks exist, and no window of a new entry has expired. */
-function isApplicable(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boolean {
+function isApplicable(writes: WriteSet, heldBlocks: HeldBlocks, fold: FoldCommit): boolean {
   const { partition, nowMs, partlyFolded = [] } = fold
-  if (partlyFolded.some(({ block }) => held.get(partition, block.name, nowMs) === undefined)) return false
+  if (partlyFolded.some(({ block }) => heldBlocks.get(partition, block.name, nowMs) === undefined)) return false
   for (const entry of fold.inbox) {
     const key = inboxKey(partition, entry.order)
     const bytes = writes.get('inbox', key)
@@ -136,7 +136,8 @@ function isApplicable(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boo
     if (!writes.has('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))) return false
   }
   for (const { timeline, entry } of fold.added) {
-    const exists = held.get(partition, entry.block, nowMs) !== undefined || blockExists(writes, partition, entry.block)
+    const exists =
+      heldBlocks.get(partition, entry.block, nowMs) !== undefined || blockExists(writes, partition, entry.block)
     if (!exists) return false
     const { metricId, resolutionMs } = timeline
     const window = stretchOf({ ...timeline, windowMs: entry.windowMs })
@@ -162,7 +163,7 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
 /** Adds an inbox entry for a block with the rollups that were not folded, in place of the removed entry. */
 function putBackInInbox(
   writes: WriteSet,
-  held: HeldBlocks,
+  heldBlocks: HeldBlocks,
   partition: number,
   entry: InboxEntry,
   block: NamedBlock,
@@ -170,7 +171,7 @@ function putBackInInbox(
   const scalarBytes = block.scalars.length
   const sketchBytes = block.sketches?.length ?? 0
   putBlock(writes, partition, block)
-  writes.onceDurable(() => held.remove(partition, block.name))
+  writes.onceDurable(() => heldBlocks.remove(partition, block.name))
   writes.put(
     'inbox',
     inboxKey(partition, entry.order),
@@ -275,14 +276,14 @@ export interface ExpiryResult {
 }
 
 /** Expires a window, unless its time of expiry is after `expiry.nowMs`. */
-export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowExpiry): ExpiryResult {
+export function expireWindow(writes: WriteSet, heldBlocks: HeldBlocks, expiry: WindowExpiry): ExpiryResult {
   const { partition, window, nowMs } = expiry
   const { metricId, resolutionMs, windowMs } = window
   const key = windowKey(partition, metricId, resolutionMs, windowMs)
   const bytes = writes.get('windows', key)
   if (bytes !== undefined && decodeWindowRow(bytes).expiresMs > nowMs)
     return { isExpired: false, hasSketchesLeft: false }
-  removeWindow(writes, held, partition, window, nowMs)
+  removeWindow(writes, heldBlocks, partition, window, nowMs)
   const hasSketchesLeft = removeSketches(writes, partition, window)
   if (hasSketchesLeft) writes.put('condemned', key, encodeJson(expiry.dropExpiredAtResolutions ?? null))
   // As long as sketches are left, the window is recorded as expired, so that no members can be added to the sketches.
@@ -323,7 +324,7 @@ function removeStretchesOfWindow(
 /** Removes a window and its index entries, but not its set sketches. Does not check whether the window has expired. */
 export function removeWindow(
   writes: WriteSet,
-  held: HeldBlocks,
+  heldBlocks: HeldBlocks,
   partition: number,
   window: WindowKey,
   nowMs: number,
@@ -338,7 +339,7 @@ export function removeWindow(
     decrementListings(writes, partition, block)
     blockNames.add(block)
   }
-  for (const name of blockNames) expireBlockIfUnlisted(writes, held, partition, name, nowMs)
+  for (const name of blockNames) expireBlockIfUnlisted(writes, heldBlocks, partition, name, nowMs)
   if (bytes !== undefined) {
     writes.remove('windows', key)
     writes.remove('due', dueKey(partition, decodeWindowRow(bytes).expiresMs, window))
