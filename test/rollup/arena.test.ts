@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Arena } from '../../src/rollup/arena.ts'
 import { openBlock } from '../../src/rollup/block/block.ts'
+import { BlockMemory } from '../../src/rollup/block/block-memory.ts'
 import { encodeBlock } from '../../src/rollup/block/encode-block.ts'
 import { acquireMergedRows, releaseMergedRows } from '../../src/rollup/merged-rows.ts'
 import { KINDS, plainRollups, tableOf } from './plain-rollups.ts'
@@ -31,6 +32,12 @@ test('what is taken from an arena is aligned and does not overlap', () => {
     if (previous?.buffer === buffer) expect(at).toBeGreaterThanOrEqual(previous.at + previous.bytes)
   }
   expect(arena.reserve(1 << 21)).toBe(-1)
+})
+
+test('a column that does not fit into a new arena gets memory of its own', () => {
+  const memory = new BlockMemory(new Arena())
+  expect(memory.allocateNumbers(200_000)).toHaveLength(200_000)
+  expect([...memory.allocateIds(3)]).toEqual([0, 0, 0])
 })
 
 test.each(KINDS)('blocks of a %s decoded into one arena equal blocks with memory of their own', (kind) => {

@@ -86,7 +86,8 @@ export class BlockMemory {
   #reserve(bytes: number): number {
     if (this.#arena !== undefined) {
       const offset = this.#arena.reserve(bytes)
-      this.#sharedBuffer = this.#arena.buffer
+      // A new arena has no buffer before the first column that fits into one.
+      if (offset >= 0) this.#sharedBuffer = this.#arena.buffer
       return offset
     }
     if (bytes >= OWN_BUFFER_BYTES_MIN) {
