@@ -126,8 +126,9 @@ function* scanBetterStackBody<S extends SeriesRef>(
     itemsMax: pointsMax,
     decode: (item, index) => itemDecoder.decode(item, index),
   })
-  // `itemDecoder` does not count the items that the scanner delivers without parsing them.
-  return itemCount === undefined ? undefined : { ...itemDecoder.outcome(), itemCount }
+  if (itemCount === undefined) return undefined
+  itemDecoder.countCachedItems(itemCount)
+  return itemDecoder.outcome()
 }
 
 /** Decodes parsed items one by one. Throws `payload_too_large` for too many items, or too many points in them. */
@@ -173,9 +174,18 @@ class ItemDecoder<S extends SeriesRef> {
     this.#countItem(this.itemCount, 0)
   }
 
+  /**
+   * Counts the items before the index `itemCount` that were not passed to `decode`: the scanner has delivered their
+   * points, one for each item, because it knew their series from the item cache.
+   */
+  countCachedItems(itemCount: number): void {
+    if (itemCount > this.itemCount) this.#countItem(itemCount - 1, 1)
+  }
+
   #countItem(index: number, pointCount: number): void {
+    // The items since the last counted one are cached: see `countCachedItems`.
+    this.#pointCount += index - this.itemCount + pointCount
     this.itemCount = index + 1
-    this.#pointCount += pointCount
     if (Math.max(this.#pointCount, this.itemCount) > this.#pointsMax) {
       throw new GatewayError('payload_too_large', `at most ${this.#pointsMax} points are allowed in a request`)
     }

@@ -7,6 +7,7 @@ import type { PointLimits, PointSink, Rejection, SeriesRef } from '../model/poin
 import {
   checkInstant,
   checkName,
+  checkTags,
   checkValue,
   describeValue,
   finiteNumber,
@@ -192,11 +193,11 @@ function parseItemHead(
   if (badInstant !== undefined) return badInstant
   const tags = readTags(item.tags, limits, 'join')
   if (!Array.isArray(tags)) return tags
-  if (typeof namespace === 'string' && namespace !== '') {
-    const namespaceTag = readTags({ namespace }, limits)
-    if (!Array.isArray(namespaceTag)) return namespaceTag
-    // Of two tags with the same key, the last one counts. So a tag `namespace` of the sender takes precedence.
-    tags.unshift(...namespaceTag)
+  // A tag `namespace` of the sender takes precedence over the field.
+  if (typeof namespace === 'string' && namespace !== '' && !tags.some(([key]) => key === 'namespace')) {
+    tags.unshift(['namespace', namespace])
+    const badTags = checkTags(tags, limits)
+    if (badTags !== undefined) return badTags
   }
   return {
     name,

@@ -94,6 +94,14 @@ describe('the fast path through a body', () => {
         .fill(GAUGE)
         .join('\n'),
     ],
+    [
+      'more points than allowed, of known items and one of many points',
+      `${Array(29).fill(GAUGE).join('\n')}\n{"name":"s","set":{"values":["x","y"]}}`,
+    ],
+    [
+      'more points than allowed, the last of them known',
+      `{"name":"s","set":{"values":["x","y"]}}\n${Array(29).fill(GAUGE).join('\n')}`,
+    ],
     ['more points than allowed', `{"name":"s","set":{"values":${JSON.stringify(Array(31).fill('x'))}}}`],
     ['a byte order mark', `\ufeff${GAUGE}`],
     ['an item of nothing', '{}'],

@@ -30,6 +30,7 @@ function spelt(item: unknown): string[] {
   })
 }
 
+const TAGS_AT_LIMIT = Object.fromEntries(Array.from({ length: DEFAULT_POINT_LIMITS.tagsMax }, (_, i) => [`k${i}`, 'v']))
 const gauge = { name: 'cpu', gauge: { value: 63.5 } }
 const histogram = {
   name: 'duration',
@@ -69,6 +70,11 @@ describe('an item', () => {
     ['tags', { ...gauge, tags: { a: 'x', b: 2, c: true, d: null } }, ['gauge cpu{a=x,b=2,c=true} add 63.5']],
     ['lists of tags', { ...gauge, tags: { a: ['x', null, 'y'], b: [] } }, ['gauge cpu{a=x,y,b=} add 63.5']],
     ['a namespace', { ...gauge, namespace: 'host', tags: { a: 'x' } }, ['gauge cpu{namespace=host,a=x} add 63.5']],
+    [
+      'a namespace beside a tag of this name',
+      { ...gauge, namespace: 'host', tags: { namespace: 'x' } },
+      ['gauge cpu{namespace=x} add 63.5'],
+    ],
     ['no namespace', { ...gauge, namespace: null }, ['gauge cpu{} add 63.5']],
     [
       'a histogram as counters, deltas',
@@ -277,6 +283,7 @@ describe('an item', () => {
     ['invalid_tags', { ...gauge, tags: { a: {} } }],
     ['invalid_tags', { ...gauge, tags: { a: [{}] } }],
     ['invalid_tags', { ...gauge, namespace: 'x'.repeat(257) }],
+    ['invalid_tags', { ...gauge, namespace: 'one too many', tags: TAGS_AT_LIMIT }],
     ['invalid_body', null],
     ['invalid_body', []],
     ['invalid_body', 'cpu'],
