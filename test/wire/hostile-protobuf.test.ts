@@ -168,6 +168,21 @@ const COURSES: Readonly<Record<string, Readonly<Record<keyof typeof MANY_PARTS, 
   },
 }
 
+it.each([
+  ['a resource', [1, 1], 1],
+  ['a scope', [1, 2, 1], 2],
+  ['a metric', [1, 2, 2], 1],
+  ['the data of a metric', [1, 2, 2, 5], 2],
+] as const)('unknown fields in %s end steps each time that they are read', (_, path, passes) => {
+  const fields = 2_000_000
+  let bytes = filled([0x78, 1], fields * 2)
+  for (const field of path.toReversed()) bytes = wrapped(field, bytes)
+  const running = decodeOtlpProtobuf(bytes, createRecordingSink('shop').sink, options())
+  let steps = 0
+  while (running.next().done !== true) steps++
+  expect(steps).toBeGreaterThanOrEqual(passes * Math.floor(fields / 32_768))
+})
+
 function courseOf(decode: (bytes: Uint8Array, sink: PointSink) => Steps<unknown>, bytes: Uint8Array): string {
   const running = decode(bytes, createRecordingSink('shop').sink)
   let steps = 0

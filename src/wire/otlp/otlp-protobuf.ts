@@ -216,6 +216,7 @@ class OtlpDecoder<S extends SeriesRef> {
     while (reader.next(end)) {
       if (reader.field !== field) {
         reader.skip()
+        if (this.#budget.spend(1)) yield
         continue
       }
       const attributeStart = reader.position
@@ -238,6 +239,7 @@ class OtlpDecoder<S extends SeriesRef> {
         const text = reader.text(reader.enter())
         if (this.#tagKeysWanted.has(key)) tags.push([key, text])
       }
+      if (this.#budget.spend(1)) yield
     }
     return [...tags, ...(yield* this.#readAttributes(range, 3))]
   }
@@ -265,6 +267,7 @@ class OtlpDecoder<S extends SeriesRef> {
         dataRange.start = reader.position
         reader.position = dataRange.end
       } else reader.skip()
+      if (this.#budget.spend(1)) yield
     }
     if (kind !== undefined) {
       const about = { ...(unit !== '' && { unit }), ...(description !== '' && { description }) }
@@ -282,6 +285,7 @@ class OtlpDecoder<S extends SeriesRef> {
     while (reader.next(end)) {
       if (reader.field !== 1) {
         reader.skip()
+        if (this.#budget.spend(1)) yield
         continue
       }
       const pointStart = reader.position
