@@ -106,10 +106,12 @@ export class Registry {
     return this.#now()
   }
 
-  /** Resolves when the deletions of these metrics that are in progress have ended. Rejects if one of them fails. */
+  /** Resolves when the deletions of these metrics that are in progress have ended, whether they succeeded or not. */
   async waitForDeletions(metrics: readonly Metric[]): Promise<void> {
     if (this.#deletions.size === 0) return
-    await Promise.all(metrics.map(({ project, name }) => this.#deletions.get(JSON.stringify([project, name]))))
+    const deletions = metrics.map(({ project, name }) => this.#deletions.get(JSON.stringify([project, name])))
+    // The error of a deletion belongs to the request that deletes. Other requests read afterwards what is stored.
+    await Promise.allSettled(deletions)
   }
 
   /** Returns the counts of a project. The caller updates them in place. */

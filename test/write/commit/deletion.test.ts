@@ -70,6 +70,25 @@ async function fold(): Promise<void> {
 describe.each([true, false])('a deleted metric (on a store that may lose writes: %s)', (mayLoseWrites) => {
   const newOne = () => newGateway(new FaultyStore(real, { mayLoseWrites }))
 
+  it('that could not be deleted fails nobody but who asked for it', async () => {
+    const gateway = newOne()
+    await track(gateway, hit(1))
+    const deletion = gate()
+    gateway.faulty.next('deleteMetric', () =>
+      deletion.fault(async () => {
+        await Promise.resolve()
+        throw new Error('the disk broke')
+      }),
+    )
+    const removed = remove(gateway).catch((error: Error) => error.message)
+    await deletion.reached
+    const tracked = track(gateway, hit(2))
+    deletion.open()
+    expect(await removed).toBe('the disk broke')
+    expect(await tracked).toEqual([])
+    expect(await totalOf(real, 'hits', 'sum')).toBe(3)
+  })
+
   it('is gone, and the next points define it again', async () => {
     const gateway = newOne()
     await track(gateway, hit(1), hit(2, 'b'))
