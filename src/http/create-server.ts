@@ -66,10 +66,10 @@ export const FIXED_SERVER_LIMITS = {
   readyWaitMs: READY_WAIT_MS,
 }
 
-/** Time for a whole request to arrive. A body of 20 MiB then needs 1.4 Mbit/s. */
+/** Maximum time for a whole request to arrive. A body of 20 MiB then needs 1.4 Mbit/s. */
 const REQUEST_TIMEOUT_MS = 120_000
 
-/** Time for the headers to arrive. It is short, because the client is not authenticated yet. */
+/** Maximum time for the headers to arrive. It is short, because the client is not authenticated yet. */
 const HEADERS_TIMEOUT_MS = 20_000
 /** How often Node checks both timeouts. */
 const SLOW_REQUESTS_CHECK_INTERVAL_MS = 5_000
@@ -86,7 +86,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   const requestLog = withRedactedKeys(log)
   const newRequestId = createRequestIdGenerator()
   let isClosing = false
-  // Fastify gets no logger, because its logging costs time on each request. The hooks below log failures.
+  // Fastify gets no logger, because its logging costs time on each request. The error handlers below log failures.
   const app = fastify({
     genReqId: newRequestId,
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -132,7 +132,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     isClosing = true
     done()
   })
-  // At debug level, a hook of the framework logs each request. The fast path runs no hooks, so it is not used then.
+  // At debug level, the `onResponse` hook above logs each request. The fast path runs no hooks, so it is not used then.
   if (!log.isLevelEnabled('debug')) {
     wrapRequestHandler(app, (framework) =>
       createFastPath(
@@ -156,7 +156,10 @@ export function createServer(options: ServerOptions): FastifyInstance {
 
 type ErrorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => FastifyReply
 
-/** Registers the routes of each API except GraphQL. `errorHandler` takes the function that sends an API's errors. */
+/**
+ * Registers the routes of each API except GraphQL. `errorHandler` makes an error handler from the function that sends
+ * an API's errors.
+ */
 function registerRoutes(
   app: FastifyInstance,
   options: ServerOptions,
@@ -223,9 +226,9 @@ function collectRoutes(app: FastifyInstance, telemetry: Telemetry): CountRespons
 }
 
 /**
- * Converts `trustProxy` to an option of Fastify. A number of hops becomes a function: Fastify ignores a number, because
- * a client that connects directly could forge `X-Forwarded-For`. So an operator who sets a number of hops must make
- * sure that no client connects directly.
+ * Converts `trustProxy` to an option of Fastify. A number of hops becomes a function: for a number, Fastify trusts no
+ * proxy, because a client that connects directly could forge `X-Forwarded-For`. So an operator who sets a number of
+ * hops must make sure that no client connects directly.
  */
 function fastifyTrustProxy(
   trusted: ServerOptions['trustProxy'],
@@ -286,7 +289,7 @@ const MALFORMED_REQUEST = {
   body: '{"error":{"code":"invalid_body","message":"the request is not valid HTTP"}}',
 }
 
-/** Responses to requests that Node could not read, by Node's error code. Any other code: `MALFORMED_REQUEST`. */
+/** Responses to requests that Node could not read, by Node's error code. Any other code gets `MALFORMED_REQUEST`. */
 const CLIENT_ERROR_RESPONSES = new Map<string | undefined, typeof MALFORMED_REQUEST>([
   ['HPE_HEADER_OVERFLOW', { ...MALFORMED_REQUEST, status: '431 Request Header Fields Too Large' }],
   [

@@ -7,10 +7,7 @@ import { takePermit } from './rate-limit.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /**
-     * The authenticated sender of the request. Undefined unless the hook of {@link requireScope} has accepted the
-     * request.
-     */
+    /** The authenticated sender of the request. Undefined until the `onRequest` hook of the route has accepted it. */
     principal: Principal | undefined
   }
 }
@@ -21,8 +18,8 @@ export function declarePrincipal(app: FastifyInstance): void {
 }
 
 /**
- * Authenticates a request by the API key in its headers. Called before the body is read. The query string is not
- * consulted, because query strings end up in logs. Throws `missing_api_key` or `invalid_api_key`.
+ * Authenticates a request by the API key in its headers, so the body need not be read. A key in the query string is
+ * ignored, because query strings end up in logs. Throws `missing_api_key`, `invalid_api_key` or `store_unavailable`.
  */
 export async function authenticate(gateway: Gateway, request: FastifyRequest): Promise<Principal> {
   const { authorization, 'x-api-key': apiKey } = request.headers
@@ -37,7 +34,8 @@ export async function authenticate(gateway: Gateway, request: FastifyRequest): P
 
 /**
  * Makes an `onRequest` hook that authenticates, takes a rate-limit permit and requires a scope, in this order: a
- * request that lacks the scope counts against the rate limit. Throws `forbidden`.
+ * request that lacks the scope counts against the rate limit. The hook throws the errors of `authenticate` and
+ * `takePermit`, or `forbidden`.
  */
 export function requireScope(
   gateway: Gateway,
@@ -62,7 +60,7 @@ export function projectOf(request: FastifyRequest): string {
 
 const BEARER_TOKEN = /^bearer +(\S+)$/i
 
-/** Returns the API key in the header `Authorization`, or else the one in `X-API-Key`. */
+/** Returns the bearer token in the header `Authorization`, or else the key in `X-API-Key`; undefined without both. */
 export function apiKeyInHeaders(
   authorization: string | undefined,
   apiKey: string | readonly string[] | undefined,

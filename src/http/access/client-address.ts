@@ -9,8 +9,9 @@ import { networkOf } from '../../model/network.ts'
 const ADDRESS_WITH_PORT = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
 /**
- * Returns the client address that trusted proxies report. A client may be able to choose it, and rate limits are
- * counted under it: so if it is not an IP address, the address of the connection is returned instead.
+ * Returns the client address that trusted proxies report; without such proxies, the address of the connection. A proxy
+ * may pass on any text of the client, and rate limits are counted by this address. So a text that is no IP address is
+ * ignored, and the address of the connection is returned; empty if the connection is lost.
  */
 export function clientAddressOf({ ip, raw }: FastifyRequest): string {
   if (isIP(ip) !== 0) return ip

@@ -5,8 +5,8 @@ import type { RateClass } from '../../model/rate.ts'
 import { clientAddressOf } from './client-address.ts'
 
 /**
- * Takes a rate-limit permit for a request, before its body is read, and sets the `RateLimit-*` headers. Throws
- * `rate_limited` after it has set `Retry-After`; each API writes its own body for the error.
+ * Takes a rate-limit permit for a request and sets the `RateLimit-*` headers, unless such requests are not limited. If
+ * the limit is reached, sets `Retry-After` and throws `rate_limited`; each API writes its own body for the error.
  */
 export async function takePermit(
   gateway: Gateway,

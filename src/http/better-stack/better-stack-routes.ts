@@ -29,8 +29,8 @@ export interface BetterStackLimits {
 }
 
 /**
- * Maximum number of points in one request, and maximum number of items. Only a body of tiny items reaches this number
- * before it reaches the maximum body size.
+ * Maximum number of points in one request of the Better Stack, OTLP or remote-write API, and maximum number of Better
+ * Stack items. With the default body size, only a body of tiny items reaches it.
  */
 export const REQUEST_POINTS_MAX = 1_000_000
 
@@ -78,8 +78,8 @@ export function registerBetterStackRoutes(app: FastifyInstance, options: BetterS
 }
 
 /**
- * Stores the items of a request. The body of the result has the three counts of the response headers, because only
- * status and body are saved for a retry.
+ * Stores the items of a request. With status 202, the body of the result has the three counts of the response headers,
+ * because only status and body are saved for a retry. A body that cannot be decoded gives status 406 and a text.
  */
 async function storeItems(
   request: FastifyRequest,
@@ -112,7 +112,7 @@ async function storeItems(
   }
   let rejectedIndex = 0
   const isStored = (index: number): boolean => {
-    // `rejected` and `unreadableTimeIndexes` are both sorted by index.
+    // Called with ascending indexes: `rejected` and `unreadableTimeIndexes` are both sorted by index.
     while (rejectedIndex < rejected.length && rejected[rejectedIndex]!.index < index) rejectedIndex++
     return rejected[rejectedIndex]?.index !== index
   }
@@ -134,8 +134,8 @@ export function sendBetterStackError(reply: FastifyReply, { code, message }: Gat
     case 'unsupported_media_type':
       return sendText(reply, betterStackStatusOf(code), UNDECODABLE_TEXT)
     case 'invalid_body':
-      // If the body is undefined, its decompression failed. Otherwise something else is invalid, such as the
-      // idempotency key.
+      // If the body is undefined, it could not be read or decompressed. Otherwise something else is invalid, such as
+      // the idempotency key.
       return reply.request.body === undefined
         ? sendText(reply, 406, UNDECODABLE_TEXT)
         : sendText(reply, betterStackStatusOf(code), message)
@@ -144,7 +144,10 @@ export function sendBetterStackError(reply: FastifyReply, { code, message }: Gat
   }
 }
 
-/** The status of an error in this API: 403 for a missing or invalid key, 406 for an unsupported content encoding. */
+/**
+ * The status of an error in this API: 403 for a missing or invalid key, 406 for an unsupported content encoding, and
+ * the common status for any other code. A body that cannot be decoded gets 406 elsewhere in this file.
+ */
 function betterStackStatusOf(code: ErrorCode): number {
   if (code === 'missing_api_key' || code === 'invalid_api_key') return 403
   return code === 'unsupported_media_type' ? 406 : statusOf(code)

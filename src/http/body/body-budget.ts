@@ -3,8 +3,9 @@ import { GatewayError } from '../../model/errors.ts'
 
 /**
  * Limits the total bytes of all request bodies that are being received or processed. Without this limit, many bodies
- * together could exceed the memory of the process, although each body is within the limit of one body. A byte counts
- * from its arrival. The bytes of each client network are limited too, so that one client cannot use the whole budget.
+ * together could exceed the memory of the process, although each body is within the limit of one body. Bytes count from
+ * their arrival or decompression. The bytes of each client network (an IPv4 address or an IPv6 /64) are limited too, so
+ * that one client cannot use the whole budget.
  */
 export class BodyBudget {
   readonly #bytesMax: number
@@ -23,15 +24,16 @@ export class BodyBudget {
   }
 
   /**
-   * Adds to the used bytes of the budget; a negative number releases bytes. For small bodies: their bytes do not count
-   * for a client network, and the caller must always release them. Throws `overloaded`.
+   * Adds to the used bytes of the budget; a negative number releases bytes. Only for small bodies, because the bytes do
+   * not count for a client network. The caller must release them in any case. Throws `overloaded` when an increase
+   * would exceed the limit.
    */
   changeUsedBytes(bytes: number): void {
     if (bytes > 0 && this.#usedBytes + bytes > this.#bytesMax) throw budgetExceededError()
     this.#usedBytes += bytes
   }
 
-  /** Opens a `BodyCharge` for one request. It is closed by its owner, or when the connection closes. */
+  /** Opens a `BodyCharge` for one request. It is closed by its owner, or as soon as the connection is closed. */
   openCharge(clientNetwork: string, socket: Socket): BodyCharge {
     const charge: BodyCharge = new BodyCharge(
       (bytes) => this.#changeBytesOfNetwork(clientNetwork, bytes),
@@ -44,8 +46,8 @@ export class BodyBudget {
   }
 
   /**
-   * Returns the open charges of a socket. All of them are closed when the socket closes, because a response that is
-   * queued on a lost connection emits no `close` event.
+   * Returns the open charges of a socket, as a live set. The socket's `close` event closes them, because a response
+   * that is queued behind another one on a lost connection emits no `close` event.
    */
   #chargesOf(socket: Socket): Set<BodyCharge> {
     const known = this.#chargesBySocket.get(socket)
@@ -91,8 +93,8 @@ export class BodyCharge {
   }
 
   /**
-   * Takes bytes from the budget. Throws `overloaded` if the budget does not have so many left. Also throws it after
-   * `close`, because bytes taken after that would never be released.
+   * Takes bytes from the budget. Throws `overloaded` if the limit of the budget or of the client network would be
+   * exceeded. Also throws it after `close`, because bytes taken after that would never be released.
    */
   take(bytes: number): void {
     if (this.#isClosed) throw new GatewayError('overloaded', 'the request has ended')

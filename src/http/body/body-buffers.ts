@@ -1,22 +1,23 @@
 /**
- * Buffers for request bodies that are reused. A new buffer for each body would be garbage outside the JavaScript heap,
- * and V8 runs a full garbage collection of the whole heap after about 30 MB of it: several per second under load.
+ * Reuses the buffers of request bodies. A new buffer for each body would be garbage outside the JavaScript heap. V8
+ * runs a full garbage collection after about 30 MB of such garbage, which is several times a second under load.
  */
 
-/** Bodies of these lengths are in reused buffers. Smaller bodies are not worth it, and larger ones are rare. */
+/** Only bodies of these lengths are in reused buffers. Smaller bodies are not worth it, and larger ones are rare. */
 const REUSED_BUFFER_BYTES_MIN = 8_192
 const REUSED_BUFFER_BYTES_MAX = 1_048_576
 
-/** Maximum bytes of the buffers that are not in use. Further ones are left to the garbage collection. */
+/** Maximum total bytes of the buffers that are not in use. A buffer beyond it is left to the garbage collection. */
 const UNUSED_BYTES_MAX = 4_194_304
 
 export class BodyBuffers {
   /** Buffers that are not in use, by size. All sizes are powers of two. */
   readonly #unused = new Map<number, Buffer[]>()
+  /** Buffers that hold a body, by their memory: `release` gets a part of the buffer, which has the same memory. */
   readonly #inUse = new WeakMap<ArrayBufferLike, Buffer>()
   #unusedBytes = 0
 
-  /** Copies the chunks of a body into one buffer. The caller passes the body to `release` when it is done with it. */
+  /** Copies the chunks of a body into one buffer. The caller passes the result to `release` when it is done with it. */
   join(chunks: readonly Uint8Array[]): Buffer {
     const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
     if (length < REUSED_BUFFER_BYTES_MIN || length > REUSED_BUFFER_BYTES_MAX) return Buffer.concat(chunks, length)
@@ -29,7 +30,10 @@ export class BodyBuffers {
     return buffer.subarray(0, length)
   }
 
-  /** Ends the use of a body returned by `join`: its bytes must not be read any more. Ignores any other body. */
+  /**
+   * Ends the use of a body that `join` returned: its bytes must not be read any more. Does nothing if the body is not
+   * in a reused buffer.
+   */
   release({ buffer: memory }: Uint8Array): void {
     const buffer = this.#inUse.get(memory)
     if (buffer === undefined) return

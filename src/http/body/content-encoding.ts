@@ -3,8 +3,8 @@ import { GatewayError } from '../../model/errors.ts'
 import { bodyTooLargeError } from './body-errors.ts'
 
 /**
- * Maximum number of bytes that one decompression step outputs. A body of 20 MiB takes a few hundred steps, which run on
- * Node's thread pool.
+ * Maximum number of bytes that one decompression step outputs: 64 KiB. A body of 20 MiB takes a few hundred steps,
+ * which run on Node's thread pool.
  */
 const DECOMPRESSED_CHUNK_BYTES = 1 << 16
 
@@ -32,8 +32,8 @@ export function parseContentEncoding(header: string | undefined): Compression | 
 
 /**
  * Decompresses a gzip, deflate (with or without zlib header) or br body, in steps off the main thread, and returns the
- * chunks of the result. Calls `charge` with the number of bytes of each chunk; if `charge` throws, decompression stops.
- * Throws `invalid_body` for a damaged body and `payload_too_large` if the result exceeds `bytesMax`.
+ * chunks of the result. Calls `charge` with the number of bytes of each chunk. Throws `invalid_body` for a damaged
+ * body, `payload_too_large` if the result exceeds `bytesMax`, and whatever `charge` throws.
  */
 export async function decompressBody(
   bytes: Uint8Array,

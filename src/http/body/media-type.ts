@@ -5,7 +5,10 @@ import { GatewayError } from '../../model/errors.ts'
 const JSON_CONTENT_TYPE =
   /^ *(?:application\/(?:json|[\w.+-]+\+json|x-www-form-urlencoded)|text\/(?:json|plain)) *(?:;|$)/i
 
-/** An `onRequest` hook: refuses a request of another content type before its body is read. */
+/**
+ * An `onRequest` hook that refuses a request of another content type before its body is read. Accepts a request without
+ * a content type.
+ */
 export function requireJsonBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   const { 'content-type': type } = request.headers
   if (type !== undefined && type !== 'application/json' && !JSON_CONTENT_TYPE.test(type)) {

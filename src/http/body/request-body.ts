@@ -11,7 +11,7 @@ import { discardUnreadBodies } from './unread-bodies.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The bytes of the body budget that this request uses. Undefined until its body is read. */
+    /** The bytes of the body budget that this request uses. Undefined before its body is read. */
     bodyCharge: BodyCharge | undefined
   }
   interface FastifyInstance {
@@ -26,7 +26,10 @@ export interface BodyLimits {
   readonly bodiesBytesMax: number
   /** Maximum bytes of the bodies of one client: an IPv4 address or an IPv6 /64. They count for `bodiesBytesMax` too. */
   readonly bodiesBytesPerNetworkMax: number
-  /** A body is refused if it grows by less than 8 KiB in this time and does not end. */
+  /**
+   * Time in which a body must end or grow by 8 KiB. Otherwise it is refused, at the next check: at most a quarter of
+   * this time later, unless the process is too busy to check.
+   */
   readonly bodyStallMs: number
 }
 
@@ -36,8 +39,8 @@ export interface BodyLimits {
 export const BODY_STALL_MS = 10_000
 
 /**
- * Makes an app read request bodies as bytes and decompress them. Only the bodies of authenticated requests are read, so
- * other requests, and requests without a route, use no bytes of the budget.
+ * Makes an app read request bodies as bytes and decompress them. Only the bodies of authenticated requests are kept in
+ * memory: other requests, and requests without a route, use no bytes of the budget.
  */
 export function registerBodyParser(app: FastifyInstance, limits: BodyLimits): void {
   const { bodyBytesMax } = limits
@@ -76,14 +79,14 @@ export function registerBodyParser(app: FastifyInstance, limits: BodyLimits): vo
 }
 
 /**
- * Returns the bytes of a request's body: empty if there is no body. They must not be read after the response was sent,
- * because their memory is then used for another body.
+ * Returns the bytes of a request's body: empty if there is no body. They must not be read once the response is being
+ * sent, because their memory may then hold another body.
  */
 export function bodyBytesOf({ body }: FastifyRequest): Uint8Array {
   return body instanceof Uint8Array ? body : new Uint8Array()
 }
 
-/** Chunks are joined in groups of this size, because even a chunk of one byte takes a hundred bytes of memory. */
+/** Chunks are joined in groups of this many, because even a chunk of one byte takes about a hundred bytes of memory. */
 const CHUNKS_PER_JOIN = 256
 
 function receiveBody(
@@ -117,19 +120,19 @@ function receiveBody(
       removeListeners()
       if (contentLength >= 0 && length !== contentLength)
         reject(new GatewayError('invalid_body', 'the body does not have the length in Content-Length'))
-      // Always a copy: Node may reuse the buffer behind a chunk.
+      // `join` copies even a single chunk, so the body shares no memory with Node's buffers.
       else resolve(buffers.join([...joinedChunks, ...chunks]))
     }
     const onError = (cause: Error): void =>
       rejectBody(new GatewayError('invalid_body', 'the body could not be read', { cause }))
     const onStalled = (): void => rejectBody(new GatewayError('request_timeout', 'the body arrived too slowly'))
-    // `complete`: the whole body has arrived with the headers, as most bodies do. Such a body cannot stall.
+    // `complete`: the whole body has arrived, for most bodies together with the headers. Such a body cannot stall.
     const unwatch = payload.complete ? undefined : stallWatch.watch(() => length, onStalled)
     const removeListeners = (): void => {
       unwatch?.()
       payload.off('data', onData).off('end', onEnd).off('error', onError)
     }
-    /** Rejects, releases the bytes of the body and discards its rest. */
+    /** Rejects the promise, releases the bytes of the body and discards what still arrives. */
     const rejectBody = (error: unknown): void => {
       removeListeners()
       payload.resume()

@@ -1,14 +1,15 @@
 /**
  * Detects request bodies that stop arriving or arrive too slowly: they would use bytes of the body budget without end.
- * A body stalls when it grows by less than `PERIOD_BYTES_MIN` in a whole period.
+ * A body stalls when it grows by less than `PERIOD_BYTES_MIN` in a whole period. The check after the end of a period
+ * finds this, so at most a quarter of a period later.
  */
 
 /** Minimum bytes per period. With the default period of 10 s this is a rate of 0.8 KiB/s. */
 const PERIOD_BYTES_MIN = 8 * 1024
 
 /**
- * Number of checks per period. A period is counted in checks and not in time: when this process is busy, its checks are
- * late too, so no body is refused for that.
+ * Number of checks per period. A period is counted in checks and not in time: when this process is too busy to read
+ * bodies, its checks are late too, so no body is refused because of that.
  */
 const CHECKS_PER_PERIOD = 4
 

@@ -2,13 +2,16 @@ import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import type { StallWatch } from './stall-watch.ts'
 
-/** Maximum size of the discarded rest of a body, as a multiple of the size limit of a body. */
+/**
+ * Maximum size of a refused body whose remaining bytes are discarded, as a multiple of the size limit of a body. The
+ * connection of a larger one is closed.
+ */
 const DISCARDED_BODY_FACTOR_MAX = 2
 
 /**
  * Handles requests that are refused before their whole body has arrived. Closing the connection at once would reset it
- * while the client still sends, and the client might never see the response. So the rest of the body is read and
- * discarded. The connection is closed only when the body is far too large or stalls.
+ * while the client still sends, and the client might never see the response. So the remaining bytes of the body are
+ * read and discarded. The connection is closed only when the body is far too large or stalls.
  */
 export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch, bodyBytesMax: number): void {
   const bytesMax = DISCARDED_BODY_FACTOR_MAX * bodyBytesMax
@@ -29,7 +32,7 @@ export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch
 
 const REQUEST_TIMEOUT_STATUS = 408
 
-/** Closes the connection when the rest of the body stalls or exceeds `bytesMax`. */
+/** Closes the connection when the remaining bytes of the body stop arriving or exceed `bytesMax`. */
 function closeIfRestStalls(raw: IncomingMessage, stallWatch: StallWatch, bytesMax: number): void {
   const { socket } = raw
   const socketBytesMax = socket.bytesRead + bytesMax

@@ -10,10 +10,10 @@ import { JSON_HEADERS } from '../response/json-response.ts'
 import { type StorePointOptions, storePoint } from './store-point.ts'
 
 /**
- * A fast path for `POST /api/v1/metrics`, the most frequent request: the framework's life cycle costs more than all
- * other work for such a request. The fast path serves only plain requests with a small body that arrived together with
- * the headers. It passes any other request to the framework, unread. Invariant: the response is the same as that of the
- * framework's route.
+ * A fast path for `POST /api/v1/metrics`, the most frequent request: the life cycle of Fastify (the framework) costs
+ * more than all other work for such a request. The fast path serves only plain requests with a small body that arrived
+ * together with the headers. It passes any other request to Fastify, unread. Invariant: the response is the same as
+ * that of the route in Fastify.
  */
 export interface FastPathOptions extends StorePointOptions {
   readonly bodyBudget: BodyBudget
@@ -75,7 +75,7 @@ export function createFastPath(options: FastPathOptions, framework: RequestHandl
   }
 }
 
-/** Returns the body's length if the fast path supports all headers of the request, otherwise undefined. */
+/** Returns the body's length from the headers; undefined if they are not those of a plain request with a small body. */
 function fastPathBodyBytes(headers: IncomingHttpHeaders): number | undefined {
   const isPlain =
     headers['content-type'] === 'application/json' &&

@@ -5,9 +5,12 @@ import { fillLine, type QueryResult, type ResultGroup } from '../../query/comput
 import type { EventPage } from '../../query/events.ts'
 import { csvNumber, csvRow, csvText } from '../response/csv.ts'
 
-/** Writes the response bodies of the Flux API as CSV. */
+/** Writes the response bodies of the Flux API (the REST API under `/api/v1`) as CSV. */
 
-/** Writes a row for each bucket, and a column for each group and aggregation. A cell without a value is empty. */
+/**
+ * Writes a column for each group and aggregation, and a row for each bucket that at least one column shows. A cell
+ * without a value is empty.
+ */
 export function writeQueryCsv(result: QueryResult): string {
   const { aggregations, groups, fill, startMs } = result
   const columns = groups.flatMap((group) =>
@@ -39,7 +42,7 @@ function columnTitleOf({ tags }: ResultGroup, aggregation: string, aggregationCo
   return aggregationCount === 1 ? group : `${group} ${aggregation}`
 }
 
-/** Writes a row for each event. Tags and properties are JSON texts. */
+/** Writes a row for each event. Tags and properties are JSON texts; the cell of absent properties is empty. */
 export function writeEventsCsv({ events }: EventPage): string {
   let csv = csvRow(['timestamp', 'name', 'value', 'tags', 'properties', ...EVENT_TEXT_FIELDS, 'id'])
   for (const event of events) {

@@ -7,8 +7,9 @@ import type { QueryInput } from '../../query/plan/request.ts'
 
 /**
  * Parses query strings of the Flux API, which are encoded like forms (`+` is a space). Only the syntax is checked here;
- * the gateway validates the values, as for every API. Unknown and empty parameters are ignored. If a parameter with a
- * single value is repeated, the last value is used.
+ * the gateway validates the values, as for every API. Unknown parameters are ignored, and so are empty ones, except tag
+ * filters: `tags[key]=` filters by the empty value. If a parameter with a single value is repeated, the last value that
+ * is not empty is used.
  */
 
 /** Maximum number of parameters. A real query has far fewer. */
@@ -24,8 +25,8 @@ export function parseMetricQuery(metric: string, url: string): QueryInput {
     to: lastParameter(parameters, 'to'),
     ...fieldIfDefined('interval', lastParameter(parameters, 'interval')),
     ...fieldIfDefined('fill', lastParameter(parameters, 'fill')),
-    // Form decoding has turned the plus sign of `Etc/GMT+5` into a space. No zone name has a space, so each space was a
-    // plus sign.
+    // Form decoding has turned the plus sign of `Etc/GMT+5` into a space. No zone name has a space, so each space is
+    // read as a plus sign.
     ...fieldIfDefined('timezone', lastParameter(parameters, 'timezone')?.replaceAll(' ', '+')),
     ...fieldIfDefined('aggregations', aggregations),
     ...fieldIfDefined('tags', parseTags(parameters)),
@@ -126,13 +127,14 @@ function readParameters(url: string): QueryParameters {
   return parameters
 }
 
-/** Returns the last value of a parameter that is not empty. Undefined: no such parameter. */
+/** Returns the last value of a parameter that is not the empty text. Undefined: no such value. */
 function lastParameter(parameters: QueryParameters, name: string): string | undefined {
   return parameters.findLast((parameter) => parameter[0] === name && parameter[1] !== '')?.[1]
 }
 
 /**
- * Returns the comma-separated terms of a parameter in their order, without duplicates. Undefined: no such parameter.
+ * Returns the comma-separated terms of all values of a parameter in their order, without duplicates. Undefined: no
+ * value that is not empty.
  */
 function listParameter(parameters: QueryParameters, name: string): readonly string[] | undefined {
   const texts = parameters.filter((parameter) => parameter[0] === name && parameter[1] !== '')

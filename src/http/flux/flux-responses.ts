@@ -20,7 +20,7 @@ export function writeStoredPoint({ nameJson, typeJson, value, timeMs }: StoredPo
   return `{"data":{"name":${nameJson},"type":${typeJson},"value":${valueJson},"timestamp":"${formatInstant(timeMs)}"}}`
 }
 
-/** `data` has the counts of accepted and rejected items. The response has `errors` only if items were rejected. */
+/** Writes `data`, the counts of accepted and rejected items, and `errors` only if items were rejected. */
 export function writeBatchResult(data: object, errors: readonly object[]): string {
   return JSON.stringify(errors.length === 0 ? { data } : { data, errors })
 }
@@ -61,7 +61,7 @@ export function formatResolutions(result: QueryResult): string {
 }
 
 export function writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' | 'series'): string {
-  // The beginning of each bucket's object, written once for all groups: formatting instants is most of the work.
+  // The beginning of each bucket's JSON object, written once for all groups: formatting instants is most of the work.
   const rowStarts = Array.from(result.startMs, (ms) => `{"timestamp":"${formatInstant(ms)}"`)
   if (grouping === 'none') {
     const [group] = result.groups
@@ -99,7 +99,7 @@ function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly 
 
 /**
  * Returns the key of a group in the response: the values of the `group_by` tags, joined by commas. With several tags,
- * commas in a value are escaped, so that keys are unique.
+ * commas and backslashes in a value are escaped, so that keys are unique.
  */
 function groupKeyOfTags({ tags }: ResultGroup): string {
   if (tags.length === 1) return tags[0]![1]

@@ -16,8 +16,8 @@ export interface StorePointOptions {
 const SHORT_BODY_BYTES_MAX = 16_384
 
 /**
- * Stores the point in the body of a request and returns the response body. Throws the rejection if the point is
- * invalid.
+ * Stores the point in the body of a request and returns the response body. If the point is rejected, throws an error
+ * with the code and the message of the rejection.
  */
 export async function storePoint(
   { gateway, now, limits }: StorePointOptions,

@@ -92,7 +92,10 @@ function successObject({ description, content, headers }: SuccessResponse, isRat
 
 const JSON_ERROR_FORMAT: ErrorFormat = { content: jsonContent(refTo('Error')) }
 
-/** Describes the error responses, by status. Each description lists the error codes that have this status. */
+/**
+ * Describes the error responses, by status. Each description lists the error codes that have this status;
+ * `descriptionsWithoutCode` is used only for a status without codes.
+ */
 function errorObjects({ errors, errorFormat = JSON_ERROR_FORMAT }: Operation): Record<string, object> {
   const codesByStatus = new Map<number, ErrorCode[]>()
   for (const code of errors) {

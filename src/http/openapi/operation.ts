@@ -2,16 +2,16 @@ import type { ErrorCode } from '../../model/errors.ts'
 import { type JsonSchema, listOf } from './schemas.ts'
 
 /**
- * The OpenAPI description of a route. Each route has it in `config.openapi`, which Fastify ignores. `/openapi.json`
- * collects the descriptions of all routes. (Fastify's `schema` would compile validators; the gateway validates by
- * itself.)
+ * The OpenAPI description of a route. The route has it in `config.openapi`, which Fastify ignores. `/openapi.json`
+ * collects the descriptions of all routes that have one. (Fastify's `schema` would compile validators; the gateway
+ * validates by itself.)
  */
 export interface Operation {
   readonly id: string
   readonly tag: OperationTag
   readonly summary: string
   readonly description?: string
-  /** The scope that the API key needs. Undefined: the route needs no key. */
+  /** The scope that the API key needs; `any`: a key with any scope. Undefined: the route needs no key. */
   readonly scope?: 'ingest' | 'query' | 'admin' | 'any'
   readonly parameters?: readonly Parameter[]
   readonly body?: Content
@@ -25,7 +25,7 @@ export interface Operation {
 export interface ErrorFormat {
   readonly content: Content
   readonly statusOf?: (code: ErrorCode) => number
-  /** Descriptions of error responses that have no error code, by status. */
+  /** Descriptions of error responses, by status. Ignored for a status that one of the operation's error codes has. */
   readonly descriptionsWithoutCode?: Readonly<Record<number, string>>
 }
 
@@ -96,7 +96,7 @@ export const limitParameter = (description: string): Parameter =>
 
 export const FROM_PARAMETER = queryParameter(
   'from',
-  'An instant, or relative to now such as `-6h`; inclusive. Default: 24 hours ago.',
+  'An instant, or relative to now such as `-6h`; inclusive. Default: 24 hours before the end.',
 )
 export const FORMAT_PARAMETER = queryParameter(
   'format',
@@ -121,7 +121,7 @@ export const IDEMPOTENCY_KEY_HEADER: Parameter = {
   schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[!-~]+$' },
 }
 
-/** A header of every request with a body. */
+/** A header that the document lists for every route with a body. */
 export const CONTENT_ENCODING_HEADER: Parameter = {
   in: 'header',
   name: 'Content-Encoding',

@@ -34,7 +34,7 @@ const nullableSchema = (type: string, description: string): JsonSchema => ({ typ
 const INSTANT_SCHEMA = textSchema('RFC 3339, in UTC.', { format: 'date-time', examples: ['2024-01-15T10:30:00Z'] })
 const TAGS_SCHEMA = { type: 'object', additionalProperties: { type: 'string' } }
 
-/** Limits that the schemas state. */
+/** The limits that appear in the schemas. */
 export interface SchemaLimits {
   readonly points: PointLimits
   readonly batchItemsMax: number
@@ -89,8 +89,8 @@ export function componentSchemas({
         value: { type: ['number', 'string'], description: 'A finite number; for a set, a string.' },
         timestamp: refTo('Instant'),
         tags: refTo('TagsInput'),
-        unit: nullableSchema('string', 'The first one sent is kept.'),
-        description: nullableSchema('string', 'The first one sent is kept.'),
+        unit: nullableSchema('string', 'Set by the request that creates the metric; ignored later.'),
+        description: nullableSchema('string', 'Set by the request that creates the metric; ignored later.'),
       },
       ['timestamp', 'tags', 'unit', 'description'],
     ),

@@ -3,7 +3,10 @@ import type { ErrorCode, GatewayError } from '../../model/errors.ts'
 import { ProtobufWriter } from '../../wire/protobuf/protobuf-writer.ts'
 import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 
-/** Responses of OTLP/HTTP. A response, also one with an error, is a message in the encoding of its request. */
+/**
+ * Responses of OTLP/HTTP. Each response, also an error, is a message in the encoding of its request: JSON, unless the
+ * content type of the request is protobuf.
+ */
 
 export type OtlpEncoding = 'protobuf' | 'json'
 
@@ -70,7 +73,7 @@ const RPC_CODE_BY_STATUS: Readonly<Record<number, number>> = {
   503: 14,
 }
 
-/** Sends the body as bytes: Fastify would add a charset to the content type of a text, and OTLP does not have one. */
+/** Sends the body as bytes: Fastify would add a charset to the content type of a string, and OTLP's types have none. */
 function send(reply: FastifyReply, status: number, contentType: string, body: string | Uint8Array): FastifyReply {
   return reply
     .code(status)

@@ -21,8 +21,9 @@ import { otlpEncodingOf, otlpStatusOf, type PartialSuccess, sendOtlpResponse } f
  * Valid points are stored; rejected points are reported as a partial success.
  *
  * A client that receives no response sends the same bytes again. Gauges and running totals may then be stored twice,
- * which changes neither last values nor increases. Deltas must not be stored twice, so a request with deltas gets an
- * idempotency key: the hash of its body, which contains the series, the start and the end of each delta.
+ * which changes neither last values nor increases. Deltas and exponential histograms must not be stored twice. So if a
+ * request with them has no idempotency key, it gets one: the hash of its body. The body has the time of each point, so
+ * only a retry has the same hash.
  */
 export interface OtlpRoutesOptions {
   readonly gateway: Gateway

@@ -7,12 +7,12 @@ import { createStaticFile, SCRIPT_TYPE, type StaticFile, sendStaticFile } from '
 /** The folder into which the build writes the modules, relative to `dist/http/pages`. It does not exist in `src`. */
 const BUILT_MODULES_FOLDER = new URL('../../client/', import.meta.url)
 const MODULE_NAMES = ['tracker', 'live']
-/** How long browsers cache a module. Gateways of any version accept the requests of an older module. */
+/** How long browsers may cache a module. A gateway accepts the requests of modules of older versions. */
 const MAX_AGE_SECONDS = 3_600
 
 /**
  * Serves the modules of `client/`, so that a page can import them without npm. The modules contain no data, so pages of
- * every origin may import them without a key. Each file is read at its first request.
+ * every origin may import them without a key. Each file is read at its first request and then kept in memory.
  */
 export function registerClientModules(app: FastifyInstance, folder: URL = BUILT_MODULES_FOLDER): void {
   for (const name of MODULE_NAMES) {

@@ -15,17 +15,17 @@ import {
 /**
  * The modules, styles and pictures of the pages, as `npm run build` has compiled them from `playground/`, and the
  * packages that they import. They are read on first use. All are served below one path with a hash of all contents, so
- * modules import each other by relative paths and browsers cache them without limit.
+ * modules can import each other by relative paths, and browsers can cache them for a year.
  */
 export interface PageAssets {
   /** The hash of all files. URLs have the form `/pages/HASH/FOLDER/NAME`. */
   readonly contentHash: string
   /** The files by folder and name, such as `explore/main.js`. */
   readonly files: ReadonlyMap<string, StaticFile>
-  /** Returns the text of a file, for a page that contains the file inline. */
+  /** Returns the text of a file, for a page that contains the file inline. Throws if the file is missing. */
   textOf(path: string): string
   urlOf(path: string): string
-  /** The URLs of a module and of all modules that it imports, directly or not. */
+  /** The URLs of a module and of all modules that it imports, directly or not. The module itself is first. */
   moduleUrlsOf(path: string): readonly string[]
 }
 
@@ -34,7 +34,7 @@ export const ASSETS_PATH = '/pages'
 /** Resolves to the same folder from `src` and from `dist`. */
 const COMPILED_FOLDER = new URL('../../../dist/playground/', import.meta.url)
 
-/** Packages that run in the browser, by the names under which modules import them. */
+/** The paths at which modules of packages are served, by the names under which our modules import them. */
 const PACKAGE_PATHS: Readonly<Record<string, string>> = {
   preact: 'vendor/preact.js',
   'preact/hooks': 'vendor/preact-hooks.js',
@@ -43,8 +43,8 @@ const PACKAGE_PATHS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Files that are not the main entry of their package. A key is a name in `PACKAGE_PATHS`, or the path at which the file
- * is served.
+ * The files in packages that are not the main entry. A key is an import name from `PACKAGE_PATHS`, or the path at which
+ * the file is served.
  */
 const PACKAGE_FILES: Readonly<Record<string, string>> = {
   uplot: 'uplot/dist/uPlot.esm.js',
@@ -53,7 +53,10 @@ const PACKAGE_FILES: Readonly<Record<string, string>> = {
 
 const CONTENT_TYPES: Readonly<Record<string, string>> = { '.js': SCRIPT_TYPE, '.css': STYLE_TYPE, '.svg': SVG_TYPE }
 
-/** Matches a static import, or an export from another module. The third group is the specifier of that module. */
+/**
+ * Matches a static import, or an export from another module. Group 1 is the keyword, group 2 the quote, and group 3 the
+ * specifier of the module.
+ */
 const IMPORT_STATEMENT = /(\bfrom ?|\bimport ?)(["'])([^"'\s]+)\2/g
 
 export function createPageAssets(): () => Promise<PageAssets> {
@@ -82,7 +85,7 @@ export function createPageAssets(): () => Promise<PageAssets> {
   })
 }
 
-/** Returns path and content of each file that the build has compiled. */
+/** Returns the path and the content of each file that the build has written. */
 async function readCompiledFiles(): Promise<[string, string][]> {
   const names = await readdir(COMPILED_FOLDER, { recursive: true }).catch((cause: unknown) => {
     throw new Error('the pages are not compiled; run npm run build', { cause })
@@ -95,7 +98,7 @@ async function readCompiledFiles(): Promise<[string, string][]> {
   )
 }
 
-/** Returns path and content of each file of a package. The path is the one at which the file is served. */
+/** Returns the path and the content of each file that comes from a package. It is served at this path. */
 async function readPackageFiles(): Promise<[string, string][]> {
   const { resolve } = createRequire(import.meta.url)
   const sources = [

@@ -5,13 +5,13 @@ import type { FastifyReply } from 'fastify'
 import { addVary } from '../response/vary.ts'
 
 /**
- * A file that is served from memory, compressed once for all clients. Its hash depends on its content alone, so a
- * cached copy with the same hash is always valid.
+ * A file that is served from memory. It is compressed once per encoding, on first use. Its hash depends on its content
+ * alone, so a cached copy with the same hash is always valid.
  */
 export interface StaticFile {
   readonly contentType: string
   readonly hash: string
-  /** Returns the content in the best encoding that the client accepts. */
+  /** Returns the content as Brotli if the client accepts it, or else as gzip, or else uncompressed. */
   encodedFor(acceptEncoding: string | undefined): Promise<EncodedContent>
 }
 
@@ -27,7 +27,7 @@ export const HTML_TYPE = 'text/html; charset=utf-8'
 
 const YEAR_SECONDS = 31_536_000
 
-/** `Cache-Control` for files whose URL contains a hash of the content: browsers never request them again. */
+/** `Cache-Control` for files whose URL contains a hash of the content: browsers need not request them for a year. */
 export const IMMUTABLE_CACHE_CONTROL = `public, max-age=${YEAR_SECONDS}, immutable`
 /** `Cache-Control` for files that browsers may cache but must revalidate on each use. */
 export const REVALIDATED_CACHE_CONTROL = 'no-cache'
@@ -67,7 +67,8 @@ export function hashOf(contents: Iterable<string | Buffer>): string {
 }
 
 /**
- * Returns a function that calls `load` once and then returns the same result. After a failure, the next call retries.
+ * Returns a function that calls `load` at its first call and returns this result at every call. After a failure, the
+ * next call loads again.
  */
 export function loadOnce<T>(load: () => Promise<T>): () => Promise<T> {
   let loaded: Promise<T> | undefined

@@ -22,8 +22,8 @@ import { serveIdempotently } from '../server/idempotency.ts'
  * Prometheus remote write 1.0 and 2.0 (https://prometheus.io/docs/specs/prw/): `POST /api/v1/write`. Valid samples are
  * stored. If some are invalid, the status is 400, and the sender must not retry. A sender retries 5xx, and 429 if it is
  * configured to do so. After a retry, samples may be stored twice, which changes neither last values nor increases.
- * Native histograms must not be stored twice, so a request with native histograms gets an idempotency key: the hash of
- * its body.
+ * Native histograms must not be stored twice. So if a request with them has no idempotency key, it gets one: the hash
+ * of its decompressed body.
  */
 export interface RemoteWriteRouteOptions {
   readonly gateway: Gateway
@@ -65,7 +65,9 @@ export function registerRemoteWriteRoute(app: FastifyInstance, options: RemoteWr
 
 /** The outcome of a request. It is the body of the saved response, as JSON. */
 interface WriteOutcome {
+  /** Number of stored samples, without native histograms. */
   readonly samples: number
+  /** Number of stored native histograms. */
   readonly histograms: number
   /** Why some samples were not stored. Empty if all samples were stored. */
   readonly message: string
@@ -76,9 +78,9 @@ const PROTO_V1 = 'prometheus.WriteRequest'
 const PROTO_V2 = 'io.prometheus.write.v2.Request'
 
 /**
- * Rejects a request before its body is read, unless the content is protobuf and its encoding is Snappy. Removes the
- * header `content-encoding`, because this route decompresses Snappy itself and the general body reader does not support
- * it.
+ * Rejects a request before its body is read, unless the content is protobuf and its encoding is Snappy, which is the
+ * default. Removes the header `content-encoding`, because this route decompresses Snappy itself and the general body
+ * reader does not support it.
  */
 function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   const { 'content-encoding': encoding = 'snappy' } = request.headers
@@ -93,7 +95,10 @@ function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (
   }
 }
 
-/** Returns the protocol version that the content type names: 1.0 without the parameter `proto`. */
+/**
+ * Returns the message type of the protocol version that the content type names: 1.0 without the parameter `proto`.
+ * Undefined for any other content type.
+ */
 function protocolOf({ headers }: FastifyRequest): typeof PROTO_V1 | typeof PROTO_V2 | undefined {
   const match = PROTOBUF_CONTENT_TYPE.exec(headers['content-type'] ?? '')
   const proto = match === null ? undefined : (match[1] ?? PROTO_V1)
@@ -141,9 +146,9 @@ async function storeSamples(
 }
 
 /**
- * Adds the metadata of metric families to the cache. A family keeps its cached type. A new family whose metric is
- * already stored as a counter or gauge keeps that type, which is read from the store, because another process may have
- * stored it.
+ * Adds the metadata of metric families to the cache. A family keeps its cached type. If a new family is sent as a
+ * counter or gauge and its name suggests another type, the store is asked: a metric that is already stored as a counter
+ * or gauge keeps its type. Another process may have stored it, or this one before the metadata arrived.
  */
 async function cacheMetadata(
   gateway: Gateway,

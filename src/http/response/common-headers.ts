@@ -1,6 +1,9 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 
-/** Adds the request id and the security headers to every response: no content sniffing, no framing, no referrer. */
+/**
+ * Adds the request id and the security headers to the responses of all routes: no content sniffing, no framing, no
+ * referrer. The hook runs before those of routes, so error responses have the headers too.
+ */
 export function addCommonHeaders(app: FastifyInstance): void {
   app.addHook('onRequest', (_request, reply, done) => {
     setCommonHeaders(reply)
@@ -15,9 +18,7 @@ export const SECURITY_HEADERS: readonly string[] = [
   ...['referrer-policy', 'no-referrer'],
 ]
 
-/**
- * Sets the request id and the security headers. Called directly if Fastify sends a response before any hook has run.
- */
+/** Sets the request id and the security headers. For responses that Fastify sends before any hook has run. */
 export function setCommonHeaders(reply: FastifyReply): void {
   reply.header('x-request-id', reply.request.id)
   for (let i = 0; i < SECURITY_HEADERS.length; i += 2) reply.header(SECURITY_HEADERS[i]!, SECURITY_HEADERS[i + 1])

@@ -5,7 +5,7 @@ import { addVary } from './vary.ts'
 export type CorsOrigins = readonly string[] | '*'
 
 const ALLOWED_METHODS = 'GET, HEAD, POST, DELETE'
-/** Request headers that the gateway reads. */
+/** Request headers that the gateway reads and for which browsers need permission. */
 const ALLOWED_HEADER_NAMES =
   'Authorization, X-API-Key, Idempotency-Key, Content-Type, Content-Encoding, Last-Event-ID, X-Request-Id'
 /** Response headers that pages may read. */
@@ -19,14 +19,14 @@ const EXPOSED_HEADER_NAMES = [
 const HEADER_NAME_LIST = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/
 const HEADER_NAMES_CHARS_MAX = 4_096
 
-/** How long browsers may cache a preflight. No browser caches it for longer than two hours. */
+/** How long browsers may cache a preflight. Two hours is the most that Chromium accepts. */
 const PREFLIGHT_CACHED_SECONDS = 7_200
 
 /**
  * Lets pages of other origins call the gateway (Fetch standard, "CORS protocol"). Browsers never send keys by
  * themselves, so credentials stay off and `*` is safe. Must be registered before hooks that may refuse a request, so
- * that pages can read errors. A preflight allows every requested header: client libraries add their own, and the
- * gateway ignores unknown ones.
+ * that pages can read errors. A preflight allows all requested headers if their list is valid: client libraries add
+ * their own, and the gateway ignores unknown ones.
  */
 export function allowOrigins(app: FastifyInstance, origins: CorsOrigins): void {
   const allowed = new Set(origins)
@@ -63,8 +63,8 @@ export function corsHeadersWithoutOrigin(origins: CorsOrigins | undefined): read
 }
 
 /**
- * Returns the header names that a preflight allows: those that the gateway reads, and the requested ones if they are
- * valid.
+ * Returns the header names that a preflight allows: those that the gateway reads, and the requested ones if their list
+ * is valid and not too long.
  */
 function allowedHeaderNames(requested: string | undefined): string {
   if (requested === undefined || requested.length > HEADER_NAMES_CHARS_MAX || !HEADER_NAME_LIST.test(requested))

@@ -5,7 +5,7 @@ import { addVary } from './vary.ts'
 
 /**
  * Comma-separated values (RFC 4180) for spreadsheets. A spreadsheet would run a text such as `=1+1` as a formula (CSV
- * injection), so a text that begins like a formula gets an apostrophe in front, which spreadsheets hide.
+ * injection), so a text that begins like a formula gets an apostrophe in front.
  */
 
 const FORMULA_START = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/
@@ -17,7 +17,7 @@ export function csvText(text: string): string {
   return NEEDS_QUOTES.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }
 
-/** Writes a cell with a number; an empty cell for null and NaN. */
+/** Writes a cell with a number, as JavaScript writes it; an empty cell for null and NaN. */
 export function csvNumber(value: number | null): string {
   return value === null || Number.isNaN(value) ? '' : String(value)
 }
@@ -28,8 +28,9 @@ export function csvRow(encodedCells: readonly string[]): string {
 }
 
 /**
- * Whether a request wants CSV instead of JSON. The parameter `format` decides, or else the header `Accept`. Adds
- * `Accept` to `Vary`. Throws `invalid_value` if `format` is neither `csv` nor `json`.
+ * Whether a request wants CSV instead of JSON. The parameter `format` decides, or else the header `Accept`: CSV must be
+ * listed, and JSON must not have a higher quality. Adds `Accept` to `Vary`. Throws `invalid_value` if `format` is
+ * neither `csv` nor `json`.
  */
 export function wantsCsv({ headers }: FastifyRequest, reply: FastifyReply, format: string | undefined): boolean {
   addVary(reply, ['Accept'])
@@ -42,8 +43,8 @@ export function wantsCsv({ headers }: FastifyRequest, reply: FastifyReply, forma
 }
 
 /**
- * Returns the quality (`q`) of a media type in the header `Accept`. Returns 0 if the header does not list the exact
- * type.
+ * Returns the quality (`q`) of a media type in the header `Accept`: 1 without `q`. Returns 0 if the header does not
+ * list the exact type; a wildcard does not count.
  */
 function acceptQualityOf(accept: string, type: string): number {
   for (const range of accept.split(',')) {

@@ -41,7 +41,10 @@ const STATUS_BY_CODE: Readonly<Record<ErrorCode, number>> = {
 /** Every error code, ordered by HTTP status. */
 export const ERROR_CODES: readonly string[] = Object.keys(STATUS_BY_CODE)
 
-/** Values of `Retry-After`. Overload usually ends within a second; an unavailable store needs longer to recover. */
+/**
+ * Values of `Retry-After` by error code; for `rate_limited`, the rate limit decides instead. Overload usually ends
+ * within a second; an unavailable store needs longer to recover.
+ */
 const RETRY_AFTER_SECONDS: Readonly<Partial<Record<ErrorCode, number>>> = { overloaded: 1, store_unavailable: 5 }
 
 export function statusOf(code: ErrorCode): number {
@@ -58,7 +61,7 @@ export function sendError(reply: FastifyReply, error: GatewayError): FastifyRepl
   return sendJson(reply, STATUS_BY_CODE[error.code], errorJson(error))
 }
 
-/** Returns names and values, in turn, of the additional headers of an error response. */
+/** Returns names and values, in turn, of the headers that an error response has because of its code. */
 export function errorHeaders(code: ErrorCode): readonly string[] {
   const retryAfterSeconds = RETRY_AFTER_SECONDS[code]
   if (retryAfterSeconds !== undefined) return ['retry-after', String(retryAfterSeconds)]
@@ -70,8 +73,8 @@ export function errorJson({ code, message, details }: GatewayError): string {
 }
 
 /**
- * Converts any error to one that a client may see. Errors of the web framework for malformed requests get an error code
- * of the gateway. Any other error becomes `internal`, whose message has no details.
+ * Converts any error to one that a client may see. A gateway error stays as it is. Fastify's errors for a malformed
+ * content type or path get a code of the gateway. Any other error becomes `internal`, whose message has no details.
  */
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error

@@ -1,15 +1,19 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 
-/** Every JSON response is sent by one of these functions, so that all have the same headers. `json` is JSON text. */
+/**
+ * Sends JSON text, with the same headers as `sendJsonStream`. OTLP and GraphQL do not use these functions, because
+ * their content types differ.
+ */
 export function sendJson(reply: FastifyReply, status: number, json: string): FastifyReply {
   return setJsonHeaders(reply, status).send(json)
 }
 
 /**
- * Sends JSON text in chunks; the next chunk is produced only after the client has read the previous ones. A single
- * chunk is sent with a length. An error after the second chunk closes the connection; before, it is an error response.
- * When the client disconnects, the iteration ends.
+ * Sends JSON text in chunks, of which there is at least one. Applies backpressure: after the first two chunks, the next
+ * one is produced only when the connection accepts more data. A single chunk is sent with `Content-Length`. An error
+ * before the second chunk becomes an error response; a later error closes the connection. When the client disconnects,
+ * the iteration ends.
  */
 export async function sendJsonStream(
   reply: FastifyReply,
@@ -39,7 +43,7 @@ export function sendNoContent(reply: FastifyReply): FastifyReply {
 const CONTENT_TYPE = 'application/json; charset=utf-8'
 const CACHE_CONTROL = 'no-store'
 
-/** Names and values, in turn, of the headers of every JSON response. */
+/** Names and values, in turn, of the headers of the JSON responses above. */
 export const JSON_HEADERS: readonly string[] = ['content-type', CONTENT_TYPE, 'cache-control', CACHE_CONTROL]
 
 function setJsonHeaders(reply: FastifyReply, status: number): FastifyReply {

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 
-/** Adds header names to `Vary` and keeps those that other parts of the gateway have added. */
+/** Adds header names to `Vary`, unless it has them, and keeps those that other parts of the gateway have added. */
 export function addVary(reply: FastifyReply, names: readonly string[]): FastifyReply {
   const currentHeader = reply.getHeader('vary')
   const currentNames = currentHeader === undefined ? [] : String(currentHeader).split(', ')

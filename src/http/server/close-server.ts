@@ -6,14 +6,14 @@ import type { FastifyInstance } from 'fastify'
 const IDLE_CLOSE_INTERVAL_MS = 50
 
 /**
- * Prepares the graceful shutdown of a server and returns the function that runs it: new connections are refused,
- * accepted requests are finished, idle connections are closed. Connections that are still open after `waitMsMax` are
- * cut off.
+ * Prepares the graceful shutdown of a server and returns the function that runs it: it refuses new connections,
+ * finishes the requests whose headers have arrived, and closes idle connections. Connections that are still open after
+ * `waitMsMax` are cut off. Call this before the first connection, because it counts connections from then on.
  */
 export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => Promise<void> {
   const unusedConnections = watchUnusedConnections(app.server)
   return async () => {
-    // A keep-alive connection whose request ends during shutdown would delay the shutdown by a minute.
+    // Otherwise a connection whose request ends during shutdown would stay open for Fastify's keep-alive time, 72 s.
     const sweep = setInterval(() => {
       app.server.closeIdleConnections()
       for (const socket of unusedConnections) socket.destroy()
@@ -29,8 +29,8 @@ export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => P
 }
 
 /**
- * Returns a live set of the open connections that have not sent any request yet: browsers open some in advance. Node
- * does not count them as idle, so a shutdown would wait for their first request.
+ * Returns a live set of the open connections on which no request has arrived yet: browsers open some in advance. Node
+ * does not count them as idle, so a shutdown would wait for them.
  */
 function watchUnusedConnections(server: Server): Iterable<Socket> {
   const unused = new Set<Socket>()

@@ -6,13 +6,16 @@ import { bodyBytesOf } from '../body/request-body.ts'
 import { sendJson } from '../response/json-response.ts'
 
 /**
- * The header `Idempotency-Key`. A retry with the same key and the same request gets the recorded response. Two requests
- * are the same when their method, route and decompressed body are equal.
+ * The header `Idempotency-Key`. For 24 h, a retry with the same key gets the first successful response. The key with
+ * another method, route or body is an `idempotency_conflict`. Bodies are compared without their content encoding, but
+ * remote-write bodies with their Snappy compression.
  */
 
 /**
- * Serves a request; with an idempotency key, at most once. `serve` must pass its options to `gateway.track` or
- * `gateway.trackBatch`. `route` identifies the route in the hash of the request; routes with equal `route` share keys.
+ * Serves a request. If it has an idempotency key and was served before, returns the recorded response and does not call
+ * `serve`. `serve` must pass its options to `gateway.track` or `gateway.trackBatch`, because it is called again after a
+ * failure. `route` stands for the route in the hash of the request: paths with the same `route` accept each other's
+ * retries.
  */
 export function serveIdempotently(
   gateway: Gateway,

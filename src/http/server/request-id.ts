@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 
-/** Matches an id that a client or proxy may set. It is copied to logs and to the response. */
+/** Matches an id that a client or proxy may set. Few characters are allowed, because logs and responses contain it. */
 const ALLOWED_ID = /^[A-Za-z0-9._:/+=-]{1,128}$/
 
 /**
- * Returns a function that gives each request its id: the one in `X-Request-Id`, or a new one that is unique across
- * gateways and restarts.
+ * Returns a function that gives each request its id: the one in `X-Request-Id` if it is valid, or else a new one. A
+ * random prefix of 48 bits tells the new ids of different gateways and restarts apart.
  */
 export function createRequestIdGenerator(): (request: Pick<IncomingMessage, 'headers'>) => string {
   const prefix = randomBytes(6).toString('base64url')
