@@ -22,14 +22,15 @@ export interface Principal extends Grant {
 }
 
 /**
- * How long a looked-up key is used from the cache while the store responds. A revoked key is refused after this time.
+ * How long the result of a key's look-up is used from the cache. So while the store responds, a revoked key is refused
+ * after this time at the latest.
  */
 const KEY_CACHED_MS = 5_000
-/** How long a valid key stays cached while the store does not respond. */
+/** How long a valid key is used from the cache while the store does not respond. */
 const KEY_CACHED_WITHOUT_STORE_MS = 60_000
-/** How long a request waits for the store if the cache has the key. */
+/** How long a request waits for the store if it can use a cached key instead. */
 const KEY_READ_WAIT_MS = 500
-/** How long a cached key is used without asking the store again, after the store did not respond. */
+/** How long a cached key is used without asking the store again, after the store did not respond to its look-up. */
 const STORE_RETRY_PAUSE_MS = 1_000
 /** Maximum number of cached valid keys, and of cached unknown keys. */
 const CACHED_KEYS_MAX = 10_000
@@ -45,8 +46,8 @@ interface CachedKey {
 }
 
 /**
- * Authenticates API keys against the store or a fixed list, with a cache. Only hashes of keys are stored and compared.
- * Comparing SHA-256 hashes leaks nothing by its timing, because a sender cannot choose the prefix of a hash.
+ * Authenticates API keys against the store or a fixed list, with a cache. Only SHA-256 hashes of keys are stored and
+ * compared. The time of a comparison could at most reveal the beginning of a hash, from which a key cannot be computed.
  */
 export class ApiKeyAuthenticator {
   readonly #store: Store
@@ -55,8 +56,8 @@ export class ApiKeyAuthenticator {
   /** Valid keys, by hash. */
   readonly #validKeys = new LRUCache<string, CachedKey>({ max: CACHED_KEYS_MAX })
   /**
-   * The time at which each unknown key was looked up, by hash. A separate cache, so that guessed keys evict no valid
-   * key.
+   * The time at which each unknown or revoked key was looked up, by hash. A separate cache, so that guessed keys evict
+   * no valid key.
    */
   readonly #unknownKeys = new LRUCache<string, number>({ max: CACHED_KEYS_MAX })
   /** The time at which the store was last known to have at least one key. */
@@ -69,7 +70,10 @@ export class ApiKeyAuthenticator {
     this.#now = now
   }
 
-  /** Returns the sender that the key belongs to. Undefined if the key does not exist, was revoked or has expired. */
+  /**
+   * Returns the sender that the key belongs to. Undefined if the key does not exist, was revoked or has expired.
+   * Returns a promise only if the store must be asked; it rejects with `store_unavailable` if the store fails.
+   */
   authenticate(key: string): Principal | undefined | Promise<Principal | undefined> {
     if (key.length > KEY_CHARS_MAX) return undefined
     const keyHash = hashKey(key)
@@ -85,8 +89,8 @@ export class ApiKeyAuthenticator {
   }
 
   /**
-   * Throws `store_unavailable` if no request can be authenticated, because the store has no keys: then it was emptied.
-   * Does nothing if the gateway uses fixed keys.
+   * Throws `store_unavailable` if the store has no keys, not even revoked ones. It was then emptied, because a gateway
+   * creates a key when it starts with an empty store. Does nothing if the gateway uses fixed keys.
    */
   async requireKeys(): Promise<void> {
     if (this.#fixedPrincipals.size > 0) return
@@ -170,7 +174,7 @@ export function newKey(): string {
   return `gq_${randomBytes(24).toString('base64url')}`
 }
 
-/** Creates a key with all scopes if the store has no keys. Returns the key; it cannot be read again later. */
+/** Creates a key with all scopes if the store has no keys, and returns it. It cannot be read again later. */
 export async function ensureFirstKey(store: ApiKeyStore, nowMs: number): Promise<string | undefined> {
   if ((await store.listKeys()).length > 0) return undefined
   const key = newKey()

@@ -21,7 +21,7 @@ export const KEYS_USAGE = `Usage: npm run keys -- COMMAND
 
 The store is the gateway's: DATA_DIR, or REDIS_URL and REDIS_CLUSTER_NODES. Gateways may run at the same time.`
 
-/** Thrown if the command line is wrong. */
+/** Thrown if the command line is wrong, or names a key that does not exist. */
 export class UsageError extends Error {}
 
 const OPTIONS = {
@@ -47,7 +47,10 @@ const ALLOWED_OPTIONS = new Map<string, readonly (keyof typeof OPTIONS)[]>([
   ['revoke', ['json']],
 ])
 
-/** Parses the arguments after `keys`. Throws `UsageError`. No message repeats an argument that may be a key. */
+/**
+ * Parses the arguments after `keys`. Throws `UsageError`. No error message repeats an argument that may be a secret key
+ * by mistake.
+ */
 export function parseKeysCommand(args: readonly string[], nowMs: number): KeysCommand {
   const { values, positionals } = parseArguments(args)
   const [name = '', ...operands] = positionals
@@ -124,7 +127,7 @@ function listCommand({ project, json }: Options): KeysCommand {
 
 function revokeCommand(ids: readonly string[], json: boolean): KeysCommand {
   if (ids.length === 0) throw new UsageError('revoke takes the ids of keys')
-  // The message does not repeat the operand, which may be a key by mistake.
+  // The error message does not repeat the operand, which may be a secret key by mistake.
   if (!ids.every((id) => /^[0-9a-f]{8,64}$/.test(id))) throw new UsageError('an id has 8 to 64 hexadecimal digits')
   return {
     async run(store, nowMs) {
@@ -170,8 +173,8 @@ function parseLimits(text: string | boolean | undefined): ApiKeyRow['limits'] {
 }
 
 /**
- * Length of a key id, which is the beginning of the key's hash: long enough to be unique, too short to verify a guessed
- * key.
+ * Length of a key id, which is the beginning of the key's hash: 48 bits, so two keys hardly ever have the same id. It
+ * does not help to find a key, which has 192 random bits.
  */
 const KEY_ID_CHARS = 12
 

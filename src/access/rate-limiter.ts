@@ -34,7 +34,7 @@ export const RATE_COUNTERS_PER_CLASS_MAX = 100_000
  * counted in this process only.
  */
 const RESERVATION_WAIT_MS = 500
-/** Pause between two attempts to reserve permits while the store does not respond. */
+/** Minimum time from a failed attempt to reserve permits to the next one. Other requests are counted locally. */
 const STORE_RETRY_PAUSE_MS = 1_000
 /**
  * A reservation is a number of permits that this gateway takes from the store at once: the limit divided by this
@@ -63,7 +63,8 @@ interface PermitCounter {
 
 /**
  * Limits requests per clock minute (fixed windows). Each gateway reserves permits in the store, a fiftieth of the limit
- * at a time. So most requests need no round trip to the store, and the limit is not exceeded while the store responds.
+ * at a time. So most requests need no round trip to the store, and the limit is not exceeded in a minute in which the
+ * store responds.
  * A request may be refused although other gateways have unused permits, at most one reservation each.
  *
  * | state of a counter | reserved | available | a request |
@@ -195,10 +196,10 @@ export class RateLimiter {
     }
   }
 
-  /** Reserves permits for all waiting requests. Also resolves if the store does not respond in time. */
+  /** Tries to reserve permits for all waiting requests. Also resolves if the store does not respond in time. */
   async #reserve(counter: PermitCounter): Promise<void> {
     const { limitKey, limit, endMs } = counter
-    // Waits one microtask, so that other requests of the same event-loop turn share this reservation.
+    // Waits one microtask, so that `waitingRequests` includes requests that start to wait right after this one.
     await undefined
     const permits = Math.max(1, Math.floor(limit / RESERVATIONS_PER_LIMIT), counter.waitingRequests)
     const request = { limitKey, permits, limit, windowWidthMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
@@ -229,8 +230,8 @@ export class RateLimiter {
 }
 
 /**
- * Returns the text that identifies a counter: the key, or in the class `betterstack` the client network. In that class,
- * a key with its own limit has one counter for each client network.
+ * Returns the text that identifies a counter within its class: the hash of the API key, or in the class `betterstack`
+ * the client network. In that class, a key with its own limit has one counter for each client network.
  */
 function counterSubjectOf(principal: Principal, rateClass: RateClass, address: string, hasOwnLimit: boolean): string {
   if (rateClass !== 'betterstack') return principal.keyHash

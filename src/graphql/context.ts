@@ -6,8 +6,8 @@ import type { Scope } from '../store/api-keys.ts'
 import type { GraphQLLimits, QueryBudget, ResponseFieldBudget } from './operation-cost.ts'
 
 /**
- * The context that GraphQL resolvers receive: the data of one request. This file also has the checks with which every
- * resolver starts.
+ * The context that GraphQL resolvers receive: the data of one request. This file also has the check with which every
+ * resolver starts that does work.
  */
 export interface GraphQLContext {
   readonly requestId: string
@@ -21,7 +21,7 @@ export interface GraphQLContext {
   readonly responseFieldBudget: ResponseFieldBudget
   /** Shared by all queries of the request. Read it with {@link querySessionOf}. */
   readonly session: QuerySession
-  /** `hasPassed` becomes true when the operation has timed out. Then no resolver starts any work. */
+  /** `hasPassed` becomes true when the operation has timed out. From then on, no resolver starts any work. */
   readonly deadline: { hasPassed: boolean }
 }
 
@@ -32,7 +32,7 @@ export interface InternalErrorLog {
 
 /**
  * Returns the query session of the request. The root fields of a mutation run one after another, and each must see what
- * earlier ones wrote, so each begins a new step of the session.
+ * earlier ones wrote, so each begins a new step of the session, which drops the results of earlier steps.
  */
 export function querySessionOf({ session }: GraphQLContext, { operation, path }: GraphQLResolveInfo): QuerySession {
   if (operation.operation !== OperationTypeNode.MUTATION) return session

@@ -15,7 +15,7 @@ const GRAPHQL_FIELDS_MAX = 2_000
 const GRAPHQL_ROOT_FIELDS_MAX = 100
 /** Maximum number of items in a list whose field has no lower limit of its own. */
 const GRAPHQL_LIST_ITEMS_MAX = 1_000
-/** Maximum number of metric queries in one request. A dashboard has fewer. */
+/** Maximum number of metric queries in one request. Dashboards usually have fewer. */
 export const GRAPHQL_QUERIES_MAX = 100
 /** Maximum number of fields in one response. 128 characters of tags or properties count as one field. */
 const GRAPHQL_RESPONSE_FIELDS_MAX = 500_000
@@ -53,13 +53,13 @@ export interface GraphQLLimits {
    * Maximum number of items in any list of a document or its variables. Most fields have a lower limit of their own.
    */
   readonly listItemsMax: number
-  /** Maximum time that one operation may run. */
+  /** Maximum time that a query or mutation may run. */
   readonly timeoutMs: number
   /** Whether clients may query the schema. */
   readonly isIntrospectionAllowed: boolean
   /**
-   * Maximum number of metric queries in one request; a listing counts as one or several. Each call of a resolver is
-   * counted, so aliases, fragments and lists all count.
+   * Maximum number of metric queries in one request; a listing counts as one or several. Each call of a query's
+   * resolver is counted, so a field counts once per alias, and once per item of a list above it.
    */
   readonly queriesMax: number
   /** Maximum number of fields in one response. A field below a list counts once per item. */

@@ -16,7 +16,7 @@ const EMPTY_SIZE: SelectionSize = { depth: 0, fieldCount: 0, aliasCount: 0, ownF
 /**
  * Refuses documents that are too large to validate or execute: both take more than linear time in fields and depth. A
  * fragment counts at each of its spreads, so nested fragments cannot hide the size. Its size is computed only once.
- * Throws `query_too_large`, or `batch_too_large` for a list in a mutation.
+ * Throws `query_too_large`, or `batch_too_large` for a long list in a document with a mutation.
  */
 export function requireSmallDocument(document: DocumentNode, limits: GraphQLLimits): void {
   const sizeByFragment = new Map<string, SelectionSize>()
@@ -112,7 +112,7 @@ function requireShortLists(value: ValueNode, code: ErrorCode, itemsMax: number):
   }
 }
 
-/** Returns the error code of a list that is too long. A list in a mutation is a batch. */
+/** Returns the error code for a list that is too long. In a document with a mutation, the list counts as a batch. */
 function longListErrorCodeOf({ definitions }: DocumentNode): ErrorCode {
   const writes = definitions.some(
     (node) => node.kind === Kind.OPERATION_DEFINITION && node.operation === OperationTypeNode.MUTATION,

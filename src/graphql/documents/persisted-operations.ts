@@ -5,8 +5,9 @@ import { GatewayError } from '../../model/errors.ts'
 
 export interface PersistedOperationSettings {
   /**
-   * `off`: requests must contain their document. `optional`: a request may have an id instead, of a registered document
-   * or of one that a client sent with the same id before. `enforced`: only registered documents run.
+   * `off`: requests must contain their document; an id beside it is ignored. `optional`: a request may have an id
+   * instead, of a registered document or of one that a client sent with this id before. `enforced`: only registered
+   * documents run.
    */
   readonly mode: 'off' | 'optional' | 'enforced'
   /** Registered documents by their id. */
@@ -23,8 +24,8 @@ export const GRAPHQL_SENT_DOCUMENT_CHARS_MAX = 4_194_304
 
 /**
  * Persisted operations: requests that contain an id instead of a GraphQL document. The id is the SHA-256 of a document
- * that a client sent before (Apollo's automatic persisted queries), or the id of a registered document. The hash is
- * verified when a document is sent, so no client can replace the document of another.
+ * that a client sent before (Apollo's automatic persisted queries), or the id of a registered document. The hash of a
+ * sent document is verified before it is cached, so no client can replace the document of another.
  */
 export class PersistedOperations {
   readonly #settings: PersistedOperationSettings

@@ -7,7 +7,10 @@ import { addVary } from '../../http/response/vary.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { createPlaygroundLoader } from './playground.ts'
 
-/** Allows files of this gateway only. Inline styles are allowed because the editor of GraphiQL creates them. */
+/**
+ * Allows files of this gateway only, and pictures and fonts in data URLs. Inline styles are allowed because the editor
+ * of GraphiQL creates them.
+ */
 const GRAPHIQL_CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",

@@ -11,8 +11,8 @@ import { readTabOperations } from './tabs.ts'
 
 /**
  * GraphiQL, served without access to the internet: a small page, the modules of `playground/graphiql`, and the files of
- * the GraphiQL package (9 MB), which are loaded and compressed on first use. File names contain a hash of the content,
- * so browsers cache files without limit and revalidate only the page.
+ * the GraphiQL package (9 MB), which are loaded and compressed on first use. URLs of files contain a hash of the
+ * content, so browsers can cache files for a year and revalidate only the page.
  */
 interface Playground {
   readonly page: StaticFile

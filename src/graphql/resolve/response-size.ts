@@ -16,7 +16,7 @@ import type { GraphQLContext } from '../context.ts'
 import type { GraphQLLimits, ResponseFieldBudget } from '../operation-cost.ts'
 import { selectedSubfields } from './selection.ts'
 
-/** A map of tags or properties counts as one field per this many characters of its JSON text. */
+/** A map of tags or properties counts as one field per this many characters of its JSON text, rounded up. */
 const CHARS_PER_FIELD = 128
 /** Names of the scalars whose value is a map as a client sent it, of any size. */
 const MAP_SCALAR_NAMES: ReadonlySet<string> = new Set(['Properties', 'Tags'])
@@ -72,7 +72,10 @@ function chargeList(value: unknown, context: GraphQLContext, info: GraphQLResolv
   return value
 }
 
-/** Throws only for the first map that exceeds the budget, so that a long list does not produce an error per item. */
+/**
+ * Throws only for the value that exceeds the budget first, and then returns null for each map, so that a long list does
+ * not produce an error per item.
+ */
 function chargeMap(value: unknown, context: GraphQLContext): unknown {
   if (value === null || value === undefined) return value
   const wasExceeded = context.responseFieldBudget.isExceeded
@@ -81,7 +84,7 @@ function chargeMap(value: unknown, context: GraphQLContext): unknown {
   throw responseTooLargeError(context.limits)
 }
 
-/** Takes fields from the budget. Returns false, also for all later calls, if too few are left. */
+/** Takes fields from the budget. Returns false if too few are left, and from then on until the budget is reset. */
 function takeFields(budget: ResponseFieldBudget, fields: number): boolean {
   if (fields > budget.fieldsLeft) budget.isExceeded = true
   else budget.fieldsLeft -= fields
@@ -91,7 +94,10 @@ function takeFields(budget: ResponseFieldBudget, fields: number): boolean {
 /** A cache keyed by `info.fieldNodes`: graphql-js passes the same array for every parent object of a field. */
 const fieldsPerItemCache = new WeakMap<readonly FieldNode[], number>()
 
-/** Counts the fields of an item. A nested list counts as one field: its items are charged when it is resolved. */
+/**
+ * Counts the fields selected below an item, at all depths. Fields below a nested list count once here, and again for
+ * each of its items when that list is resolved.
+ */
 function fieldsPerItem(info: GraphQLResolveInfo): number {
   let fields = fieldsPerItemCache.get(info.fieldNodes)
   if (fields === undefined) {

@@ -10,7 +10,7 @@ import {
 
 /**
  * Returns the fields selected directly below these fields. Fragments, `@skip` and `@include` apply as in execution.
- * Type conditions are not checked: validation refuses a fragment that cannot match.
+ * Type conditions are not checked: below an object type, validation refuses a fragment that cannot match.
  */
 export function selectedSubfields(parents: readonly FieldNode[], info: GraphQLResolveInfo): readonly FieldNode[] {
   const fields: FieldNode[] = []

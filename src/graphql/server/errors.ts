@@ -8,9 +8,9 @@ const GATEWAY_CODE_OF_YOGA_CODE: Readonly<Record<string, string>> = { BAD_REQUES
 
 /**
  * Converts the errors of a result to errors for clients. Gateway errors get their code in upper case and their details
- * in `extensions`. Errors of graphql-js, such as validation errors, get a code. All others are logged and become
- * INTERNAL with the request id. If the result has no data, `extensions.http` has the status and headers of the
- * response.
+ * in `extensions`. Errors of graphql-js get a code if they refuse the whole request, such as validation errors; others
+ * stay as they are. Any other error is logged and becomes INTERNAL with the request id. For an error of the whole
+ * request, `extensions.http` has the status of the response.
  */
 export function toClientErrors(
   { errors = [], data }: ExecutionResult,
@@ -37,7 +37,7 @@ export function toRequestError(error: GatewayError, requestId: string): GraphQLE
   return new GraphQLError(error.message, { extensions: extensionsOf(error, requestId, true) })
 }
 
-/** Returns the error that a resolver or plugin threw; undefined for an error of GraphQL itself. */
+/** Returns the error that a resolver or plugin threw; undefined for an error of graphql-js itself. */
 export function causeOf(error: GraphQLError): Error | undefined {
   let cause: Error | undefined = error
   while (cause instanceof GraphQLError) cause = cause.originalError

@@ -58,8 +58,8 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
   const sendPage = registerPlayground(app, ENDPOINT, options.readAssets)
 
   /**
-   * Checks the headers, authenticates and takes a rate-limit permit before the body is read. A request for the
-   * playground page needs none of these.
+   * An `onRequest` hook, which runs before the body is read: checks the headers, authenticates and takes a rate-limit
+   * permit. A request for the playground page needs none of these.
    */
   const admitRequest = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
     if (acceptsHtml(request)) return
@@ -95,8 +95,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
       return reply.code(200).header('content-type', format.contentType).header('cache-control', 'no-store').send()
     }
     reply.hijack()
-    // The body no longer counts towards the limit of bytes that all request bodies take, because the stream may stay
-    // open for hours.
+    // Releases the body's bytes from the budget of all request bodies, because the stream may stay open for hours.
     request.bodyCharge?.close()
     await streams.send(reply.raw, {
       results,

@@ -15,7 +15,7 @@ import {
 import { assert } from '../../model/errors.ts'
 import { isObject } from '../../model/is-object.ts'
 
-/** Returns undefined when a variable does not match its type. */
+/** Returns the coerced variables; undefined when a variable does not match its type. */
 export type VariablesCoercer = (given: Readonly<Record<string, unknown>>) => Record<string, unknown> | undefined
 
 /** Throws when the value does not match the type. */
@@ -37,7 +37,7 @@ const TYPE_MISMATCH = new Error('the value does not match its type')
 
 /**
  * Coerces variables by one function per input type, which is built once. graphql-js instead inspects the type again for
- * each value. The results are equal; a test compares both on random types and values.
+ * each value. For JSON values the results are equal; a test compares both on random types and values.
  */
 export class InputCoercion {
   readonly #schema: GraphQLSchema

@@ -7,7 +7,10 @@ import { MULTIPART, SERVER_SENT_EVENTS, type StreamFormat } from './stream-forma
 export const JSON_TYPE = 'application/json'
 export const GRAPHQL_RESPONSE_TYPE = 'application/graphql-response+json'
 
-/** The first media type of the `Accept` header that the gateway supports. Without the header: JSON. */
+/**
+ * The first media type of the `Accept` header that the gateway supports: JSON for a wildcard or without the header.
+ * Undefined: the client accepts none of them, but may accept a stream.
+ */
 export function mediaTypeFor({
   headers: { accept },
 }: FastifyRequest): typeof JSON_TYPE | typeof GRAPHQL_RESPONSE_TYPE | undefined {
@@ -20,7 +23,7 @@ export function mediaTypeFor({
   return undefined
 }
 
-/** The first stream format that the client accepts. */
+/** The first stream format of the `Accept` header; a wildcard does not count. */
 export function streamFormatFor({ headers: { accept = '' } }: FastifyRequest): StreamFormat | undefined {
   for (const { type, parameters } of acceptedTypes(accept)) {
     if (type === 'text/event-stream') return SERVER_SENT_EVENTS
@@ -30,17 +33,17 @@ export function streamFormatFor({ headers: { accept = '' } }: FastifyRequest): S
   return undefined
 }
 
-/** Whether the client accepts any media type of the gateway. */
+/** Whether the client accepts a single result or a stream in a format of the gateway. */
 export function isAcceptable(request: FastifyRequest): boolean {
   return mediaTypeFor(request) !== undefined || streamFormatFor(request) !== undefined
 }
 
-/** Whether a person has opened the address in a browser: only then browsers accept HTML. */
+/** Whether the client wants the page: browsers list HTML when a person opens an address, but not for `fetch`. */
 export function acceptsHtml({ method, headers: { accept } }: FastifyRequest): boolean {
   return method !== 'POST' && accept !== undefined && accept.includes('text/html')
 }
 
-/** Throws `unsupported_media_type`. A cross-site form cannot send JSON (CSRF). */
+/** Throws `unsupported_media_type`. A cross-site form cannot send this content type (CSRF). */
 export function requireJsonContentType({ headers: { 'content-type': type } }: FastifyRequest): void {
   if (type !== JSON_TYPE && (type === undefined || !/^application\/json *(?:;|$)/i.test(type))) {
     throw new GatewayError('unsupported_media_type', 'the content type must be application/json')

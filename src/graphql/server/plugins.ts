@@ -30,7 +30,7 @@ export function operationPlugins(schema: GraphQLSchema, settings: PluginSettings
     useCompiledVariables(schema), // coerces variables and executes
     useStreamedSubscriptions(), // refuses subscriptions of clients that accept no stream
     useDeadline(limits), // ends operations that run too long
-    useResponseLimit(limits), // refuses results that are too large
+    useResponseLimit(limits), // replaces query results that are too large by an error
     useErrorMasking(log), // gives errors their codes; logs and hides internal ones
   ]
 }

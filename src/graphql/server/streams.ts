@@ -6,20 +6,20 @@ import type { StreamFormat } from './stream-format.ts'
 
 export interface StreamSettings {
   readonly keepAliveIntervalMs: number
-  /** A client that reads nothing for this long is disconnected. */
+  /** A client that does not read the waiting data within this time is disconnected. */
   readonly stallTimeoutMs: number
-  /** Maximum number of bytes that clients have not read yet, summed over all streams. */
+  /** Maximum number of bytes that slow clients have not read yet, summed over all streams. */
   readonly unreadBytesMax: number
 }
 
 /**
- * Time between two keep-alive messages of a stream; the API key is checked again each time. Proxies close connections
- * after 30 s to 60 s of silence.
+ * Time between two keep-alive messages of a stream; the API key is checked again each time. Many proxies close
+ * connections after 30 s to 60 s of silence.
  */
 const LIVE_KEEP_ALIVE_INTERVAL_MS = 15_000
-/** A client that reads nothing from its stream for this long is disconnected. Twice the keep-alive interval. */
+/** Default of `stallTimeoutMs`: twice the keep-alive interval. */
 const LIVE_STALL_TIMEOUT_MS = 30_000
-/** Maximum number of bytes that clients have not read yet, summed over all streams. */
+/** Default of `unreadBytesMax`: 64 MiB. */
 const LIVE_UNREAD_BYTES_MAX = 64 * 1024 * 1024
 
 export const STREAM_SETTINGS: StreamSettings = {
@@ -46,8 +46,8 @@ interface StreamContent {
 const CLOSE_TIMEOUT_MS = 5_000
 
 /**
- * Open response streams, with backpressure: the next result is pulled only after the client has read the previous one.
- * A closed connection frees everything.
+ * Open response streams, with backpressure: while a connection has a full buffer, no further result is pulled. When a
+ * connection closes, its stream ends and its source is closed.
  */
 export class OpenStreams {
   readonly #settings: StreamSettings
@@ -62,7 +62,7 @@ export class OpenStreams {
     return this.#openResponses.size
   }
 
-  /** Resolves when the stream has ended, for any reason. Never rejects. */
+  /** Writes the results as they come. Resolves when the stream has ended, also after an error of the source. */
   async send(raw: ServerResponse, content: StreamContent): Promise<void> {
     const { results, format } = content
     let failure: { readonly error: unknown } | undefined
@@ -100,8 +100,8 @@ export class OpenStreams {
   }
 
   /**
-   * Resolves when the client has read what was written, or has closed the connection. Rejects with `overloaded` when it
-   * reads nothing for too long, or when all clients together leave too much unread.
+   * Resolves when the client has read what was written, or has closed the connection. Rejects with `overloaded` when
+   * the client does not read all of it in time, or when slow clients together leave too much unread.
    */
   async #waitUntilRead(raw: ServerResponse): Promise<void> {
     const { stallTimeoutMs, unreadBytesMax } = this.#settings

@@ -12,8 +12,8 @@ import { writeJson } from '../../model/json.ts'
 import type { GraphQLContext } from '../context.ts'
 
 /**
- * The only file that knows graphql-yoga. Yoga parses, validates and executes every operation and calls the hooks of our
- * plugins. Fastify handles HTTP, so yoga's HTTP hooks never run; a plugin that has one is refused at start.
+ * The only file that imports graphql-yoga. Yoga parses, validates and executes every operation and calls the hooks of
+ * our plugins. Fastify handles HTTP, so yoga's HTTP hooks never run; a plugin that has one is refused at start.
  */
 export interface OperationEngine {
   /**
@@ -54,7 +54,7 @@ export type OperationPlugin = Pick<
 /** Hooks of yoga's HTTP layer. A plugin with one of them would silently not work. */
 const HTTP_HOOKS = ['onRequest', 'onRequestParse', 'onResponse', 'onResultProcess'] as const
 
-/** Maximum length of a cached document. Longer ones contain data as literals and are rarely repeated. */
+/** Maximum length of a cached document. Longer ones usually contain data as literals and are rarely repeated. */
 const CACHED_DOCUMENT_CHARS_MAX = 16 * 1024
 /** Total characters of cached documents. A parsed document takes some hundred bytes per character of its text. */
 const DOCUMENT_CACHE_CHARS_MAX = 256 * 1024
@@ -99,7 +99,6 @@ export function createOperationEngine(schema: GraphQLSchema, plugins: readonly O
 
 export { isAsyncIterable }
 
-/** A stream of one result. */
 export async function* streamOfOne(result: ExecutionResult): AsyncGenerator<ExecutionResult, void> {
   yield result
 }
@@ -139,7 +138,7 @@ function requireOperationHooks(plugin: object, index: number): void {
   )
 }
 
-/** Yoga reads only the method of a request, to refuse mutations by GET. Hooks get this object and may read no more. */
+/** Yoga reads only the method of a request, to refuse mutations by GET. Hooks must not read any other property. */
 function requestWithMethod(method: string): Request {
   const request: Pick<Request, 'method'> = { method }
   return request as Request

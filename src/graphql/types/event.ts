@@ -31,14 +31,14 @@ export const EventRef = builder.objectRef<Event>('Event').implement({
   }),
 })
 
-const CHARS_MAX_DESCRIPTION = 'At most 256 characters.'
+const CHARS_MAX_DESCRIPTION = 'By default at most 256 characters.'
 
 export const EventInputRef = builder.inputType('EventInput', {
-  description: 'One event, at most 32 KiB. Equal to an item of the REST API.',
+  description: 'One event, by default at most 32 KiB. Equal to an item of the REST API.',
   fields: (t) => ({
     name: t.string({
       required: true,
-      description: 'Name of the event, at most 255 characters. Example: "order.placed".',
+      description: 'Name of the event, by default at most 255 characters. Example: "order.placed".',
     }),
     value: t.field({ type: 'MetricValue', description: 'Optional finite number. Example: 99.99.' }),
     timestamp: t.field({
@@ -48,7 +48,7 @@ export const EventInputRef = builder.inputType('EventInput', {
     }),
     tags: t.field({
       type: 'Tags',
-      description: 'At most 32; `events` can filter by them. Example: {region: "eu"}.',
+      description: 'By default at most 32; `events` can filter by them. Example: {region: "eu"}.',
     }),
     properties: t.field({
       type: 'Properties',

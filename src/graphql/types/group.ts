@@ -8,13 +8,13 @@ import {
 import { builder } from '../builder.ts'
 import { AggregatesRef } from './aggregates.ts'
 
-/** A group of a result. The values of an aggregation are computed when they are first read. */
+/** A group of a result. The line of an aggregation (its values, with `fill` applied) is built when it is first read. */
 export interface GroupSource {
   readonly result: QueryResult
   readonly group: ResultGroup
-  /** Returns the values of an aggregation, by its name; undefined if the query did not compute it. */
+  /** Returns the line of an aggregation, by its name; undefined if the query did not compute it. */
   readonly lineOf: (name: string) => FilledLine | undefined
-  /** Returns the values of an aggregation in the earlier range of `compare`. */
+  /** Returns the line of an aggregation in the earlier range of `compare`; undefined without it. */
   readonly comparisonLineOf: (name: string) => FilledLine | undefined
 }
 
@@ -22,7 +22,7 @@ interface BucketSource {
   readonly parent: GroupSource
   /** Index among the buckets of the result. */
   readonly bucketIndex: number
-  /** Index in the lines of the group. It differs from `bucketIndex` if `fill: none` leaves out empty buckets. */
+  /** Index in the lines of the group. It may be lower than `bucketIndex`, because `fill: none` leaves out buckets. */
   readonly lineIndex: number
 }
 

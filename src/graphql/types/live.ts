@@ -15,6 +15,7 @@ builder.subscriptionField('live', (t) =>
     },
     subscribe: (_root, args, context, info) =>
       context.gateway.live(context.principal, queryInputOf(args.metric, args, context, info)),
+    // Each update is a response of its own, so it starts with a full budget.
     resolve: (update, _args, { responseFieldBudget, limits }) => {
       responseFieldBudget.fieldsLeft = limits.responseFieldsMax
       responseFieldBudget.isExceeded = false

@@ -6,7 +6,7 @@ export const MetricInputRef = builder.inputType('MetricInput', {
   fields: (t) => ({
     name: t.string({
       required: true,
-      description: 'Name of the metric, at most 255 characters. Example: "api.response_time".',
+      description: 'Name of the metric, by default at most 255 characters. Example: "api.response_time".',
     }),
     type: t.field({ type: MetricTypeEnum, required: true, description: 'GAUGE, COUNTER, DISTRIBUTION or SET.' }),
     value: t.field({
@@ -18,8 +18,11 @@ export const MetricInputRef = builder.inputType('MetricInput', {
       description:
         'When it was measured: in the past, or at most 24 h ahead. Default: now. Example: "2024-01-15T10:30:00Z".',
     }),
-    tags: t.field({ type: 'Tags', description: 'At most 32. Example: {endpoint: "/users", status: "200"}.' }),
-    unit: t.string({ description: 'Unit of the values; the first point of a metric sets it. Example: "ms".' }),
-    description: t.string({ description: 'What the metric measures; the first point sets it.' }),
+    tags: t.field({
+      type: 'Tags',
+      description: 'By default at most 32. Example: {endpoint: "/users", status: "200"}.',
+    }),
+    unit: t.string({ description: 'Unit of the values; set by the request that creates the metric. Example: "ms".' }),
+    description: t.string({ description: 'What the metric measures; set by the request that creates the metric.' }),
   }),
 })

@@ -22,11 +22,12 @@ export const MetricTypeEnum = builder.enumType('MetricType', {
     HISTOGRAM: {
       value: 'histogram',
       description:
-        'Counts per bucket, sent through the Better Stack API; cannot be tracked here. Default aggregation: SUM.',
+        'Counts per bucket, sent by Better Stack, OTLP or remote-write clients; cannot be tracked here. Default aggregation: SUM.',
     },
     SUMMARY: {
       value: 'summary',
-      description: 'Quantiles, sent through the Better Stack API; cannot be tracked here. Default aggregation: LAST.',
+      description:
+        'Quantiles, sent by Better Stack, OTLP or remote-write clients; cannot be tracked here. Default aggregation: LAST.',
     },
   } as const,
 })

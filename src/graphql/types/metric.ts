@@ -32,11 +32,11 @@ builder.node(MetricRef, {
     type: t.expose('type', { type: MetricTypeEnum, description: 'Type of its points.' }),
     unit: t.exposeString('unit', {
       nullable: true,
-      description: 'Unit that was sent with the first point; null when none was. Example: "ms".',
+      description: 'Unit that was sent when the metric was created; null when none was. Example: "ms".',
     }),
     description: t.exposeString('description', {
       nullable: true,
-      description: 'Description that was sent with the first point; null when none was.',
+      description: 'Description that was sent when the metric was created; null when none was.',
     }),
     tagKeys: t.exposeStringList('tagKeys', { description: 'All tag keys of its points, sorted.' }),
     firstSeen: t.expose('firstSeenMs', {

@@ -63,7 +63,10 @@ export const queryArguments = builder.args((t) => ({
 
 export type QueryArguments = InputShapeFromFields<typeof queryArguments>
 
-/** Builds the query of a field from its arguments, and counts it against the limit of the request. */
+/**
+ * Builds the query of a field from its arguments and selected subfields, and takes it from the query budget of the
+ * request. Throws `forbidden` without the scope `query`.
+ */
 export function queryInputOf(
   metric: string,
   args: QueryArguments,

@@ -5,8 +5,8 @@ import { builder } from '../builder.ts'
 import { literalToJson } from './literal.ts'
 
 /**
- * JSON-like scalars accept any JSON. Resolvers validate it with the code that serves REST, so that a bad value rejects
- * one item of a batch and not the whole request.
+ * Scalars such as `Tags` accept any JSON. Resolvers validate it with the code that serves REST, so that a bad value
+ * rejects one item of a batch and not the whole request.
  */
 const anyJson = {
   parseValue: (value: unknown) => value,
@@ -83,8 +83,8 @@ function textScalar(name: string) {
 }
 
 /**
- * An id may be an integer; in variables it is a bigint when a double would lose digits. This patches the built-in type,
- * because the schema builder accepts no other scalar named `ID`.
+ * An id may be an integer; in variables it is a bigint when a double would lose digits. This patches the parser of the
+ * built-in type, because the schema builder accepts no other scalar named `ID`.
  */
 const parseId = GraphQLID.parseValue
 GraphQLID.parseValue = (value) => parseId(typeof value === 'bigint' ? String(value) : value)

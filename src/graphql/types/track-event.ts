@@ -48,10 +48,10 @@ builder.mutationFields((t) => ({
     type: CombinedBatchResultRef,
     nullable: true,
     description:
-      'Stores points and events, up to 500 of each. Invalid items are reported by index and the others are stored.',
+      'Stores points and events, by default up to 500 of each. Invalid items are reported by index and the others are stored.',
     args: {
-      metrics: t.arg({ type: [MetricInputRef], description: 'The points, at most 500.' }),
-      events: t.arg({ type: [EventInputRef], description: 'The events, at most 500.' }),
+      metrics: t.arg({ type: [MetricInputRef], description: 'The points, by default at most 500.' }),
+      events: t.arg({ type: [EventInputRef], description: 'The events, by default at most 500.' }),
       idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { metrics, events, idempotencyKey }, context) =>

@@ -31,9 +31,10 @@ builder.mutationFields((t) => ({
   trackMetrics: t.field({
     type: BatchResultRef,
     nullable: true,
-    description: 'Stores up to 500 points. Invalid items are reported by index and the others are stored.',
+    description:
+      'Stores a batch of points, by default up to 500. Invalid items are reported by index and the others are stored.',
     args: {
-      metrics: t.arg({ type: [MetricInputRef], required: true, description: 'The points, at most 500.' }),
+      metrics: t.arg({ type: [MetricInputRef], required: true, description: 'The points, by default at most 500.' }),
       idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { metrics, idempotencyKey }, context) =>
@@ -45,7 +46,7 @@ builder.mutationFields((t) => ({
   }),
 }))
 
-/** A point as the client sent it. Only `tags` is read here. */
+/** A point as the client sent it. This file reads only `tags`; the decoder reads the other fields. */
 interface PointItem {
   readonly tags?: unknown
 }
@@ -61,7 +62,7 @@ export function requireBatchSize(metrics: readonly PointItem[], { limits }: Grap
 
 /**
  * Returns a function that decodes items with the decoder of REST, so that both APIs accept the same items. `onFirst` is
- * called with the point of the first item, unless this item is invalid.
+ * called with the point of the first item if it can be decoded; the point may still be rejected later.
  */
 export function createPointDecoder(
   items: readonly PointItem[],

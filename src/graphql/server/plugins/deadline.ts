@@ -5,7 +5,7 @@ import { isMutation } from '../operation-type.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**
- * If an operation runs longer than `timeoutMs`, responds with an error and starts no further resolver of the operation.
+ * If a query or mutation runs longer than `timeoutMs`, responds with an error, and its resolvers start no further work.
  * It is then unknown whether a mutation was executed.
  */
 export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {

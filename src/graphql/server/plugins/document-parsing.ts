@@ -28,7 +28,7 @@ function parseTokens(text: string, maxTokens: number): DocumentNode {
   try {
     return parse(text, { maxTokens })
   } catch (error) {
-    // The parser is recursive: deep nesting exhausts the stack before any limit is checked.
+    // The parser is recursive: deep nesting may exhaust the stack before any limit is checked.
     if (error instanceof RangeError) throw new GatewayError('query_too_large', 'the document is nested too deeply')
     if (error instanceof GraphQLError && error.message.includes('tokens. Parsing aborted')) {
       throw new GatewayError('query_too_large', `a document may have at most ${maxTokens} tokens`, {

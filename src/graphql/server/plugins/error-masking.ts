@@ -4,8 +4,8 @@ import { causeOf, toClientErrors } from '../errors.ts'
 import { isAsyncIterable, mapResults, type OperationPlugin } from '../yoga.ts'
 
 /**
- * Gives every error its code and HTTP status. An internal error is logged, and the client sees only the id of the
- * request, which is in the log.
+ * Gives errors their codes, and errors of a whole request the HTTP status. An internal error is logged, and the client
+ * sees only the id of the request, which is in the log.
  */
 export function useErrorMasking(log: InternalErrorLog): OperationPlugin {
   const withClientErrors = (result: ExecutionResult, { requestId }: GraphQLContext): ExecutionResult =>
@@ -20,7 +20,10 @@ export function useErrorMasking(log: InternalErrorLog): OperationPlugin {
   }
 }
 
-/** Throws the error that ended a stream: yoga converts it to a result, but the stream writer needs the error itself. */
+/**
+ * Throws the error that ended a stream: yoga converts it to a result, but the stream writer needs the error itself.
+ * Returns any other result.
+ */
 function throwStreamError(result: ExecutionResult): ExecutionResult {
   const [error] = result.data === undefined ? (result.errors ?? []) : []
   const cause = error === undefined || error.path !== undefined ? undefined : causeOf(error)
