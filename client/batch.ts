@@ -1,12 +1,12 @@
 /**
- * Points and events that are sent in one mutation with one idempotency key. A batch does not change after the first
- * attempt to send it: the gateway counts a retry only once if it equals the first attempt.
+ * Points and events that are sent in one mutation with one idempotency key. No items are added after the first attempt
+ * to send the batch: the gateway accepts a retry only if it equals the first attempt.
  */
 export interface Batch extends Readonly<Record<ListName, string[]>> {
   readonly key: string
   /** Number of items. */
   count: number
-  /** Size of the request body. */
+  /** Maximum size of the request body. */
   bytes: number
   /** Time of the first attempt to send. Undefined: the batch still accepts items. */
   sentMs?: number
@@ -48,14 +48,14 @@ const LIST_NAMES = ['metrics', 'events'] as const
 const MUTATION =
   'mutation($key:ID$metrics:[MetricInput!]$events:[EventInput!]){trackBatch(idempotencyKey:$key metrics:$metrics events:$events){metrics{errors{index code message}}events{errors{index code message}}}}'
 
-/** Maximum size of a request body without items. */
+/** Maximum size of the request body of a batch without items. */
 export const EMPTY_BODY_BYTES = 400
 const REQUEST_MS_MAX = 30_000
 const RETRY_AFTER_MS_MAX = 3_600_000
 
 /**
- * Matches `STATUS CODE` of a temporary failure. A success that is no GraphQL result (`200 undefined`) is one too: it
- * may be the login page of a network.
+ * Matches `STATUS CODE` of a temporary failure. A success without an error code (`200 undefined`) matches too: without
+ * a GraphQL result, it may be the login page of a network.
  */
 const TEMPORARY = /^(408|429|5|2.. undefined)|UNAVAILABLE|OVERLOADED|INTERNAL/
 

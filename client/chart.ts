@@ -71,7 +71,7 @@ export function applyUpdate(chart: Chart, update: LiveUpdate): Chart {
   }
 }
 
-/** Merges each item with its change. Items for which `mergeTwo` returns undefined are removed. */
+/** Merges each item with the changed item of the same key, if any. Removes an item if `mergeTwo` returns undefined. */
 function mergeItems<T>(
   current: readonly T[],
   changed: readonly T[],

@@ -8,13 +8,13 @@ export interface TrackerOptions {
   readonly key: string
   /** Tags of every point and event. */
   readonly tags?: Tags
-  /** How long a point waits for others before it is sent. Default: 5,000. */
+  /** How long a point waits for others before it is sent, in milliseconds. Default: 5,000. */
   readonly flushMs?: number
   /** Points and events in a batch. Default: 500, which is also the most that a gateway accepts by default. */
   readonly batchMax?: number
-  /** Bytes of points and events that are not delivered yet; what is tracked beyond is dropped. Default: 1,000,000. */
+  /** Maximum bytes of requests that are not delivered yet; what is tracked beyond is dropped. Default: 1,000,000. */
   readonly queueBytesMax?: number
-  /** Receives why an argument is invalid; nothing was tracked. The default of each callback warns on the console. */
+  /** Receives why an argument is invalid; nothing was tracked. Without a callback, each kind of report is a warning. */
   readonly onError?: (reason: unknown) => void
   /**
    * Receives how many points and events were dropped, and why: `queue_full`, `expired`, `page_closed`, `closed`, an
@@ -31,14 +31,14 @@ const KEEPALIVE_BYTES_MAX = 62_000
 const BATCH_BYTES_MAX = 31_000
 const ITEM_BYTES_MAX = BATCH_BYTES_MAX - EMPTY_BODY_BYTES
 /**
- * Maximum number of commas in the JSON text of an item. The gateway refuses a whole batch if a list in it is too long;
- * a list in an item with fewer commas is short enough.
+ * Maximum number of parts into which commas divide the JSON text of an item. The gateway refuses a whole batch if a
+ * list in it has more than 1,000 items, and a list has no more items than its JSON has such parts.
  */
 const ITEM_COMMAS_MAX = 1_000
 const FLUSH_CHECK_MS = 20
 const BACKOFF_MS_MIN = 1_000
 const BACKOFF_MS_MAX = 60_000
-/** 23 hours. The gateway remembers an idempotency key for 24 hours, so a later retry could count twice. */
+/** 23 hours. The gateway remembers an idempotency key for 24 hours; a retry after that could count twice. */
 const RETRY_MS_MAX = 82_800_000
 
 const encoder = new TextEncoder()
@@ -61,10 +61,10 @@ interface Timer {
 }
 
 /**
- * Creates the queue that sends batches to the gateway: one request at a time, until the page is hidden. Requests use
- * `keepalive`, so they continue after the page is closed. Invariant: an item is in exactly one batch, and a batch is
- * removed when the gateway has stored it or when it was reported as dropped. A closure and not a class, because
- * minifiers shorten the names of variables but not of properties.
+ * Creates the queue that sends batches to the gateway: one request at a time, but several when the page is hidden,
+ * shown, closed or online again, and in `close`. Requests use `keepalive`, so they continue after the page is closed.
+ * Invariant: an item is in exactly one batch. A batch is removed when its items are stored or reported through a
+ * callback. A closure and not a class, because minifiers shorten the names of variables but not of properties.
  */
 export function createDelivery({
   url,
@@ -83,7 +83,10 @@ export function createDelivery({
   /** Number of consecutive failed requests. */
   let failureCount = 0
   let timer: Timer | undefined
-  /** After a failure: no request is sent before this time, which the gateway chose. 0: no pause. */
+  /**
+   * Set by a failure until the next retry: the time until which the gateway asked to wait. Only `close` and the end of
+   * the page send before it. 0: no pause.
+   */
   let pausedUntilMs = 0
   let isClosed: boolean | undefined
   let isPageClosed: boolean | undefined
@@ -118,7 +121,10 @@ export function createDelivery({
     else if (!timer) setTimer(flushMs)
   }
 
-  /** Sends the oldest batch unless one is in flight, or all that fit into the keepalive limit when `isLeaving`. */
+  /**
+   * Sends the oldest batch, unless a request is in flight or a retry is pending. With `isLeaving`, sends all batches
+   * that fit into the keepalive limit. Drops batches that are too old.
+   */
   const sendBatches = (isLeaving?: boolean): void => {
     for (const batch of batches) {
       const sendingBytes = bytesOf(batches.filter(({ isSending }) => isSending))
@@ -146,7 +152,7 @@ export function createDelivery({
     }
   }
 
-  /** With a `code`, the items are reported as dropped. */
+  /** Removes batches from the queue. With a `code`, their items are reported as dropped. */
   const remove = (removed: readonly Batch[], code?: string, message?: string): void => {
     const count = removed.reduce((sum, batch) => sum + batch.count, 0)
     batches = batches.filter((batch) => !removed.includes(batch))
@@ -163,7 +169,7 @@ export function createDelivery({
     timer.unref?.()
   }
 
-  /** Sends batches until none is left, for at most `waitMs`. Only its timers keep a Node process alive. */
+  /** Sends batches until none is left, for at most `waitMs`. Unlike retry timers, it keeps a Node process alive. */
   const flush = async (waitMs = Infinity): Promise<void> => {
     const endMs = Date.now() + waitMs
     while (batches[0] && Date.now() < endMs) {
@@ -172,7 +178,7 @@ export function createDelivery({
     }
   }
 
-  /** Called when the page is closed and can no longer receive responses: sends what fits and drops the rest. */
+  /** Called when the page is closed and can no longer receive responses: sends what fits, drops the other batches. */
   const sendAndDropRest = (): void => {
     isPageClosed = true
     sendBatches(true)

@@ -22,13 +22,13 @@ export interface EventFields {
 
 const TEXT_FIELDS = ['user_id', 'session_id', 'environment', 'service', 'host', 'request_id'] as const
 
-/** Builds a point. Throws a message if it is invalid. */
+/** Builds a point. Throws a string, the reason, if it is invalid. */
 export function pointOf(name: string, type: string, value: unknown, tags: Tags): Item {
   requireValid(name, value, type === 'SET' ? typeof value === 'string' : Number.isFinite(value))
   return { name, type, value, timestamp: Date.now(), tags }
 }
 
-/** Builds an event. Throws a message if it is invalid. */
+/** Builds an event. Throws a string, the reason, if it is invalid. */
 export function eventOf(name: string, fields: EventFields, commonTags: Tags | undefined): Item {
   const { value = null, timestamp = Date.now(), tags, properties } = fields
   requireValid(name, value, value === null || Number.isFinite(value))

@@ -35,7 +35,7 @@ const SILENCE_MS_MAX = 45_000
 const BACKOFF_MS_MIN = 1_000
 const BACKOFF_MS_MAX = 30_000
 const RETRY_AFTER_MS_MAX = 3_600_000
-/** Maximum characters of one update. A gateway returns at most 50,000 values by default. */
+/** Maximum characters of one update. By default, a gateway returns at most 50,000 values. */
 const UPDATE_CHARS_MAX = 32_000_000
 
 /** Calls `onChart` with the whole chart after each update. Returns a function that ends the subscription. */
@@ -66,7 +66,7 @@ export function subscribeLive(options: LiveOptions, onChart: (chart: Chart) => v
     callSafely(onChart, chart)
   }
 
-  /** Resolves when the stream has ended. */
+  /** Opens a stream and applies its results. Resolves when it has ended or was refused; rejects if it fails. */
   const connect = async (): Promise<void> => {
     const connectionAbort = new AbortController()
     const abort = (): void => connectionAbort.abort()
@@ -116,7 +116,7 @@ export function subscribeLive(options: LiveOptions, onChart: (chart: Chart) => v
 }
 
 /**
- * Yields server-sent events; an empty event for a comment, which is a keep-alive
+ * Yields server-sent events; for a comment, which is a keep-alive, an event with empty fields
  * (https://html.spec.whatwg.org/multipage/server-sent-events.html).
  */
 async function* eventsOf({ body }: Response): AsyncGenerator<{ readonly event: string; readonly data: string }> {

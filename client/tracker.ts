@@ -1,9 +1,9 @@
 /**
  * Sends points and events of a browser page, or of a Node process, to the gateway. Each batch is one GraphQL mutation
- * with an idempotency key, so a retry never counts twice. Nothing is thrown into the page.
+ * with an idempotency key, so a retry does not count twice. Nothing is thrown into the page.
  *
- * Invariant: whatever is tracked is delivered, or reported through a callback. The only exception is a request that
- * fails after its page was closed.
+ * Invariant: whatever is tracked is delivered, or reported through a callback. The only exceptions are a request that
+ * fails after its page was closed, and a page or process that ends without an event or `close`.
  */
 
 import { createDelivery, type TrackerOptions } from './delivery.ts'
@@ -23,7 +23,7 @@ export interface Tracker {
   /** A member of a set, such as a user id. The gateway counts distinct members. */
   member(name: string, member: string, tags?: Tags): void
   event(name: string, fields?: EventFields): void
-  /** Sends what waits. Resolves when everything tracked before is delivered or dropped. Never rejects. */
+  /** Sends what waits. Resolves when everything tracked before is delivered, rejected or dropped. Never rejects. */
   flush(): Promise<void>
   /** Flushes, and drops what is left after `waitMs` (default: 5,000). Later calls are dropped. Never rejects. */
   close(waitMs?: number): Promise<void>

@@ -1,13 +1,13 @@
 import { type Happening, METRICS } from './shop.ts'
 
-/** The limit of `/flux/batch`, for points and for events. */
+/** The default limit of `/flux/batch`, for points and for events. */
 const BATCH_ITEMS = 500
 /** Batches in flight at a time. */
 const BATCHES_MAX = 4
 
 /** Sends points and events through the public API, as any client would. */
 export interface Feed {
-  /** Resolves when all are stored, with their number. */
+  /** Resolves when all points and events are stored, with their number. */
   send(happenings: Iterable<Happening>, signal: AbortSignal): Promise<number>
 }
 
@@ -23,7 +23,7 @@ interface Accepted {
 
 export function createFeed(url: string, key: string): Feed {
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
-  /** The metrics whose first point was sent. That point defines the metric, so it carries unit and description. */
+  /** The metrics whose first point was sent. That point has unit and description, because it defines the metric. */
   const described = new Set<string>()
   const add = ({ metrics, events }: Batch, happening: Happening): void => {
     if (!('type' in happening)) events.push(happening)

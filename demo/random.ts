@@ -4,9 +4,9 @@ export interface Random {
   next(): number
   /** A whole number in [0, below). */
   integer(below: number): number
-  /** Mean 0, deviation 1. */
+  /** A normally distributed number with mean 0 and standard deviation 1. */
   normal(): number
-  /** A Poisson-distributed count with this mean. */
+  /** A Poisson-distributed count with this mean; above 30, an approximation by a normal distribution. */
   poisson(mean: number): number
 }
 

@@ -35,7 +35,7 @@ const gateway = spawn(process.execPath, [fileURLToPath(new URL('../main.js', imp
     REDIS_URL: '',
     REDIS_CLUSTER_NODES: '',
     API_KEYS: `${KEY}:shop:ingest+query`,
-    // The import of a week in a few seconds exceeds the default limits.
+    // The import of eight days in a few seconds exceeds the default limits.
     RATE_LIMITS: 'off',
   },
   stdio: ['ignore', 'pipe', 'inherit'],
@@ -64,7 +64,7 @@ try {
   process.exitCode = isStopRequested ? code : 1
 }
 
-/** Undefined: the process exited before it listened. */
+/** Returns the URL that the gateway prints when it listens. Undefined: the process exited before. */
 async function addressOf({ stdout }: ChildProcess): Promise<string | undefined> {
   if (stdout === null) return undefined
   return new Promise((resolve) => {
@@ -109,12 +109,12 @@ async function importHistory(feed: Feed, startMs: number): Promise<void> {
   await importDays([2, 3, 4, 5, 6, 7], 'The days between are stored')
 }
 
-/** Sends the points and events since the last call, every second, until the demo ends. */
+/** Sends the points and events since the previous time, every second, until the demo ends. */
 async function follow(feed: Feed, startMs: number): Promise<void> {
   let sentMs = startMs
   while (!signal.aborted) {
     const nowMs = Date.now()
-    // When the clock was set back, there is nothing new.
+    // After the clock was set back, nothing is sent until it has passed the previous time.
     if (nowMs > sentMs) {
       await feed.send(shopBetween(SEED, sentMs, nowMs), signal)
       sentMs = nowMs

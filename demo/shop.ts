@@ -1,8 +1,9 @@
 import { type Random, randomOf } from './random.ts'
 
 /**
- * A small web shop as a pure function of time: a time range always gives the same points, whether imported as history
- * or sent live. It has quiet nights, busy afternoons, better and worse weeks, returning customers, and incidents.
+ * A small web shop as a pure function of a seed and the time: a time range always gives the same points, whether
+ * imported as history or sent live. It has quiet nights, busy afternoons, better and worse weeks, returning customers,
+ * and incidents.
  */
 export interface Point {
   readonly name: string
@@ -13,7 +14,7 @@ export interface Point {
   readonly tags: Readonly<Record<string, string>>
 }
 
-/** Stored as it is; points are aggregated. */
+/** An event. Unlike points, events are stored as they are, without aggregation. */
 export interface ShopEvent {
   readonly name: 'order.placed' | 'user.signed_up' | 'deploy.finished' | 'incident.opened' | 'incident.closed'
   readonly timestamp: number
@@ -59,7 +60,7 @@ const INCIDENT_SLOT_MS = 4 * HOUR_MS
 const INCIDENT_SHARE = 0.8
 /** The time between two deployments. */
 const DEPLOY_MS = 8 * HOUR_MS
-/** Accounts; a few come daily, most rarely. */
+/** Number of accounts: a few come daily, most rarely. */
 const USERS = 5_000
 
 interface Route {
@@ -100,8 +101,8 @@ const PAYMENTS = [
 ]
 
 /**
- * Points and events from `fromMs` to `toMs` (exclusive), in order of steps. Adjacent ranges give the same as one long
- * range.
+ * Yields the points and events from `fromMs` to `toMs` (exclusive), step by step, within a step in no order. Adjacent
+ * ranges give the same as one long range.
  */
 export function* shopBetween(seed: number, fromMs: number, toMs: number): Generator<Happening> {
   for (let stepMs = Math.floor(fromMs / STEP_MS) * STEP_MS; stepMs < toMs; stepMs += STEP_MS) {
@@ -191,7 +192,7 @@ const ENDPOINT_OF: Readonly<Record<Incident['kind'], string>> = {
   'search index down': '/search',
 }
 
-/** The current incident, if any. */
+/** Returns the incident at a time, if any. */
 export function incidentAt(seed: number, atMs: number): Incident | undefined {
   const slotMs = Math.floor(atMs / INCIDENT_SLOT_MS) * INCIDENT_SLOT_MS
   const random = randomOf(seed, slotMs, 1)
@@ -206,7 +207,7 @@ export function incidentAt(seed: number, atMs: number): Incident | undefined {
     : { kind: 'search index down', slowness: 3, failures: 0.35, ...range }
 }
 
-/** Traffic relative to an ordinary peak: about 0.15 at night and 1 in the afternoon. */
+/** Returns the traffic relative to an ordinary peak: about 0.15 at night and 1 in the afternoon. */
 function trafficAt(seed: number, atMs: number): number {
   const hour = (atMs % DAY_MS) / HOUR_MS
   const rhythm = 0.15 + 0.85 * ((1 - Math.cos((2 * Math.PI * (hour - 3)) / 24)) / 2) ** 1.3
@@ -215,7 +216,7 @@ function trafficAt(seed: number, atMs: number): number {
   return rhythm * weekend * wobble(seed, atMs, 7 * DAY_MS, 0.2) * wobble(seed, atMs, 20 * MINUTE_MS, 0.1)
 }
 
-/** A smooth random factor around 1, at most `amount` away, with one random target per period. */
+/** Returns a smooth random factor around 1, at most `amount` away, with one random target per period. */
 function wobble(seed: number, atMs: number, periodMs: number, amount: number): number {
   const period = Math.floor(atMs / periodMs)
   const along = atMs / periodMs - period

@@ -2,7 +2,7 @@ import type { BarList } from './chart.ts'
 import { CHART_BARS_MAX } from './chart.ts'
 import { formatValue } from './format.ts'
 
-/** Props of a table that shows the totals of groups as horizontal bars, the greatest first. */
+/** Props of a table that shows the totals of groups as horizontal bars, the greatest first, unknown totals last. */
 export interface BarsProps {
   readonly list: BarList
   readonly unit: string | null
@@ -17,7 +17,7 @@ export function Bars({ list: { title, bars }, unit }: BarsProps) {
       <caption>{title}</caption>
       <tbody>
         {shown.map(({ label, value }, index) => (
-          // Labels are not unique: a query may select only some of the tags. So the key is the index.
+          // The key is the index, because labels are not unique: a query may select only one of several tags.
           <tr key={index}>
             <th scope="row">{label}</th>
             <td class="bar-cell">

@@ -1,6 +1,6 @@
 /** The data of a chart: lines over time, and bars for totals over the whole range. */
 export interface Chart {
-  /** The path of the chart's data in the GraphQL result, such as `requests`. */
+  /** In GraphiQL, the path of the chart's data in the result, such as `requests`; in the explorer, the metric name. */
   readonly title: string
   readonly unit: string | null
   /** Time zone of the buckets, if the query selects it. */
@@ -20,7 +20,10 @@ export interface ChartLine {
   readonly values: readonly (number | null)[]
   /** The aggregation over the whole range; null when it is unknown. */
   readonly total: number | null
-  /** The `id` of the line that this one is compared with. It is drawn dashed in that line's colour. */
+  /**
+   * For a line of the earlier range of `compare`: the `id` of the line of the requested range. The earlier line is
+   * drawn dashed in that line's colour. Undefined for a line of the requested range.
+   */
   readonly comparedWith: string | undefined
 }
 

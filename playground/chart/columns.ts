@@ -18,7 +18,10 @@ export function columnsOf(lines: readonly ChartLine[]): Columns {
   return [times, ...columns]
 }
 
-/** Finds values with gaps on both sides. No line segment reaches them, so each is drawn as a dot. */
+/**
+ * Returns the rows of values that have a gap, or the end of the column, on both sides. No line segment reaches such a
+ * value, so it is drawn as a dot.
+ */
 export function isolatedRows(column: readonly (number | null | undefined)[]): readonly number[] {
   const rows: number[] = []
   let sinceGap = 0

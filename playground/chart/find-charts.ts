@@ -2,9 +2,9 @@ import { type Bar, type BarList, CHARTS_MAX, type Chart, type ChartLine } from '
 import { isObject, type JsonObject } from './json.ts'
 
 /**
- * Finds the charts in the data of any GraphQL result. Parts are recognised by their shape and not by field names,
- * because aliases may rename fields. Objects with `timestamps` and `values`, or with `points`, are lines; objects with
- * `total` or `buckets` are groups. All lists of lines and groups in one object become one chart.
+ * Finds the charts in the data of any GraphQL result. An alias may rename the field that holds a list, so lists are
+ * recognised by the objects in them: objects with `values` or `points` are lines, objects with `total` or `buckets` are
+ * groups. All lists of lines and groups in one object become one chart.
  */
 export function findCharts(data: unknown): readonly Chart[] {
   const charts: Chart[] = []
@@ -12,7 +12,7 @@ export function findCharts(data: unknown): readonly Chart[] {
   return charts
 }
 
-/** Maximum depth of the search. The gateway refuses documents that are nested as deeply. */
+/** Maximum depth of the search, where each list adds a level. A result nested deeper has no charts. */
 const DEPTH_MAX = 30
 
 function collectCharts(value: unknown, path: readonly string[], charts: Chart[]): void {
@@ -51,11 +51,12 @@ function isDrawableList(value: unknown): value is readonly JsonObject[] {
   return Array.isArray(value) && value.some((item) => isLine(item) || isGroup(item))
 }
 
-/** Whether a value is a GraphQL `Series` object, or the selected fields of one. */
+/** Whether a value looks like the selected fields of a GraphQL `Series`. */
 export function isLine(value: unknown): value is JsonObject {
   return isObject(value) && (Array.isArray(value['values']) || hasPoints(value))
 }
 
+/** Whether a value looks like the selected fields of a GraphQL `Group`. */
 export function isGroup(value: unknown): value is JsonObject {
   if (!isObject(value)) return false
   const { total, buckets } = value
@@ -111,7 +112,7 @@ function pointsOf({ points }: JsonObject): readonly JsonObject[] {
   return Array.isArray(points) ? points.filter(isObject) : []
 }
 
-/** One line per group and aggregation, from its buckets. */
+/** Returns the lines of one group, from its buckets: one per aggregation, and one for its `previous` if selected. */
 function linesOfBuckets(group: JsonObject): readonly ChartLine[] {
   const { buckets } = group
   if (!Array.isArray(buckets)) return []
@@ -132,7 +133,7 @@ function linesOfBuckets(group: JsonObject): readonly ChartLine[] {
   return names.flatMap((name) => [line(name, 'values'), ...(earlier.includes(name) ? [line(name, 'previous')] : [])])
 }
 
-/** One list of bars per aggregation in `total`. */
+/** Returns one list of bars per aggregation that the groups have in `total`. */
 function barsOf(groups: readonly JsonObject[]): readonly BarList[] {
   const names = new Set(groups.flatMap(({ total }) => (isObject(total) ? namesOfNumbers(total) : [])))
   return [...names].map((name) => ({
@@ -149,7 +150,7 @@ function namesOfNumbers(object: JsonObject): readonly string[] {
   return Object.keys(object).filter((name) => typeof object[name] === 'number' || object[name] === null)
 }
 
-/** The text of `label`; else the tag values; else all text fields that the query selects. */
+/** Returns the text of `label`; else the tag values; else all selected text fields but ids; undefined without any. */
 function labelOf(item: JsonObject): string | undefined {
   if (typeof item['label'] === 'string') return item['label']
   if (item['tags'] === null) return 'other'

@@ -5,8 +5,8 @@ const GROUPED = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const COMPACT = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 4 })
 
 /**
- * Formats a number with four significant digits, or with all digits of the integer part below ten million. Null: a
- * dash.
+ * Formats a number with four significant digits. From ten thousand to ten million, it is a whole number; very small and
+ * very large numbers are in scientific notation. Null and undefined are a dash.
  */
 export function formatNumber(value: number | null | undefined): string {
   if (value === null || value === undefined) return '–'
@@ -24,8 +24,8 @@ export function formatValue(value: number | null | undefined, unit: string | nul
 export type FormatTime = (timeMs: number) => string
 
 /**
- * Creates a formatter of dates and times for tooltips: `Sun 29 Nov 2026, 01:05:10`. Omits the time of day or the
- * seconds if the distance `stepMs` between two values makes them always zero.
+ * Creates a formatter of dates and times for tooltips: `Sun 29 Nov 2026, 01:05:10`. `stepMs` is the distance between
+ * two values: from a minute on, seconds are omitted, and from a day on, the time of day.
  */
 export function createDateTimeFormat(timezone: string, stepMs: number): FormatTime {
   const day = { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' } as const
@@ -56,7 +56,7 @@ function formatIn(timezone: string, options: Intl.DateTimeFormatOptions): Format
   return (timeMs) => format.format(timeMs)
 }
 
-/** Returns the time zone, or UTC if this browser does not support it: the gateway may know more zones. */
+/** Returns this browser's name of the time zone, or UTC if it does not support the zone: the gateway may know more. */
 export function supportedZone(timezone: string): string {
   try {
     return new Intl.DateTimeFormat('en', { timeZone: timezone }).resolvedOptions().timeZone

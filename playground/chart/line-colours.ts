@@ -1,10 +1,11 @@
 import type { ChartLine } from './chart.ts'
 
-/** Number of line colours. `styles/chart.css` and `styles/graphiql.css` define them as `--line-0` …, for each theme. */
+/** Number of line colours, `--line-0` and so on. `styles/chart.css` and `styles/graphiql.css` define them per theme. */
 const COLOUR_COUNT = 10
 
 /**
- * Returns the CSS variable of each line's colour, by line id. A comparison has the colour of the line it belongs to.
+ * Returns the name of the CSS variable of each line's colour, by line id. A line of the earlier range has the colour of
+ * the line that it is compared with.
  */
 export function lineColours(lines: readonly ChartLine[]): ReadonlyMap<string, string> {
   const colours = new Map<string, string>()
@@ -19,7 +20,10 @@ export function lineColours(lines: readonly ChartLine[]): ReadonlyMap<string, st
   return colours
 }
 
-/** Whether a line is the remainder of `top`: all other groups, merged. Its label ends with `other`. */
+/**
+ * Whether a label is that of the remainder of `top` (all other groups, merged), which ends with `other`. The label of
+ * an ordinary group whose only tag value is `other` looks the same.
+ */
 function isRemainder(label: string): boolean {
   return /(?:^|· )other$/.test(label)
 }

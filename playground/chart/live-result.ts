@@ -2,9 +2,9 @@ import { isGroup, isLine, timeOf } from './find-charts.ts'
 import { isObject, type JsonObject } from './json.ts'
 
 /**
- * Applies an update to the result of a live query. A SNAPSHOT replaces everything. A PATCH replaces the buckets with
- * the same start; buckets before `dropBefore` are removed, then lines and groups without buckets. The returned value
- * has the shape of a snapshot, with the fields that the query selects.
+ * Applies an update to the result of a live query, which the query may have restricted to some fields. A PATCH replaces
+ * the buckets with the same start. Then buckets before `dropBefore` are removed, and lines and groups that have lost
+ * all their buckets. Anything else, such as a SNAPSHOT, replaces the result.
  */
 export function applyUpdate(before: unknown, update: unknown): unknown {
   if (!isObject(update) || !isObject(before) || update['kind'] !== 'PATCH') return update
@@ -40,7 +40,10 @@ function mergeList(
   return [...merged.values()].flatMap((item) => dropRowsBefore(item, dropBeforeMs))
 }
 
-/** Returns a key that finds the same item in the next update: the id of a line; else all fields that hold no values. */
+/**
+ * Returns a text that identifies the line or group in later updates: its id, or else the JSON of all fields that no
+ * update changes, such as `tags`.
+ */
 function identityOf(item: JsonObject): string {
   if (typeof item['id'] === 'string') return item['id']
   const { total: _total, points: _points, timestamps: _times, values: _values, buckets: _buckets, ...rest } = item
@@ -71,7 +74,10 @@ function mergeRows(before: JsonObject, item: JsonObject, rowsOf: RowsOf, withRow
   )
 }
 
-/** Returns the item without buckets before `dropBeforeMs`; an empty list if no bucket remains. */
+/**
+ * Returns a list of the item without its buckets before `dropBeforeMs`. The list is empty if the item had buckets and
+ * none remains.
+ */
 function dropRowsBefore(item: JsonObject, dropBeforeMs: number): readonly JsonObject[] {
   const [rowsOf, withRows]: [RowsOf, WithRows] = isLine(item)
     ? [rowsOfLine, withRowsOfLine]

@@ -22,7 +22,7 @@ export interface PlotOptions {
 const FONT = '12px system-ui, sans-serif'
 const TICK_WIDTH_MIN = 70
 const TICK_HEIGHT_MIN = 36
-/** Maximum number of lines that are drawn with full width. */
+/** A chart with more lines than this draws all of them thin. */
 const WIDE_LINES_MAX = 8
 
 export function plotOptions(options: PlotOptions): uPlot.Options {
@@ -71,7 +71,7 @@ function axesOf(zone: string, styleOf: (name: string) => string): uPlot.Axis[] {
   ]
 }
 
-/** Measures the widest label, in CSS pixels. */
+/** Returns the width of the label with the most characters, in CSS pixels. */
 function widthOf({ ctx }: uPlot, labels: readonly string[] | null): number {
   const widest = (labels ?? []).reduce((a, b) => (b.length > a.length ? b : a), '')
   if (widest === '') return 24
@@ -104,7 +104,7 @@ function seriesOf(line: ChartLine, { lines, hidden, colours, styleOf }: PlotOpti
   }
 }
 
-/** Returns a translucent colour for the area below a line. */
+/** Returns a translucent colour for the area below a line. A colour that is not `#rrggbb` gives a transparent area. */
 function translucent(colour: string): string {
   return /^#[0-9a-f]{6}$/i.test(colour) ? `${colour}1f` : 'transparent'
 }

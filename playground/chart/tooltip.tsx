@@ -4,7 +4,7 @@ import type { Columns } from './columns.ts'
 import { createDateTimeFormat, formatValue } from './format.ts'
 import type { CursorAt } from './line-chart.tsx'
 
-/** Props of a tooltip that lists the values of all lines at the cursor, the greatest first. */
+/** Props of a tooltip that lists the values of the visible lines at the cursor: the greatest first, at most twelve. */
 export interface TooltipProps {
   readonly plot: uPlot
   readonly cursor: CursorAt
@@ -66,7 +66,7 @@ export function Swatch({ colour, isDashed }: { readonly colour: string; readonly
   )
 }
 
-/** Returns the least distance between two neighbouring times. */
+/** Returns the least distance between two neighbouring times; a second if there is only one time. */
 function leastStepMs(times: readonly number[]): number {
   let step = Number.POSITIVE_INFINITY
   for (let row = 1; row < times.length; row++) step = Math.min(step, times[row]! - times[row - 1]!)

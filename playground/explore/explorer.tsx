@@ -36,7 +36,7 @@ export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly
     const first = metricToOpenFirst(list.metrics)
     if (first === undefined || question.metric !== '') return
     const next = chooseMetric(question, first.name)
-    // The first metric of this project has just appeared: the chart shows the last 15 minutes and updates live.
+    // If the project was empty, its first metric has just appeared: shows the last 15 minutes and updates live.
     setQuestion(wasEmpty ? { ...next, range: { last: '15m' }, isLive: true } : next, 'replace')
   }, [list.metrics, isEmpty, question.metric])
 

@@ -1,7 +1,10 @@
 import { shellQuote } from '../question/code.ts'
 import { CopyButton } from './copy-button.tsx'
 
-/** Shown for a project without metrics: how to send the first point. The explorer keeps reading the list of metrics. */
+/**
+ * Shown for a project without metrics: how to send the first point. The explorer reads the list of metrics again and
+ * again, so a chart replaces this view by itself.
+ */
 export function FirstPoint({ apiKey, canIngest }: { readonly apiKey: string; readonly canIngest: boolean }) {
   const call = firstCall(location.origin, apiKey)
   return (

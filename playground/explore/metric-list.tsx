@@ -14,7 +14,7 @@ export interface MetricListProps {
 export function MetricList({ list, question, search, onSearch, onChoose }: MetricListProps) {
   const { metrics, hasMore, isLoaded, problem } = list
   const choose = (event: MouseEvent, name: string): void => {
-    // With another button or a modifier key, the browser opens the link in a new tab or window.
+    // With another mouse button or one of these modifier keys, the browser opens the link in a new tab or window.
     if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return
     event.preventDefault()
     onChoose(name)

@@ -3,7 +3,7 @@ import type { GraphQLResult } from '../session/gateway.ts'
 
 /** An error of a request, as it is shown to a person. */
 export interface Problem {
-  /** The error code in lower case, such as `query_too_large`. */
+  /** The error code in lower case: one of the gateway's, such as `query_too_large`, or `unreachable`. */
   readonly code: string
   readonly message: string
   readonly details: Readonly<Record<string, unknown>>

@@ -66,7 +66,7 @@ const COMPARISONS: Readonly<Record<string, string>> = {
   '1y': 'A year before',
 }
 
-/** Returns a range that ends now, for live updates: only late points could change a range with a fixed end. */
+/** Returns a range that ends now, for live updates: after its end, only late points change a range with a fixed end. */
 function rangeUpToNow(range: Range): Range {
   return 'last' in range ? range : { last: '1h' }
 }
@@ -108,7 +108,10 @@ function RangePicker({ question, setQuestion }: RangeControlsProps) {
 
 const UNITS_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
-/** Converts a range such as `6h` to its current start and end, as the initial values of a custom range. */
+/**
+ * Converts a range such as `6h` to its current start and end, in whole minutes, as the initial values of a custom
+ * range. A length in another unit counts as 24 hours.
+ */
 function customRange(range: Range): Range {
   if (!('last' in range)) return range
   const [, count = '24', unit = 'h'] = /^(\d+)([mhdw])$/.exec(range.last) ?? []
@@ -179,7 +182,7 @@ function ZoneSelect({ question, setQuestion }: RangeControlsProps) {
   )
 }
 
-/** Adds the current value to a list of options: the address may hold a value that is no option. */
+/** Adds the current value to a list of options, unless it is one: the address may hold any value. */
 function includingCurrent(list: readonly string[], current: string): readonly string[] {
   return list.includes(current) ? list : [...list, current]
 }

@@ -58,7 +58,7 @@ export function ResultPanel({ question, info, result, setQuestion, onRetry }: Re
   )
 }
 
-/** Adds bars for the totals of the groups: one list per aggregation. */
+/** Adds bars for the totals of the groups: a list for each aggregation that has more than one bar. */
 function withTotals(chart: Chart, { groupBy, aggregations }: Question): Chart {
   if (groupBy.length === 0) return chart
   const bars = aggregations.map((name): BarList => {
@@ -76,7 +76,7 @@ function labelHasAggregation(label: string, aggregation: string): boolean {
   return label === aggregation || label.startsWith(`${aggregation} · `)
 }
 
-/** Returns the unit of the values: none for counts, `ms/s` for rates. Null if the lines have different units. */
+/** Returns the unit of the values, such as `ms`, or `ms/s` for rates. Null for counts, and if lines differ in unit. */
 function unitOf({ aggregations }: Question, { type, unit }: MetricInfo): string | null {
   if (type === 'SET') return unit
   if (aggregations.every((name) => name === 'RATE')) return unit === null ? '/s' : `${unit}/s`

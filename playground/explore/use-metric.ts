@@ -6,7 +6,7 @@ import { type Problem, problemOf } from './problem.ts'
 
 /** The chosen metric, with the tag values that the controls offer. */
 export interface ChosenMetric {
-  /** Undefined while the metric is loading, and if it does not exist. */
+  /** Undefined until the metric was loaded for the first time. */
   readonly info: MetricInfo | undefined
   readonly tags: readonly Tag[]
   readonly problem: Problem | undefined
@@ -22,10 +22,10 @@ export interface TagValue {
   readonly seriesCount: number
 }
 
-/** Number of tag keys whose values are loaded. A metric may have a thousand keys. */
+/** Maximum number of tag keys whose values are loaded. A metric may have a thousand keys. */
 const TAG_KEYS_SHOWN_MAX = 20
 const TAG_VALUES_SHOWN_MAX = 200
-/** Time between two reads of the metric, which update numbers such as "last point". */
+/** Time from the end of a read of the metric to the next one, which updates numbers such as "last point". */
 const REFRESH_INTERVAL_MS = 10_000
 
 const METRIC_DOCUMENT = `query Metric($name: String!) {

@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { sendOnce } from '../session/gateway.ts'
 import { type Problem, problemOf } from './problem.ts'
 
-/** The metrics of the project. The list is read every 20 s, and every 1.5 s while it is empty. */
+/** The metrics of the project. The list is read every 20 s, and every 1.5 s while the project has no metrics. */
 export interface MetricList {
   readonly metrics: readonly ListedMetric[]
   readonly hasMore: boolean

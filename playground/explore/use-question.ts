@@ -3,11 +3,12 @@ import { formatAddress, parseAddress } from '../question/address.ts'
 import type { Question } from '../question/question.ts'
 
 /**
- * Sets the question and the address. `push` adds a history entry, so that the back button restores the previous one.
+ * Sets the question and the address of the page. `push`, the default, adds a history entry, so that the back button
+ * restores the previous question; `replace` does not.
  */
 export type SetQuestion = (question: Question, how?: 'push' | 'replace') => void
 
-/** A hook that keeps the question in the address of the page. The back button restores the previous question. */
+/** A hook that keeps the question in the address of the page, and follows the back and forward buttons. */
 export function useQuestion(): readonly [Question, SetQuestion] {
   const [question, setCurrent] = useState(() => questionOfAddress())
   useEffect(() => {

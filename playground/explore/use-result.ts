@@ -33,7 +33,10 @@ const NOT_LOADED: ChartResult = {
   meta: undefined,
 }
 
-/** A hook that runs a GraphQL document. Runs it again when the document or `attempt` changes. */
+/**
+ * A hook that runs a GraphQL document: once, or as a subscription if `isLive`. Runs it again when an argument changes;
+ * `attempt` has no other purpose.
+ */
 export function useResult(key: string, document: string, isLive: boolean, attempt: number): ChartResult {
   const [result, setResult] = useState(NOT_LOADED)
   useEffect(() => {

@@ -7,7 +7,10 @@ export interface Viewer {
   readonly scopes: readonly string[]
 }
 
-/** A hook that loads the viewer. Undefined until the gateway has responded. */
+/**
+ * A hook that loads the viewer. Undefined until the gateway has responded, and if it does not know the key. After any
+ * other error, the viewer has an empty project and no scopes.
+ */
 export function useViewer(key: string | undefined, onUnknownKey: () => void): Viewer | undefined {
   const [viewer, setViewer] = useState<Viewer | undefined>(undefined)
   useEffect(() => {

@@ -1,7 +1,7 @@
 import { errorCodeOf, type GraphQLRequest, type GraphQLResult, send, subscribe } from '../session/gateway.ts'
 import { openTab, type TabResults } from './tab-results.ts'
 
-/** Options of the function by which GraphiQL sends operations. It also stores each result for the chart. */
+/** Options of the function by which GraphiQL sends operations. The function also stores each result for the chart. */
 export interface FetcherOptions {
   readonly key: string
   readonly results: TabResults
@@ -50,7 +50,10 @@ function isSubscription({ operationName }: GraphQLRequest, document: FetcherCont
   return chosen?.operation === 'subscription'
 }
 
-/** GraphiQL stops a subscription by `return`, which must not wait for the next result. */
+/**
+ * Makes an iterable of a subscription's results. GraphiQL stops a subscription by `return`, which aborts the request
+ * and does not wait for the next result.
+ */
 function abortableIterable(
   open: (signal: AbortSignal) => AsyncGenerator<GraphQLResult>,
   onResult: (result: GraphQLResult) => void,

@@ -8,12 +8,12 @@ import { elementById } from './page.ts'
 
 /**
  * Asks for an API key, then opens GraphiQL. The key and the edited GraphiQL tabs are kept in the session storage of the
- * browser tab. A new browser tab starts with the examples, or with the operation of a link such as `/graphql#query=…`.
+ * browser tab. A new browser tab starts with the examples, after the operation of a link such as `/graphql#query=…`.
  */
 takeKeyFromAddress()
 const { query } = readFragment(location.hash)
 if (query !== undefined) history.replaceState(history.state, '', location.pathname)
-/** The key that GraphiQL is opened with. A new key needs a reload of the page. */
+/** The stored key, with which GraphiQL is opened at once. An open GraphiQL uses another key only after a reload. */
 const usedKey = storedKey()
 
 function Page() {

@@ -19,7 +19,10 @@ interface GraphiQLBundle {
 /** The key under which GraphiQL stores its tabs in the session storage. */
 const TABS_STORAGE_KEY = 'graphiql:tabState'
 
-/** Loads and renders GraphiQL with the chart pane. In a new browser tab or from a link, runs the open tab's operation. */
+/**
+ * Loads and renders GraphiQL with the chart pane. Then runs the open tab's operation: in a new browser tab without a
+ * link, or if the operation of a link is read-only.
+ */
 export async function openGraphiQL({ key, query, onUnknownKey }: OpenGraphiQLOptions): Promise<void> {
   const { examples, script, workers } = readSettings()
   const isNewBrowserTab = sessionStorage.getItem(TABS_STORAGE_KEY) === null
@@ -38,7 +41,7 @@ export async function openGraphiQL({ key, query, onUnknownKey }: OpenGraphiQLOpt
     defaultEditorToolsVisibility: false,
     defaultTabs: operations.map((operation) => ({ query: operation })),
     ...(query !== undefined && !isNewBrowserTab && { query }),
-    // The default writes each edit to the URL.
+    // Without this, each edit would be written to the URL.
     onEditQuery: () => {},
     title: TITLE,
     logo: elementById('logo').innerHTML,

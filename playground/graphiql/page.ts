@@ -3,7 +3,7 @@ export interface PageSettings {
   readonly endpoint: string
   /** The operations of the initial tabs. */
   readonly examples: readonly string[]
-  /** Address of GraphiQL's script, which is loaded when there is a key. */
+  /** Address of GraphiQL's script. The page loads it after it has got a key. */
   readonly script: string
   /** URLs of the editor's workers, by their Monaco labels. */
   readonly workers: Readonly<Record<string, string>>

@@ -1,8 +1,8 @@
 import { applyResultUpdate } from '../chart/live-result.ts'
 
 /**
- * The last result of each GraphiQL tab, for the chart below it. The key of a tab is its DOM element, which exists as
- * long as the tab does.
+ * The data of the last result of each GraphiQL tab, for the chart below the response. A tab is identified by its DOM
+ * element.
  */
 export class TabResults {
   readonly #byTab = new WeakMap<Element, unknown>()

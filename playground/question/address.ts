@@ -10,8 +10,8 @@ import {
 
 /**
  * Converts a question to the query string of an address and back: `?metric=orders&show=SUM&by=payment&last=7d`. A
- * filter is `OPERATOR.KEY=VALUE`, repeated for several values. Invariant: parsing a formatted address gives the same
- * question.
+ * filter is `OPERATOR.KEY=VALUE`, repeated for several values. Invariant: for each question that the explorer can
+ * build, parsing the formatted address gives the same question.
  */
 
 const LIST_SEPARATOR = ','
@@ -40,7 +40,10 @@ export function formatAddress(question: Question): string {
   return `?${params.toString().replaceAll('%2F', '/').replaceAll('%2C', ',').replaceAll('%3A', ':')}`
 }
 
-/** Parses an address. Invalid parts are ignored and take their defaults; `timezone` is the default of the time zone. */
+/**
+ * Parses an address. A part that is absent or cannot be parsed takes its default; for the time zone, this is
+ * `timezone`. Names, intervals, durations and zones are not validated: the gateway does that.
+ */
 export function parseAddress(search: string, timezone: string): Question {
   const params = new URLSearchParams(search)
   const text = (name: string): string => params.get(name) ?? ''
@@ -58,7 +61,10 @@ export function parseAddress(search: string, timezone: string): Question {
   }
 }
 
-/** A GraphQL enum value is written without quotes, so it must be a name. */
+/**
+ * Whether a text is a GraphQL name in upper case. Aggregations are enum values, which a document contains without
+ * quotes, so any other text could change the document.
+ */
 function isName(text: string): boolean {
   return /^[A-Z][A-Z0-9_]*$/.test(text)
 }

@@ -2,9 +2,11 @@ import { compactDocumentOf, documentOf } from './document.ts'
 import type { Question } from './question.ts'
 
 /**
- * Options of the code that asks a question: the GraphQL operation, a curl call, or JavaScript for Node and browsers.
- * Texts of the question are quoted for each language, so that no text can end a string literal (code injection).
+ * Writes the code that gets the result of a question: the GraphQL operation, a curl call, or JavaScript for Node and
+ * browsers. Texts of the question are quoted for each language, so that none can end a string literal (code injection).
  */
+
+/** Options of the code in a language other than GraphQL. */
 export interface CodeOptions {
   /** The origin of the gateway, such as `http://127.0.0.1:4000`. */
   readonly origin: string
@@ -70,7 +72,7 @@ for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
 }
 `
 
-/** Quotes a text for a shell. A shell expands nothing within single quotes. */
+/** Quotes a text for a POSIX shell, which expands nothing within single quotes. */
 export function shellQuote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }

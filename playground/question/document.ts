@@ -1,8 +1,8 @@
 import type { Filter, Question, Top } from './question.ts'
 
 /**
- * Writes the GraphQL operation of a question: a query, or a subscription for a live question. The page shows this text
- * and runs exactly this operation.
+ * Writes the GraphQL operation of a question: a query, or a subscription for a live question. The explorer shows this
+ * text as code and sends the same text.
  */
 export function documentOf(question: Question): string {
   const field = question.isLive ? 'live' : 'query'
@@ -29,7 +29,7 @@ export function compactDocumentOf(question: Question): string {
     .join(' ')
 }
 
-/** Writes a GraphQL string literal. Every JSON string is one. */
+/** Writes a GraphQL string literal: its escapes are those of JSON. */
 export const graphqlString = (text: string): string => JSON.stringify(text)
 
 const QUERY_FIELDS = ['interval', 'metric { unit }', 'meta { exact bucketsUnavailable durationMs }']

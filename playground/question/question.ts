@@ -20,7 +20,7 @@ export interface Question {
 export interface Filter {
   readonly key: string
   readonly operator: Operator
-  /** Several values for `in` and `notIn`, one value for other operators. */
+  /** At least one value for `in` and `notIn`, exactly one for other operators; `true` or `false` for `exists`. */
   readonly values: readonly string[]
 }
 
@@ -62,7 +62,7 @@ export interface MetricInfo {
 
 const TOP: Top = { n: 5, by: '', direction: 'DESC', other: true }
 
-/** The question of an address without parameters. */
+/** Returns the question of an address without parameters. */
 export function defaultQuestion(timezone: string): Question {
   return {
     metric: '',
@@ -78,7 +78,7 @@ export function defaultQuestion(timezone: string): Question {
   }
 }
 
-/** The aggregations that a metric of this type shows by default. */
+/** Returns the aggregations that a metric of this type shows by default. */
 export function defaultAggregations(type: string): readonly string[] {
   switch (type) {
     case 'DISTRIBUTION':
@@ -105,7 +105,7 @@ export function chooseMetric({ range, interval, timezone, compare, isLive }: Que
   return { ...defaultQuestion(timezone), metric, range, interval, compare, isLive }
 }
 
-/** Adds or removes an aggregation. The last aggregation cannot be removed. */
+/** Adds or removes an aggregation, and sorts all by `order`. The only aggregation of a question cannot be removed. */
 export function toggleAggregation(question: Question, name: string, order: readonly string[]): Question {
   const chosen = toggle(question.aggregations, name)
   if (chosen.length === 0) return question
@@ -116,7 +116,7 @@ export function toggleAggregation(question: Question, name: string, order: reado
   return { ...question, aggregations, top: keepsRank ? top : { ...top, by: '' } }
 }
 
-/** Adds or removes a tag key to group by. The first key limits the result to five groups and the remainder. */
+/** Adds or removes a tag key to group by. Adding the first key limits the result to five groups and the remainder. */
 export function toggleGrouping(question: Question, key: string): Question {
   const groupBy = toggle(question.groupBy, key)
   if (groupBy.length === 0) return { ...question, groupBy, top: undefined }
@@ -127,7 +127,7 @@ export function setTop(question: Question, change: Partial<Top>): Question {
   return { ...question, top: { ...(question.top ?? TOP), ...change } }
 }
 
-/** Adds a value to the accepted values of a tag, or removes it. */
+/** Adds a value to the values that the `in` filter of a tag accepts, or removes it. */
 export function toggleFilterValue(question: Question, key: string, value: string): Question {
   const before = question.filters.find((filter) => filter.key === key && filter.operator === 'in')
   const others = question.filters.filter((filter) => filter !== before)

@@ -9,7 +9,7 @@ const EVENT_CHARS_MAX = 32 * 1024 * 1024
 
 /**
  * Yields the parsed data of server-sent events, in the distinct connections mode of GraphQL over SSE. Throws
- * {@link StreamInterruptedError}.
+ * {@link StreamInterruptedError} if the connection is lost or silent for too long.
  */
 export async function* readEvents<T>(body: ReadableStream<Uint8Array>): AsyncGenerator<T> {
   const reader = body.getReader()

@@ -1,7 +1,7 @@
 import { isObject } from '../chart/json.ts'
 import { readEvents, StreamInterruptedError } from './event-stream.ts'
 
-/** A GraphQL request of a page. Queries and subscriptions are sent in the same way: one POST. */
+/** A GraphQL request of a page. Every operation, also a subscription, is sent as one POST. */
 export interface GraphQLRequest {
   readonly query: string
   readonly variables?: unknown
@@ -68,14 +68,14 @@ export function isStream(result: GraphQLResult | AsyncIterable<GraphQLResult>): 
   return Symbol.asyncIterator in result
 }
 
-/** The code of the first error; undefined if there is none. */
+/** Returns the code of the first error: `INTERNAL` if it has no code. Undefined if the result has no `errors`. */
 export function errorCodeOf({ errors }: GraphQLResult): string | undefined {
   return errors === undefined ? undefined : (errors[0]?.extensions?.code ?? 'INTERNAL')
 }
 
 export interface SubscribeOptions extends RequestOptions {
   readonly signal: AbortSignal
-  /** Called when the connection was lost, before it is reopened. */
+  /** Called after a lost connection or a temporary error, before the next attempt. */
   readonly onReconnect?: () => void
 }
 
@@ -84,7 +84,10 @@ const RECONNECT_MS_MAX = 15_000
 /** Error codes after which a retry may succeed. */
 const TEMPORARY_CODES = new Set([UNREACHABLE, 'OVERLOADED', 'STORE_UNAVAILABLE', 'RATE_LIMITED'])
 
-/** Yields the results of a subscription. Reconnects after a lost connection; the first result is then a snapshot. */
+/**
+ * Yields the results of a subscription. Connects again after a lost connection or a temporary error; the first result
+ * of each connection is a snapshot. An error that is not temporary is the last result.
+ */
 export async function* subscribe(request: GraphQLRequest, options: SubscribeOptions): AsyncGenerator<GraphQLResult> {
   const { signal, onReconnect } = options
   for (let waitMs = RECONNECT_MS_MIN; !signal.aborted; waitMs = Math.min(2 * waitMs, RECONNECT_MS_MAX)) {

@@ -81,9 +81,9 @@ export function Logo() {
   )
 }
 
-/** Returns why a key cannot be used; undefined if the gateway accepts it. */
+/** Asks the gateway whether it accepts a key. Returns why the key cannot be used; undefined if it can. */
 async function problemOf(key: string): Promise<string | undefined> {
-  // A header can only carry visible ASCII.
+  // The gateway accepts only visible ASCII in a key, and browsers refuse many other characters in a header.
   if (!/^[\x21-\x7e]+$/.test(key)) return 'A key has only letters, digits and punctuation.'
   const result = await sendOnce({ query: '{ __typename }' }, { key })
   const code = errorCodeOf(result)
