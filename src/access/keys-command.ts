@@ -56,8 +56,8 @@ export function parseKeysCommand(args: readonly string[], nowMs: number): KeysCo
   const [name = '', ...operands] = positionals
   const allowed = ALLOWED_OPTIONS.get(name)
   if (allowed === undefined) throw new UsageError('the command must be create, list or revoke')
-  const unknown = Object.keys(values).find((option) => !allowed.some((known) => known === option))
-  if (unknown !== undefined) throw new UsageError(`${name} takes no --${unknown}`)
+  const unknownOption = Object.keys(values).find((option) => !allowed.some((allowedOption) => allowedOption === option))
+  if (unknownOption !== undefined) throw new UsageError(`${name} takes no --${unknownOption}`)
   if (name === 'revoke') return revokeCommand(operands, values.json === true)
   if (operands.length > 0) throw new UsageError(`${name} takes only options`)
   return name === 'create' ? createCommand(values, nowMs) : listCommand(values)
@@ -132,13 +132,13 @@ function revokeCommand(ids: readonly string[], json: boolean): KeysCommand {
   return {
     async run(store, nowMs) {
       const rows = await store.listKeys()
-      const found = ids.map((id) => {
+      const matchingRows = ids.map((id) => {
         const [row, ...others] = rows.filter(({ hash }) => hash.startsWith(id))
         if (row === undefined) throw new UsageError(`no key has the id ${id}; nothing was revoked`)
         if (others.length > 0) throw new UsageError(`several keys have ids that begin with ${id}; nothing was revoked`)
         return row
       })
-      const revoked = found.map((row) => ({ ...row, revokedMs: row.revokedMs ?? nowMs }))
+      const revoked = matchingRows.map((row) => ({ ...row, revokedMs: row.revokedMs ?? nowMs }))
       for (const row of revoked) await store.saveKey(row)
       if (json) return JSON.stringify(revoked.map((row) => displayFieldsOf(row, nowMs)))
       return revoked.map((row) => `Revoked. ${describeKey(row)}`).join('\n')
@@ -195,9 +195,9 @@ function displayFieldsOf(row: ApiKeyRow, nowMs: number) {
 }
 
 function describeKey({ hash, project, scopes, expiresMs, limits }: ApiKeyRow): string {
-  const end = expiresMs === undefined ? '' : `, until ${formatInstant(expiresMs)}`
-  const own = limits === undefined ? '' : `, limits ${formatRateLimits(limits)}`
-  return `id ${hash.slice(0, KEY_ID_CHARS)}, project ${project}, scopes ${scopes.join('+')}${own}${end}`
+  const expiryText = expiresMs === undefined ? '' : `, until ${formatInstant(expiresMs)}`
+  const limitsText = limits === undefined ? '' : `, limits ${formatRateLimits(limits)}`
+  return `id ${hash.slice(0, KEY_ID_CHARS)}, project ${project}, scopes ${scopes.join('+')}${limitsText}${expiryText}`
 }
 
 function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {

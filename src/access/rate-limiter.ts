@@ -95,9 +95,9 @@ export class RateLimiter {
 
   /** Number of counters in memory, at most `countersPerClassMax` in each class. */
   get counterCount(): number {
-    let size = 0
-    for (const counters of this.#counters.values()) size += counters.size
-    return size
+    let count = 0
+    for (const counters of this.#counters.values()) count += counters.size
+    return count
   }
 
   /**
@@ -109,12 +109,12 @@ export class RateLimiter {
     rateClass: RateClass,
     address: string,
   ): RateLimitDecision | undefined | Promise<RateLimitDecision> {
-    const own = principal.limits?.[rateClass]
-    const limit = own ?? this.#settings.limits[rateClass]
+    const ownLimit = principal.limits?.[rateClass]
+    const limit = ownLimit ?? this.#settings.limits[rateClass]
     if (limit === 'off') return undefined
     const counter = this.#currentCounter(
       rateClass,
-      counterSubjectOf(principal, rateClass, address, own !== undefined),
+      counterSubjectOf(principal, rateClass, address, ownLimit !== undefined),
       limit,
     )
     return this.#takeNow(counter) ?? this.#takeAfterReservation(counter)
@@ -123,9 +123,9 @@ export class RateLimiter {
   #currentCounter(rateClass: RateClass, subject: string, limit: number): PermitCounter {
     const nowMs = this.#now()
     const counters = this.#countersOfClass(rateClass)
-    const known = counters.get(subject)
-    const isCurrent = known !== undefined && nowMs < known.endMs && nowMs >= known.endMs - RATE_WINDOW_MS
-    if (isCurrent && known.limit === limit) return known
+    const existing = counters.get(subject)
+    const isCurrent = existing !== undefined && nowMs < existing.endMs && nowMs >= existing.endMs - RATE_WINDOW_MS
+    if (isCurrent && existing.limit === limit) return existing
     // Removed and added again in each new minute, so the first counter in the map is the oldest.
     counters.delete(subject)
     if (counters.size >= this.#settings.countersPerClassMax) {

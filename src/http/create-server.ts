@@ -107,14 +107,14 @@ export function createServer(options: ServerOptions): FastifyInstance {
   if (corsOrigins !== undefined) allowOrigins(app, corsOrigins)
   declarePrincipal(app)
   registerBodyParser(app, limits)
-  const errorHandler =
+  const createErrorHandler =
     (send: (reply: FastifyReply, error: GatewayError) => FastifyReply) =>
     (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
       const gatewayError = asGatewayError(error)
       if (statusOf(gatewayError.code) >= 500) logFailure(requestLog, request, gatewayError)
       return send(reply, gatewayError)
     }
-  app.setErrorHandler(errorHandler(sendError))
+  app.setErrorHandler(createErrorHandler(sendError))
   const countUnknownRoute = telemetry.createResponseCounter('none')
   app.setNotFoundHandler((request, reply) => {
     countUnknownRoute(request.method, 404)
@@ -127,7 +127,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     })
   }
 
-  registerRoutes(app, options, requestLog, errorHandler)
+  registerRoutes(app, options, requestLog, createErrorHandler)
   app.addHook('preClose', (done) => {
     isClosing = true
     done()
@@ -157,14 +157,14 @@ export function createServer(options: ServerOptions): FastifyInstance {
 type ErrorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => FastifyReply
 
 /**
- * Registers the routes of each API except GraphQL. `errorHandler` makes an error handler from the function that sends
- * an API's errors.
+ * Registers the routes of each API except GraphQL. `createErrorHandler` makes an error handler from the function that
+ * sends an API's errors.
  */
 function registerRoutes(
   app: FastifyInstance,
   options: ServerOptions,
   log: Logger,
-  errorHandler: (send: (reply: FastifyReply, error: GatewayError) => FastifyReply) => ErrorHandler,
+  createErrorHandler: (send: (reply: FastifyReply, error: GatewayError) => FastifyReply) => ErrorHandler,
 ): void {
   const { gateway, now, telemetry, limits, isDraining = () => false } = options
   registerOpenApi(app, limits)
@@ -174,16 +174,16 @@ function registerRoutes(
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => {
-    scope.setErrorHandler(errorHandler(sendBetterStackError))
+    scope.setErrorHandler(createErrorHandler(sendBetterStackError))
     registerBetterStackRoutes(scope, { gateway, log, now, limits })
   })
   app.register(async (scope) => {
-    scope.setErrorHandler(errorHandler(sendOtlpError))
+    scope.setErrorHandler(createErrorHandler(sendOtlpError))
     registerOtlpRoutes(scope, { gateway, now, limits })
   })
   app.register(
     async (scope) => {
-      scope.setErrorHandler(errorHandler(sendRemoteWriteError))
+      scope.setErrorHandler(createErrorHandler(sendRemoteWriteError))
       registerRemoteWriteRoute(scope, { gateway, now, limits })
     },
     { prefix: '/api/v1' },

@@ -15,8 +15,8 @@ export async function takePermit(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
-  const taken = gateway.takePermit(principal, rateClass, clientAddressOf(request))
-  const decision = taken instanceof Promise ? await taken : taken
+  const decisionOrPromise = gateway.takePermit(principal, rateClass, clientAddressOf(request))
+  const decision = decisionOrPromise instanceof Promise ? await decisionOrPromise : decisionOrPromise
   if (decision !== undefined) requireGranted(decision, reply)
 }
 

@@ -110,11 +110,11 @@ async function storeItems(
       'unreadable times replaced by the time of reception',
     )
   }
-  let rejectedIndex = 0
+  let rejectedPosition = 0
   const isStored = (index: number): boolean => {
     // Called with ascending indexes: `rejected` and `unreadableTimeIndexes` are both sorted by index.
-    while (rejectedIndex < rejected.length && rejected[rejectedIndex]!.index < index) rejectedIndex++
-    return rejected[rejectedIndex]?.index !== index
+    while (rejectedPosition < rejected.length && rejected[rejectedPosition]!.index < index) rejectedPosition++
+    return rejected[rejectedPosition]?.index !== index
   }
   const unreadableTimeCount = unreadableTimeIndexes.filter(isStored).length
   return { status: 202, body: `${itemCount - rejected.length} ${rejected.length} ${unreadableTimeCount}` }
@@ -172,7 +172,7 @@ const FORMATS: readonly (readonly [BetterStackFormat, contentType: string, RegEx
 /** Returns the format in which a request's body is decoded: JSON, unless the content type is in `FORMATS`. */
 function formatOf({ headers }: FastifyRequest): BetterStackFormat {
   const type = headers['content-type'] ?? ''
-  return FORMATS.find(([, , names]) => names.test(type))?.[0] ?? 'json'
+  return FORMATS.find(([, , contentTypePattern]) => contentTypePattern.test(type))?.[0] ?? 'json'
 }
 
 /**
@@ -181,7 +181,7 @@ function formatOf({ headers }: FastifyRequest): BetterStackFormat {
  */
 function acceptAnyContentType(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
   const format = formatOf(request)
-  request.headers['content-type'] = FORMATS.find(([known]) => known === format)?.[1] ?? 'application/json'
+  request.headers['content-type'] = FORMATS.find(([name]) => name === format)?.[1] ?? 'application/json'
   done()
 }
 

@@ -50,8 +50,8 @@ export class BodyBudget {
    * that is queued behind another one on a lost connection emits no `close` event.
    */
   #chargesOf(socket: Socket): Set<BodyCharge> {
-    const known = this.#chargesBySocket.get(socket)
-    if (known !== undefined) return known
+    const existing = this.#chargesBySocket.get(socket)
+    if (existing !== undefined) return existing
     const charges = new Set<BodyCharge>()
     this.#chargesBySocket.set(socket, charges)
     socket.once('close', () => {
@@ -87,8 +87,8 @@ export class BodyCharge {
   #bytes = 0
   #isClosed = false
 
-  constructor(change: (bytes: number) => void, onClose: () => void) {
-    this.#onChange = change
+  constructor(onChange: (bytes: number) => void, onClose: () => void) {
+    this.#onChange = onChange
     this.#onClose = onClose
   }
 

@@ -22,10 +22,10 @@ export class BodyBuffers {
     const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
     if (length < REUSED_BUFFER_BYTES_MIN || length > REUSED_BUFFER_BYTES_MAX) return Buffer.concat(chunks, length)
     const buffer = this.#take(length)
-    let at = 0
+    let offset = 0
     for (const chunk of chunks) {
-      buffer.set(chunk, at)
-      at += chunk.length
+      buffer.set(chunk, offset)
+      offset += chunk.length
     }
     return buffer.subarray(0, length)
   }
@@ -40,9 +40,9 @@ export class BodyBuffers {
     this.#inUse.delete(memory)
     if (this.#unusedBytes + buffer.length > UNUSED_BYTES_MAX) return
     this.#unusedBytes += buffer.length
-    const unused = this.#unused.get(buffer.length)
-    if (unused === undefined) this.#unused.set(buffer.length, [buffer])
-    else unused.push(buffer)
+    const sameSizeBuffers = this.#unused.get(buffer.length)
+    if (sameSizeBuffers === undefined) this.#unused.set(buffer.length, [buffer])
+    else sameSizeBuffers.push(buffer)
   }
 
   #take(length: number): Buffer {

@@ -25,7 +25,7 @@ export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch
     done()
   })
   app.addHook('onResponse', ({ raw }, _reply, done) => {
-    if (raw.complete === false && !raw.socket.destroyed) closeIfRestStalls(raw, stallWatch, bytesMax)
+    if (raw.complete === false && !raw.socket.destroyed) closeIfRemainderStalls(raw, stallWatch, bytesMax)
     done()
   })
 }
@@ -33,7 +33,7 @@ export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch
 const REQUEST_TIMEOUT_STATUS = 408
 
 /** Closes the connection when the remaining bytes of the body stop arriving or exceed `bytesMax`. */
-function closeIfRestStalls(raw: IncomingMessage, stallWatch: StallWatch, bytesMax: number): void {
+function closeIfRemainderStalls(raw: IncomingMessage, stallWatch: StallWatch, bytesMax: number): void {
   const { socket } = raw
   const socketBytesMax = socket.bytesRead + bytesMax
   // Bytes beyond `bytesMax` are not counted, so that a longer body counts as stalled.
@@ -41,11 +41,11 @@ function closeIfRestStalls(raw: IncomingMessage, stallWatch: StallWatch, bytesMa
     () => Math.min(socket.bytesRead, socketBytesMax),
     () => socket.destroy(),
   )
-  const end = (): void => {
+  const stopWatching = (): void => {
     unwatch()
-    raw.off('end', end)
-    socket.off('close', end)
+    raw.off('end', stopWatching)
+    socket.off('close', stopWatching)
   }
-  raw.once('end', end)
-  socket.once('close', end)
+  raw.once('end', stopWatching)
+  socket.once('close', stopWatching)
 }

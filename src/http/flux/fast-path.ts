@@ -101,8 +101,8 @@ async function storeAndRespond(
   let status = 201
   let json: string
   try {
-    const taken = options.gateway.takePermit(principal, 'single', request.socket.remoteAddress ?? '')
-    const decision = taken instanceof Promise ? await taken : taken
+    const decisionOrPromise = options.gateway.takePermit(principal, 'single', request.socket.remoteAddress ?? '')
+    const decision = decisionOrPromise instanceof Promise ? await decisionOrPromise : decisionOrPromise
     if (decision !== undefined) requireGranted(decision, headers)
     options.bodyBudget.changeUsedBytes(length)
     try {

@@ -20,17 +20,20 @@ export function writeQueryCsv(result: QueryResult): string {
       line: fillLine(group, name, fill),
     })),
   )
-  const isShown = new Uint8Array(startMs.length)
+  const isBucketShown = new Uint8Array(startMs.length)
   for (const { cells, line } of columns) {
-    for (const [row, bucket] of line.bucketIndexes.entries()) {
-      cells.set(bucket, line.values[row] ?? null)
-      isShown[bucket] = 1
+    for (const [lineIndex, bucketIndex] of line.bucketIndexes.entries()) {
+      cells.set(bucketIndex, line.values[lineIndex] ?? null)
+      isBucketShown[bucketIndex] = 1
     }
   }
   let csv = csvRow(['timestamp', ...columns.map(({ title }) => csvText(title))])
-  for (const [bucket, ms] of startMs.entries()) {
-    if (isShown[bucket] === 0) continue
-    csv += csvRow([formatInstant(ms), ...columns.map(({ cells }) => csvNumber(cells.get(bucket) ?? null))])
+  for (const [bucketIndex, bucketStartMs] of startMs.entries()) {
+    if (isBucketShown[bucketIndex] === 0) continue
+    csv += csvRow([
+      formatInstant(bucketStartMs),
+      ...columns.map(({ cells }) => csvNumber(cells.get(bucketIndex) ?? null)),
+    ])
   }
   return csv
 }

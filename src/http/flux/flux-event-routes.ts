@@ -69,14 +69,14 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
       const steps = decodeCombinedBatch(bodyBytesOf(request), now(), eventLimits, batchItemsMax)
       const batch = await runPaced(steps, new Pacer())
       const { events, rejected: rejectedEvents } = batch.events
-      let metrics = 0
+      let metricCount = 0
       function* decode(sink: PointSink): Steps<void> {
-        metrics = yield* batch.decodeMetrics(sink)
+        metricCount = yield* batch.decodeMetrics(sink)
       }
       const { rejected: rejectedMetrics } = await gateway.trackBatch(projectOf(request), { decode, events }, options)
       const data = {
         events: { accepted: events.length, rejected: rejectedEvents.length },
-        metrics: { accepted: metrics - rejectedMetrics.length, rejected: rejectedMetrics.length },
+        metrics: { accepted: metricCount - rejectedMetrics.length, rejected: rejectedMetrics.length },
       }
       const errors = [
         ...rejectedEvents.map((error) => ({ kind: 'events', ...error })),

@@ -87,10 +87,10 @@ function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly 
   const lines = aggregations.map(({ name }) => fillLine(group, name, fill))
   const fields = aggregations.length === 1 ? [',"value":'] : aggregations.map(({ name }) => `,${JSON.stringify(name)}:`)
   // The group decides which buckets are shown, not the aggregation. All lines of a group show the same ones.
-  const buckets = lines[0]?.bucketIndexes ?? []
+  const bucketIndexes = lines[0]?.bucketIndexes ?? []
   let rows = ''
-  for (let row = 0; row < buckets.length; row++) {
-    rows += (row === 0 ? '' : ',') + rowStarts[buckets[row]!]!
+  for (let row = 0; row < bucketIndexes.length; row++) {
+    rows += (row === 0 ? '' : ',') + rowStarts[bucketIndexes[row]!]!
     for (let line = 0; line < lines.length; line++) rows += `${fields[line]!}${lines[line]!.values[row]!}`
     rows += '}'
   }

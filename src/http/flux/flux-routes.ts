@@ -66,12 +66,12 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   app.post('/metrics/batch', { ...ingestBatch, config: { openapi: TRACK_METRICS_OPERATION } }, (request, reply) =>
     sendIdempotently(gateway, request, reply, async (options) => {
       const body = bodyBytesOf(request)
-      let items = 0
+      let itemCount = 0
       function* decode(sink: PointSink): Steps<void> {
-        items = yield* decodeFluxBatch(body, sink, now(), limits.points, limits.batchItemsMax)
+        itemCount = yield* decodeFluxBatch(body, sink, now(), limits.points, limits.batchItemsMax)
       }
       const errors = await gateway.track(projectOf(request), decode, options)
-      const data = { accepted: items - errors.length, rejected: errors.length }
+      const data = { accepted: itemCount - errors.length, rejected: errors.length }
       return { status: 201, body: writeBatchResult(data, errors) }
     }),
   )

@@ -10,7 +10,11 @@ export interface JsonSchema {
 
 export const refTo = (name: string): JsonSchema => ({ $ref: `#/components/schemas/${name}` })
 
-export const listOf = (items: JsonSchema, more: JsonSchema = {}): JsonSchema => ({ type: 'array', items, ...more })
+export const listOf = (items: JsonSchema, otherKeywords: JsonSchema = {}): JsonSchema => ({
+  type: 'array',
+  items,
+  ...otherKeywords,
+})
 
 export function objectOf(
   properties: Readonly<Record<string, JsonSchema>>,
@@ -23,10 +27,10 @@ export function objectOf(
   }
 }
 
-const textSchema = (description: string, more: JsonSchema = {}): JsonSchema => ({
+const textSchema = (description: string, otherKeywords: JsonSchema = {}): JsonSchema => ({
   type: 'string',
   description,
-  ...more,
+  ...otherKeywords,
 })
 const countSchema = (description: string): JsonSchema => ({ type: 'integer', minimum: 0, description })
 const nullableSchema = (type: string, description: string): JsonSchema => ({ type: [type, 'null'], description })

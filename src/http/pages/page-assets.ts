@@ -115,23 +115,23 @@ async function readPackageFiles(): Promise<[string, string][]> {
 
 /** Replaces package names in imports by URLs of this gateway, because browsers cannot resolve package names. */
 function replacePackageImports(module: string, urlOf: (path: string) => string): string {
-  return module.replace(IMPORT_STATEMENT, (found, keyword: string, quote: string, name: string) => {
+  return module.replace(IMPORT_STATEMENT, (statement, keyword: string, quote: string, name: string) => {
     const path = PACKAGE_PATHS[name]
-    return path === undefined ? found : `${keyword}${quote}${urlOf(path)}${quote}`
+    return path === undefined ? statement : `${keyword}${quote}${urlOf(path)}${quote}`
   })
 }
 
 /** Returns the URLs of a module and of all modules that it imports, directly or not. */
-function withImportedModules(entry: string, textOf: (url: string) => string): ReadonlySet<string> {
-  const found = new Set([entry])
-  for (const url of found) {
+function withImportedModules(entryUrl: string, textOf: (url: string) => string): ReadonlySet<string> {
+  const urls = new Set([entryUrl])
+  for (const url of urls) {
     for (const [, , , specifier] of textOf(url).matchAll(IMPORT_STATEMENT)) {
       if (specifier!.startsWith('.') || specifier!.startsWith('/')) {
-        found.add(new URL(specifier!, new URL(url, 'http://gateway')).pathname)
+        urls.add(new URL(specifier!, new URL(url, 'http://gateway')).pathname)
       }
     }
   }
-  return found
+  return urls
 }
 
 /** Returns the part of a URL after the hash: folder and name. */

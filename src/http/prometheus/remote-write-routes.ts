@@ -84,7 +84,7 @@ const PROTO_V2 = 'io.prometheus.write.v2.Request'
  */
 function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   const { 'content-encoding': encoding = 'snappy' } = request.headers
-  if (protocolOf(request) === undefined) {
+  if (messageTypeOf(request) === undefined) {
     const message = `the content type must be application/x-protobuf, with proto=${PROTO_V1} or proto=${PROTO_V2}`
     done(new GatewayError('unsupported_media_type', message))
   } else if (encoding.trim().toLowerCase() !== 'snappy') {
@@ -99,7 +99,7 @@ function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (
  * Returns the message type of the protocol version that the content type names: 1.0 without the parameter `proto`.
  * Undefined for any other content type.
  */
-function protocolOf({ headers }: FastifyRequest): typeof PROTO_V1 | typeof PROTO_V2 | undefined {
+function messageTypeOf({ headers }: FastifyRequest): typeof PROTO_V1 | typeof PROTO_V2 | undefined {
   const match = PROTOBUF_CONTENT_TYPE.exec(headers['content-type'] ?? '')
   const proto = match === null ? undefined : (match[1] ?? PROTO_V1)
   return proto === PROTO_V1 || proto === PROTO_V2 ? proto : undefined
@@ -116,7 +116,7 @@ async function storeSamples(
   // The body budget counts the decompressed size before memory is allocated for it.
   request.bodyCharge?.take(decompressedSnappyLength(compressed, limits.bodyBytesMax))
   const body = await runPaced(decompressSnappy(compressed), new Pacer())
-  const isV1 = protocolOf(request) === PROTO_V1
+  const isV1 = messageTypeOf(request) === PROTO_V1
   const { families, hasHistograms } = isV1
     ? await runPaced(readMetadataV1(body), new Pacer())
     : { families: [], hasHistograms: await runPaced(hasHistogramsV2(body), new Pacer()) }
@@ -130,14 +130,14 @@ async function storeSamples(
     histogramChanges: changes,
     metadataOf: (family) => metadata.get(project, family),
   }
-  let written: DeliveredItems = { itemCount: 0, histogramIndexes: new Set() }
+  let delivered: DeliveredItems = { itemCount: 0, histogramIndexes: new Set() }
   function* decode(sink: PointSink): Steps<void> {
-    written = yield* isV1 ? decodeWriteRequestV1(body, sink, options) : decodeWriteRequestV2(body, sink, options)
+    delivered = yield* isV1 ? decodeWriteRequestV1(body, sink, options) : decodeWriteRequestV2(body, sink, options)
   }
   try {
     const { idempotencyKey = hasHistograms ? idempotencyKeyOf(body) : undefined } = trackOptions
     const rejected = await gateway.track(project, decode, idempotencyKey === undefined ? {} : { idempotencyKey })
-    const outcome = outcomeOf(written, rejected)
+    const outcome = outcomeOf(delivered, rejected)
     return { status: outcome.message === '' ? 204 : 400, body: JSON.stringify(outcome) }
   } catch (error) {
     changes.undo(nowMs)
@@ -156,16 +156,16 @@ async function cacheMetadata(
   metadata: MetadataCache,
   families: readonly (readonly [string, FamilyMetadata])[],
 ): Promise<void> {
-  for (const [family, given] of families) {
-    const known = metadata.get(project, family)
-    let { type } = given
+  for (const [family, sentMetadata] of families) {
+    const cached = metadata.get(project, family)
+    let { type } = sentMetadata
     const seriesMetric = metricOfSeries(family, [], () => undefined)
-    if (known !== undefined) type = known.type
+    if (cached !== undefined) type = cached.type
     else if (!('code' in seriesMetric) && (type === 'counter' || type === 'gauge') && seriesMetric.type !== type) {
-      const row = await gateway.metric(project, family)
-      if (row?.type === 'counter' || row?.type === 'gauge') type = row.type
+      const storedMetric = await gateway.metric(project, family)
+      if (storedMetric?.type === 'counter' || storedMetric?.type === 'gauge') type = storedMetric.type
     }
-    metadata.set(project, family, { ...given, type })
+    metadata.set(project, family, { ...sentMetadata, type })
   }
 }
 
@@ -173,15 +173,19 @@ function idempotencyKeyOf(body: Uint8Array): string {
   return `write-${createHash('sha256').update(body).digest('hex')}`
 }
 
-/** Maximum number of reasons in the text of a response. */
+/** Maximum number of rejected items whose reasons are compared. */
+const EXAMINED_REJECTIONS_MAX = 100
+/** Maximum number of different reasons in the text of a response. */
 const MESSAGE_REASONS_MAX = 3
 
 function outcomeOf({ itemCount, histogramIndexes }: DeliveredItems, rejected: readonly ItemError[]): WriteOutcome {
-  const histograms = rejected.filter(({ index }) => histogramIndexes.has(index)).length
-  const reasons = [...new Set(rejected.slice(0, 100).map(({ code, message }) => `${code}: ${message}`))]
+  const rejectedHistogramCount = rejected.filter(({ index }) => histogramIndexes.has(index)).length
+  const reasons = [
+    ...new Set(rejected.slice(0, EXAMINED_REJECTIONS_MAX).map(({ code, message }) => `${code}: ${message}`)),
+  ]
   return {
-    samples: itemCount - histogramIndexes.size - (rejected.length - histograms),
-    histograms: histogramIndexes.size - histograms,
+    samples: itemCount - histogramIndexes.size - (rejected.length - rejectedHistogramCount),
+    histograms: histogramIndexes.size - rejectedHistogramCount,
     message:
       rejected.length === 0
         ? ''

@@ -38,8 +38,8 @@ export function wantsCsv({ headers }: FastifyRequest, reply: FastifyReply, forma
   if (format !== undefined)
     throw new GatewayError('invalid_value', `format must be json or csv, not ${describeValue(format)}`)
   const { accept = '' } = headers
-  const csv = acceptQualityOf(accept, 'text/csv')
-  return csv > 0 && csv >= acceptQualityOf(accept, 'application/json')
+  const csvQuality = acceptQualityOf(accept, 'text/csv')
+  return csvQuality > 0 && csvQuality >= acceptQualityOf(accept, 'application/json')
 }
 
 /**

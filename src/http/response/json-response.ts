@@ -23,7 +23,7 @@ export async function sendJsonStream(
   const first = await chunks.next()
   const second = await chunks.next()
   if (second.done === true) return sendJson(reply, status, first.value)
-  const all = async function* () {
+  const allChunks = async function* () {
     try {
       yield first.value
       yield second.value
@@ -32,7 +32,7 @@ export async function sendJsonStream(
       await chunks.return(undefined)
     }
   }
-  return setJsonHeaders(reply, status).send(Readable.from(all(), { objectMode: true, highWaterMark: 1 }))
+  return setJsonHeaders(reply, status).send(Readable.from(allChunks(), { objectMode: true, highWaterMark: 1 }))
 }
 
 /** Sends a success without a body: status 204. */

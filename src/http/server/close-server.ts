@@ -14,16 +14,16 @@ export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => P
   const unusedConnections = watchUnusedConnections(app.server)
   return async () => {
     // Otherwise a connection whose request ends during shutdown would stay open for Fastify's keep-alive time, 72 s.
-    const sweep = setInterval(() => {
+    const sweepTimer = setInterval(() => {
       app.server.closeIdleConnections()
       for (const socket of unusedConnections) socket.destroy()
     }, IDLE_CLOSE_INTERVAL_MS)
-    const cutOff = setTimeout(() => app.server.closeAllConnections(), waitMsMax)
+    const cutOffTimer = setTimeout(() => app.server.closeAllConnections(), waitMsMax)
     try {
       await app.close()
     } finally {
-      clearInterval(sweep)
-      clearTimeout(cutOff)
+      clearInterval(sweepTimer)
+      clearTimeout(cutOffTimer)
     }
   }
 }

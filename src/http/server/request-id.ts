@@ -11,6 +11,8 @@ const ALLOWED_ID = /^[A-Za-z0-9._:/+=-]{1,128}$/
 export function createRequestIdGenerator(): (request: Pick<IncomingMessage, 'headers'>) => string {
   const prefix = randomBytes(6).toString('base64url')
   let count = 0
-  return ({ headers: { 'x-request-id': given } }) =>
-    typeof given === 'string' && ALLOWED_ID.test(given) ? given : `${prefix}-${(++count).toString(36)}`
+  return ({ headers: { 'x-request-id': requestedId } }) =>
+    typeof requestedId === 'string' && ALLOWED_ID.test(requestedId)
+      ? requestedId
+      : `${prefix}-${(++count).toString(36)}`
 }
