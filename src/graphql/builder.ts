@@ -32,8 +32,8 @@ export const builder = new SchemaBuilder<SchemaTypes>({
     // A malformed id has an empty type name, so `node` returns null instead of an error.
     decodeGlobalID: (globalId) => {
       const text = Buffer.from(globalId, 'base64url').toString()
-      const at = text.indexOf(':')
-      return { typename: text.slice(0, Math.max(at, 0)), id: text.slice(at + 1) }
+      const colon = text.indexOf(':')
+      return { typename: text.slice(0, Math.max(colon, 0)), id: text.slice(colon + 1) }
     },
     idFieldOptions: { description: 'Global id, opaque and stable; for `node`.' },
     nodeTypeOptions: { description: 'An object with a global id.' },

@@ -28,23 +28,23 @@ export function requireSmallDocument(document: DocumentNode, limits: GraphQLLimi
   let visitedCount = 0
 
   const sizeOfFragment = (name: string): SelectionSize => {
-    const known = sizeByFragment.get(name)
-    const set = fragments.get(name)
-    if (known !== undefined || set === undefined) return known ?? EMPTY_SIZE
+    const cachedSize = sizeByFragment.get(name)
+    const selectionSet = fragments.get(name)
+    if (cachedSize !== undefined || selectionSet === undefined) return cachedSize ?? EMPTY_SIZE
     // Ends the recursion of a fragment that spreads itself. Validation refuses such a document later.
     sizeByFragment.set(name, EMPTY_SIZE)
-    const size = sizeOfSelection(set, 1)
+    const size = sizeOfSelection(selectionSet, 1)
     sizeByFragment.set(name, size)
     return size
   }
 
-  const sizeOfSelection = (set: SelectionSetNode, nestingDepth: number): SelectionSize => {
+  const sizeOfSelection = (selectionSet: SelectionSetNode, nestingDepth: number): SelectionSize => {
     if (nestingDepth > limits.documentDepthMax) throw tooManyError('nested selections', limits.documentDepthMax)
     let depth = 1
     let fieldCount = 0
     let aliasCount = 0
     let ownFieldCount = 0
-    for (const selection of set.selections) {
+    for (const selection of selectionSet.selections) {
       if (++visitedCount > limits.documentFieldsMax) throw tooManyError('fields', limits.documentFieldsMax)
       let nested = EMPTY_SIZE
       if (selection.kind === Kind.FRAGMENT_SPREAD) nested = sizeOfFragment(selection.name.value)
@@ -114,10 +114,10 @@ function requireShortLists(value: ValueNode, code: ErrorCode, itemsMax: number):
 
 /** Returns the error code for a list that is too long. In a document with a mutation, the list counts as a batch. */
 function longListErrorCodeOf({ definitions }: DocumentNode): ErrorCode {
-  const writes = definitions.some(
+  const hasMutation = definitions.some(
     (node) => node.kind === Kind.OPERATION_DEFINITION && node.operation === OperationTypeNode.MUTATION,
   )
-  return writes ? 'batch_too_large' : 'query_too_large'
+  return hasMutation ? 'batch_too_large' : 'query_too_large'
 }
 
 function listTooLongError(code: ErrorCode, length: number, max: number): GatewayError {

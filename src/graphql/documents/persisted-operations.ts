@@ -53,18 +53,18 @@ export class PersistedOperations {
       if (mode === 'enforced' && !this.#registeredTexts.has(query)) throw notRegisteredError()
       return query
     }
-    const found = mode === 'off' ? undefined : registeredDocuments.get(id)
+    const registered = mode === 'off' ? undefined : registeredDocuments.get(id)
     if (mode === 'enforced') {
-      if (found === undefined || (query !== undefined && query !== found)) throw notRegisteredError()
-      return found
+      if (registered === undefined || (query !== undefined && query !== registered)) throw notRegisteredError()
+      return registered
     }
     if (query === undefined) {
       if (mode === 'off') throw persistedQueryError('PersistedQueryNotSupported', 'PERSISTED_QUERY_NOT_SUPPORTED')
-      const known = found ?? this.#clientDocuments.get(id.toLowerCase())
-      if (known === undefined) throw persistedQueryError('PersistedQueryNotFound', 'PERSISTED_QUERY_NOT_FOUND')
-      return known
+      const document = registered ?? this.#clientDocuments.get(id.toLowerCase())
+      if (document === undefined) throw persistedQueryError('PersistedQueryNotFound', 'PERSISTED_QUERY_NOT_FOUND')
+      return document
     }
-    if (mode === 'optional' && query !== found) {
+    if (mode === 'optional' && query !== registered) {
       if (hashOf(query) !== id.toLowerCase()) {
         throw new GatewayError('invalid_body', 'the persisted query hash is not the SHA-256 of "query"')
       }

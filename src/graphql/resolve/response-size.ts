@@ -66,7 +66,7 @@ function resolveAndCharge(resolve: Resolver, charge: ChargeFunction): Resolver {
 }
 
 function chargeList(value: unknown, context: GraphQLContext, info: GraphQLResolveInfo): unknown {
-  if (Array.isArray(value) && !takeFields(context.responseFieldBudget, value.length * fieldsPerItem(info))) {
+  if (Array.isArray(value) && !takeFields(context.responseFieldBudget, value.length * fieldCountPerItem(info))) {
     throw responseTooLargeError(context.limits)
   }
   return value
@@ -85,29 +85,29 @@ function chargeMap(value: unknown, context: GraphQLContext): unknown {
 }
 
 /** Takes fields from the budget. Returns false if too few are left, and from then on until the budget is reset. */
-function takeFields(budget: ResponseFieldBudget, fields: number): boolean {
-  if (fields > budget.fieldsLeft) budget.isExceeded = true
-  else budget.fieldsLeft -= fields
+function takeFields(budget: ResponseFieldBudget, fieldCount: number): boolean {
+  if (fieldCount > budget.fieldsLeft) budget.isExceeded = true
+  else budget.fieldsLeft -= fieldCount
   return !budget.isExceeded
 }
 
 /** A cache keyed by `info.fieldNodes`: graphql-js passes the same array for every parent object of a field. */
-const fieldsPerItemCache = new WeakMap<readonly FieldNode[], number>()
+const fieldCountPerItemCache = new WeakMap<readonly FieldNode[], number>()
 
 /**
  * Counts the fields selected below an item, at all depths. Fields below a nested list count once here, and again for
  * each of its items when that list is resolved.
  */
-function fieldsPerItem(info: GraphQLResolveInfo): number {
-  let fields = fieldsPerItemCache.get(info.fieldNodes)
-  if (fields === undefined) {
-    fields = Math.max(1, countFields(info.fieldNodes, info))
-    fieldsPerItemCache.set(info.fieldNodes, fields)
+function fieldCountPerItem(info: GraphQLResolveInfo): number {
+  let fieldCount = fieldCountPerItemCache.get(info.fieldNodes)
+  if (fieldCount === undefined) {
+    fieldCount = Math.max(1, countFields(info.fieldNodes, info))
+    fieldCountPerItemCache.set(info.fieldNodes, fieldCount)
   }
-  return fields
+  return fieldCount
 }
 
 function countFields(parents: readonly FieldNode[], info: GraphQLResolveInfo): number {
-  const below = selectedSubfields(parents, info)
-  return below.length === 0 ? 0 : below.length + countFields(below, info)
+  const subfields = selectedSubfields(parents, info)
+  return subfields.length === 0 ? 0 : subfields.length + countFields(subfields, info)
 }

@@ -20,14 +20,14 @@ export function toClientErrors(
   return errors.map((error) => {
     const cause = causeOf(error)
     if (cause === undefined) return data === undefined ? setCodeAndStatus(error) : error
-    const known = asGatewayError(cause)
-    if (known.code === 'internal') log.error({ err: cause, requestId, path: error.path }, 'graphql field failed')
-    return new GraphQLError(known.message, {
+    const gatewayError = asGatewayError(cause)
+    if (gatewayError.code === 'internal') log.error({ err: cause, requestId, path: error.path }, 'graphql field failed')
+    return new GraphQLError(gatewayError.message, {
       nodes: error.nodes ?? null,
       source: error.source ?? null,
       positions: error.positions ?? null,
       path: error.path ?? null,
-      extensions: extensionsOf(known, requestId, error.path === undefined),
+      extensions: extensionsOf(gatewayError, requestId, error.path === undefined),
     })
   })
 }

@@ -76,20 +76,20 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     assert(request.principal !== undefined, 'the request was admitted')
     const method = request.method === 'POST' ? 'POST' : 'GET'
     const params = method === 'POST' ? await paramsOfBody(request.body) : paramsOfUrl(request.url)
-    const running = engine.run(params, method, createContext(options, request, request.principal))
-    if (mediaTypeFor(request) === undefined && !isHttpError(running)) return sendStream(reply, running)
-    const result = await running
+    const pendingResult = engine.run(params, method, createContext(options, request, request.principal))
+    if (mediaTypeFor(request) === undefined && !isHttpError(pendingResult)) return sendStream(reply, pendingResult)
+    const result = await pendingResult
     return isAsyncIterable(result) ? sendStream(reply, result) : sendResult(engine, reply, result)
   }
 
   const sendStream = async (
     reply: FastifyReply,
-    running: OperationResult | Promise<OperationResult>,
+    pendingResult: OperationResult | Promise<OperationResult>,
   ): Promise<FastifyReply> => {
     const { request } = reply
     const format = streamFormatFor(request)
     assert(format !== undefined, 'the client accepts streams')
-    const results = resultsOf(running)
+    const results = resultsOf(pendingResult)
     if (request.method === 'HEAD') {
       await results.return?.()
       return reply.code(200).header('content-type', format.contentType).header('cache-control', 'no-store').send()
@@ -154,19 +154,21 @@ async function sendResult(
 
 /** Returns a result with the error of a request that failed before or after its operation ran. Logs internal errors. */
 function errorResult(error: unknown, request: FastifyRequest, log: InternalErrorLog, message: string): ExecutionResult {
-  const known = asGatewayError(error)
-  if (known.code === 'internal') log.error({ err: error, requestId: request.id }, message)
-  return { errors: [toRequestError(known, request.id)] }
+  const gatewayError = asGatewayError(error)
+  if (gatewayError.code === 'internal') log.error({ err: error, requestId: request.id }, message)
+  return { errors: [toRequestError(gatewayError, request.id)] }
 }
 
 /** Whether an operation was refused with an HTTP status before it ran. The response then is no stream. */
-function isHttpError(running: OperationResult | Promise<OperationResult>): boolean {
-  if (running instanceof Promise || isAsyncIterable(running)) return false
-  return running.errors?.some(({ extensions: { http } }) => http?.status !== undefined && http.spec !== true) === true
+function isHttpError(pendingResult: OperationResult | Promise<OperationResult>): boolean {
+  if (pendingResult instanceof Promise || isAsyncIterable(pendingResult)) return false
+  return (
+    pendingResult.errors?.some(({ extensions: { http } }) => http?.status !== undefined && http.spec !== true) === true
+  )
 }
 
-function resultsOf(running: OperationResult | Promise<OperationResult>): AsyncIterator<ExecutionResult> {
-  const opened = Promise.resolve(running).then((result) =>
+function resultsOf(pendingResult: OperationResult | Promise<OperationResult>): AsyncIterator<ExecutionResult> {
+  const opened = Promise.resolve(pendingResult).then((result) =>
     (isAsyncIterable(result) ? result : streamOfOne(result))[Symbol.asyncIterator](),
   )
   return {

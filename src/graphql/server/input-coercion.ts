@@ -16,7 +16,7 @@ import { assert } from '../../model/errors.ts'
 import { isObject } from '../../model/is-object.ts'
 
 /** Returns the coerced variables; undefined when a variable does not match its type. */
-export type VariablesCoercer = (given: Readonly<Record<string, unknown>>) => Record<string, unknown> | undefined
+export type VariablesCoercer = (variables: Readonly<Record<string, unknown>>) => Record<string, unknown> | undefined
 
 /** Throws when the value does not match the type. */
 type Coercer = (value: unknown) => unknown
@@ -50,12 +50,12 @@ export class InputCoercion {
 
   /** Returns a function that coerces the variables with these definitions. */
   compile(definitions: readonly VariableDefinitionNode[]): VariablesCoercer {
-    const variables = definitions.map((definition) => this.#compileVariable(definition))
-    return (given) => {
+    const inputFields = definitions.map((definition) => this.#compileVariable(definition))
+    return (variables) => {
       const coerced: Record<string, unknown> = Object.create(null)
       try {
-        for (const { name, coerce, isRequired, defaultValue } of variables) {
-          if (Object.hasOwn(given, name)) coerced[name] = coerce(given[name])
+        for (const { name, coerce, isRequired, defaultValue } of inputFields) {
+          if (Object.hasOwn(variables, name)) coerced[name] = coerce(variables[name])
           else if (defaultValue !== undefined) coerced[name] = defaultValue
           else if (isRequired) throw TYPE_MISMATCH
         }

@@ -15,8 +15,8 @@ export async function paramsOfBody(body: unknown): Promise<OperationParams> {
 
 /** The parameters of a GET. Throws `invalid_body`. */
 export function paramsOfUrl(url: string): OperationParams {
-  const mark = url.indexOf('?')
-  const search = new URLSearchParams(mark < 0 ? '' : url.slice(mark))
+  const queryStart = url.indexOf('?')
+  const search = new URLSearchParams(queryStart < 0 ? '' : url.slice(queryStart))
   return parseParams({
     query: search.get('query') || null,
     documentId: search.get('documentId') || null,
@@ -37,12 +37,12 @@ function jsonParameter(search: URLSearchParams, name: string): unknown {
 }
 
 /** Null and an empty operation name count as absent. Unknown parameters are ignored. */
-function parseParams(given: Record<string, unknown>): OperationParams {
-  const query = optionalString(given, 'query')
-  const documentId = optionalString(given, 'documentId')
-  const operationName = optionalString(given, 'operationName')
-  const variables = optionalObject(given, 'variables')
-  const extensions = optionalObject(given, 'extensions')
+function parseParams(params: Record<string, unknown>): OperationParams {
+  const query = optionalString(params, 'query')
+  const documentId = optionalString(params, 'documentId')
+  const operationName = optionalString(params, 'operationName')
+  const variables = optionalObject(params, 'variables')
+  const extensions = optionalObject(params, 'extensions')
   return {
     ...(query !== undefined && { query }),
     ...(documentId !== undefined && { documentId }),
@@ -52,14 +52,14 @@ function parseParams(given: Record<string, unknown>): OperationParams {
   }
 }
 
-function optionalString(given: Record<string, unknown>, name: string): string | undefined {
-  const value = given[name] ?? undefined
+function optionalString(params: Record<string, unknown>, name: string): string | undefined {
+  const value = params[name] ?? undefined
   if (value === undefined || typeof value === 'string') return value
   throw new GatewayError('invalid_body', `"${name}" must be a string`)
 }
 
-function optionalObject(given: Record<string, unknown>, name: string): Record<string, unknown> | undefined {
-  const value = given[name] ?? undefined
+function optionalObject(params: Record<string, unknown>, name: string): Record<string, unknown> | undefined {
+  const value = params[name] ?? undefined
   if (value === undefined || isObject(value)) return value
   throw new GatewayError('invalid_body', `"${name}" must be an object`)
 }

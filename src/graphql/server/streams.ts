@@ -105,11 +105,11 @@ export class OpenStreams {
    */
   async #waitUntilRead(raw: ServerResponse): Promise<void> {
     const { stallTimeoutMs, unreadBytesMax } = this.#settings
-    const bytes = raw.writableLength
-    if (this.#unreadBytes + bytes > unreadBytesMax) {
+    const unreadBytes = raw.writableLength
+    if (this.#unreadBytes + unreadBytes > unreadBytesMax) {
       throw new GatewayError('overloaded', 'the clients of live queries read too slowly')
     }
-    this.#unreadBytes += bytes
+    this.#unreadBytes += unreadBytes
     let cleanUp = (): void => {}
     try {
       await new Promise<void>((resolve, reject) => {
@@ -126,7 +126,7 @@ export class OpenStreams {
       })
     } finally {
       cleanUp()
-      this.#unreadBytes -= bytes
+      this.#unreadBytes -= unreadBytes
     }
   }
 }

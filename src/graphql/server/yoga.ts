@@ -118,8 +118,8 @@ function createDocumentCache<T extends object>(charsMax: number): LRUCache<strin
  * which hold integers beyond 2^53.
  */
 function stringify(result: ExecutionResult & { readonly stringify?: unknown }): string {
-  const { stringify: _, ...rest } = result
-  return writeJson(rest)
+  const { stringify: _, ...plainResult } = result
+  return writeJson(plainResult)
 }
 
 /** Maps each result of a stream. Closing it closes the source; an error of `map` ends both. */

@@ -51,13 +51,13 @@ builder.queryField('events', (t) =>
   }),
 )
 
-function connectionOf({ events, nextCursor }: EventPage, afterGiven: boolean) {
+function connectionOf({ events, nextCursor }: EventPage, hasPreviousPage: boolean) {
   const edges = events.map((event) => ({ cursor: encodeCursor(event), node: event }))
   return {
     edges,
     pageInfo: {
       hasNextPage: nextCursor !== undefined,
-      hasPreviousPage: afterGiven,
+      hasPreviousPage,
       startCursor: edges[0]?.cursor ?? null,
       endCursor: nextCursor ?? edges.at(-1)?.cursor ?? null,
     },

@@ -51,8 +51,8 @@ export function finiteOrNull(value: number | undefined): number | null {
 }
 
 /** Whether a bucket had ended when the query ran. */
-export function isBucketComplete(result: QueryResult, bucket: number): boolean {
-  return result.endMs[bucket]! <= result.meta.nowMs
+export function isBucketComplete(result: QueryResult, bucketIndex: number): boolean {
+  return result.endMs[bucketIndex]! <= result.meta.nowMs
 }
 
 const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
@@ -86,8 +86,8 @@ const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
       description:
         'Aggregations of the bucket it is compared with. Null without `compare`, and when that bucket does not exist, such as February 30.',
       resolve: ({ parent, bucketIndex, lineIndex }) => {
-        const times = parent.result.comparison
-        if (times === undefined || times.endMs[bucketIndex]! <= times.startMs[bucketIndex]!) return null
+        const comparison = parent.result.comparison
+        if (comparison === undefined || comparison.endMs[bucketIndex]! <= comparison.startMs[bucketIndex]!) return null
         return (name: string) => parent.comparisonLineOf(name)?.values[lineIndex] ?? null
       },
     }),

@@ -60,13 +60,13 @@ function decodeCursor(cursor: string): string {
 }
 
 /** Makes a page of `first` metrics. If `rows` has more than `first` rows, another page follows. */
-function metricPage(rows: readonly MetricRow[], first: number, afterGiven: boolean) {
+function metricPage(rows: readonly MetricRow[], first: number, hasPreviousPage: boolean) {
   const edges = rows.slice(0, first).map((row) => ({ cursor: encodeCursor(row.name), node: row }))
   return {
     edges,
     pageInfo: {
       hasNextPage: rows.length > first,
-      hasPreviousPage: afterGiven,
+      hasPreviousPage,
       startCursor: edges[0]?.cursor ?? null,
       endCursor: edges.at(-1)?.cursor ?? null,
     },

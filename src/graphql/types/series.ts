@@ -91,15 +91,15 @@ SeriesRef.implement({
       type: [SeriesPointRef],
       description: 'Sorted by time; `fill` decides about empty buckets.',
       resolve: ({ result, line, times }) =>
-        line.bucketIndexes.map((bucket, row) => ({
-          timeMs: times.startMs[bucket]!,
-          isComplete: times.endMs[bucket]! <= result.meta.nowMs,
-          value: line.values[row]!,
+        line.bucketIndexes.map((bucketIndex, lineIndex) => ({
+          timeMs: times.startMs[bucketIndex]!,
+          isComplete: times.endMs[bucketIndex]! <= result.meta.nowMs,
+          value: line.values[lineIndex]!,
         })),
     }),
     timestamps: t.floatList({
       description: 'Start of each bucket as UNIX time in milliseconds.',
-      resolve: ({ line, times }) => line.bucketIndexes.map((bucket) => times.startMs[bucket]!),
+      resolve: ({ line, times }) => line.bucketIndexes.map((bucketIndex) => times.startMs[bucketIndex]!),
     }),
     values: t.field({
       type: ['Float'],

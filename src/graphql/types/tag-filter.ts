@@ -31,8 +31,8 @@ export function parseTagSelector(selector: unknown): AcceptedTagValues {
     throw new GatewayError('invalid_tags', `tags must be an object, not ${describeValue(selector)}`)
   }
   const filters = new Map<string, readonly string[]>()
-  for (const [key, wanted] of Object.entries(selector)) {
-    const values: readonly unknown[] = Array.isArray(wanted) ? wanted : [wanted]
+  for (const [key, oneOrMoreValues] of Object.entries(selector)) {
+    const values: readonly unknown[] = Array.isArray(oneOrMoreValues) ? oneOrMoreValues : [oneOrMoreValues]
     if (values.length === 0) {
       throw new GatewayError(
         'invalid_tags',

@@ -12,11 +12,11 @@ export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
   return {
     onExecute({ context, executeFn, setExecuteFn }) {
       setExecuteFn((args) => {
-        const running: unknown = executeFn(args)
-        if (!(running instanceof Promise)) return running
+        const resultOrPromise: unknown = executeFn(args)
+        if (!(resultOrPromise instanceof Promise)) return resultOrPromise
         return withTimeout(
           timeoutMs,
-          () => running,
+          () => resultOrPromise,
           () => {
             context.deadline.hasPassed = true
             throw isMutation(args) ? mutationTimeoutError(timeoutMs) : queryTimeoutError(timeoutMs)

@@ -9,13 +9,13 @@ export function useOperationIds(settings: PersistedOperationSettings): Operation
   const operations = new PersistedOperations(settings)
   return {
     onParams({ params, setParams, setResult }) {
-      const { documentId, ...standard }: OperationParams = params
+      const { documentId, ...standardParams }: OperationParams = params
       try {
-        const id = documentId ?? persistedQueryHash(standard.extensions ?? {})
-        setParams({ ...standard, query: operations.findDocument(standard.query, id) })
+        const id = documentId ?? persistedQueryHash(standardParams.extensions ?? {})
+        setParams({ ...standardParams, query: operations.findDocument(standardParams.query, id) })
       } catch (error) {
         // Setting a result makes yoga skip parsing. A thrown error would skip the other plugins too.
-        setParams({ ...standard, query: '' })
+        setParams({ ...standardParams, query: '' })
         setResult({ errors: [asGraphQLError(error)] })
       }
     },
