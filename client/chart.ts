@@ -52,20 +52,20 @@ export function applyUpdate(chart: Chart, update: LiveUpdate): Chart {
   if (kind === undefined || dropBefore === undefined) throw new TypeError('select kind and dropBefore of live')
   if (series.some(({ id }) => id === undefined)) throw new TypeError('select id of series')
   if (groups.some(({ tags }) => tags === undefined)) throw new TypeError('select tags of groups')
-  const current = kind === 'SNAPSHOT' ? EMPTY_CHART : chart
-  const fromMs = dropBefore === null ? Number.NEGATIVE_INFINITY : Date.parse(dropBefore)
+  const previous = kind === 'SNAPSHOT' ? EMPTY_CHART : chart
+  const dropBeforeMs = dropBefore === null ? Number.NEGATIVE_INFINITY : Date.parse(dropBefore)
   return {
     series: mergeItems(
-      current.series,
+      previous.series,
       series,
       ({ id }) => id,
-      (before, after) => mergeLine(before, after, fromMs),
+      (before, after) => mergeLine(before, after, dropBeforeMs),
     ),
     groups: mergeItems(
-      current.groups,
+      previous.groups,
       groups,
       ({ tags }) => tagsKeyOf(tags),
-      (before, after) => mergeGroup(before, after, fromMs),
+      (before, after) => mergeGroup(before, after, dropBeforeMs),
     ),
     at,
   }
@@ -73,13 +73,13 @@ export function applyUpdate(chart: Chart, update: LiveUpdate): Chart {
 
 /** Merges each item with the changed item of the same key, if any. Removes an item if `mergeTwo` returns undefined. */
 function mergeItems<T>(
-  current: readonly T[],
+  previous: readonly T[],
   changed: readonly T[],
   key: (item: T) => string,
   mergeTwo: (before: T | undefined, after: T | undefined) => T | undefined,
 ): T[] {
   const changedByKey = new Map(changed.map((item) => [key(item), item]))
-  const merged = current.map((item) => {
+  const merged = previous.map((item) => {
     const after = changedByKey.get(key(item))
     changedByKey.delete(key(item))
     return mergeTwo(item, after)
@@ -99,13 +99,18 @@ interface Row<T> {
 }
 
 /**
- * Merges the rows of all sources, sorted by start. At equal starts the later source wins. Drops rows before `fromMs`.
+ * Merges the rows of all sources, sorted by start. At equal starts the later source wins. Drops rows before
+ * `dropBeforeMs`.
  */
-function mergeRows<T>(sources: readonly T[], startsMsOf: (source: T) => readonly number[], fromMs: number): Row<T>[] {
+function mergeRows<T>(
+  sources: readonly T[],
+  startsMsOf: (source: T) => readonly number[],
+  dropBeforeMs: number,
+): Row<T>[] {
   const rows = new Map<number, Row<T>>()
   for (const source of sources) {
     for (const [index, startMs] of startsMsOf(source).entries())
-      if (startMs >= fromMs) rows.set(startMs, { source, index })
+      if (startMs >= dropBeforeMs) rows.set(startMs, { source, index })
   }
   return [...rows].sort(([a], [b]) => a - b).map(([, row]) => row)
 }
@@ -113,23 +118,27 @@ function mergeRows<T>(sources: readonly T[], startsMsOf: (source: T) => readonly
 function mergeGroup(
   before: ChartGroup | undefined,
   after: ChartGroup | undefined,
-  fromMs: number,
+  dropBeforeMs: number,
 ): ChartGroup | undefined {
   const sources = [before, after].filter((group) => group !== undefined)
   const newest = sources.at(-1)!
   if (newest.buckets === undefined) return newest
   const starts = ({ buckets = [] }: ChartGroup): number[] => buckets.map(({ start }) => Date.parse(start))
-  const rows = mergeRows(sources, starts, fromMs)
-  if (rows.length === 0 && Number.isFinite(fromMs)) return undefined
+  const rows = mergeRows(sources, starts, dropBeforeMs)
+  if (rows.length === 0 && Number.isFinite(dropBeforeMs)) return undefined
   return { ...newest, buckets: rows.map(({ source, index }) => source.buckets![index]!) }
 }
 
-function mergeLine(before: ChartLine | undefined, after: ChartLine | undefined, fromMs: number): ChartLine | undefined {
+function mergeLine(
+  before: ChartLine | undefined,
+  after: ChartLine | undefined,
+  dropBeforeMs: number,
+): ChartLine | undefined {
   const sources = [before, after].filter((line) => line !== undefined)
   const newest = sources.at(-1)!
   if (newest.timestamps === undefined && newest.points === undefined) return newest
-  const rows = mergeRows(sources, startsOf, fromMs)
-  if (rows.length === 0 && Number.isFinite(fromMs)) return undefined
+  const rows = mergeRows(sources, startsOf, dropBeforeMs)
+  if (rows.length === 0 && Number.isFinite(dropBeforeMs)) return undefined
   const merged = { ...newest, ...columnsOfRows(newest, rows) }
   if (newest.comparison == null) return merged
   // The values of a comparison correspond to those of its line by index, so the same rows are merged.

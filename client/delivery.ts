@@ -34,7 +34,7 @@ const ITEM_BYTES_MAX = BATCH_BYTES_MAX - EMPTY_BODY_BYTES
  * Maximum number of parts into which commas divide the JSON text of an item. The gateway refuses a whole batch if a
  * list in it has more than 1,000 items, and a list has no more items than its JSON has such parts.
  */
-const ITEM_COMMAS_MAX = 1_000
+const ITEM_PARTS_MAX = 1_000
 const FLUSH_CHECK_MS = 20
 const BACKOFF_MS_MIN = 1_000
 const BACKOFF_MS_MAX = 60_000
@@ -95,17 +95,17 @@ export function createDelivery({
     try {
       const json = JSON.stringify(build())
       const bytes = encoder.encode(json).length + 1
-      if (bytes > ITEM_BYTES_MAX || json.split(',').length > ITEM_COMMAS_MAX) throw `too large: ${bytes}`
+      if (bytes > ITEM_BYTES_MAX || json.split(',').length > ITEM_PARTS_MAX) throw `too large: ${bytes}`
       if (isClosed) callSafely(onDrop, 1, 'closed')
       else if (bytesOf(batches) + bytes > queueBytesMax) callSafely(onDrop, 1, 'queue_full')
       else {
-        let last = batches.at(-1)
-        if (!last || last.sentMs || last.bytes + bytes > BATCH_BYTES_MAX || last.count >= batchMax)
-          batches.push((last = newBatch()))
-        last[list].push(json)
-        last.count++
-        last.bytes += bytes
-        if (isPageClosed) sendAndDropRest()
+        let newest = batches.at(-1)
+        if (!newest || newest.sentMs || newest.bytes + bytes > BATCH_BYTES_MAX || newest.count >= batchMax)
+          batches.push((newest = newBatch()))
+        newest[list].push(json)
+        newest.count++
+        newest.bytes += bytes
+        if (isPageClosed) sendOrDropAll()
         else sendFullOrSchedule()
       }
     } catch (error) {
@@ -179,7 +179,7 @@ export function createDelivery({
   }
 
   /** Called when the page is closed and can no longer receive responses: sends what fits, drops the other batches. */
-  const sendAndDropRest = (): void => {
+  const sendOrDropAll = (): void => {
     isPageClosed = true
     sendBatches(true)
     remove(
@@ -190,7 +190,7 @@ export function createDelivery({
 
   const onPageEvent = ({ type, persisted }: PageEvent): void => {
     // A persisted page is kept in the back/forward cache and may be shown again.
-    if (type === 'pagehide' && !persisted) sendAndDropRest()
+    if (type === 'pagehide' && !persisted) sendOrDropAll()
     else if (Date.now() >= pausedUntilMs) sendBatches(true)
   }
 

@@ -70,7 +70,7 @@ export function subscribeLive(options: LiveOptions, onChart: (chart: Chart) => v
   const connect = async (): Promise<void> => {
     const connectionAbort = new AbortController()
     const abort = (): void => connectionAbort.abort()
-    let watchdog = setTimeout(abort, SILENCE_MS_MAX)
+    let silenceTimer = setTimeout(abort, SILENCE_MS_MAX)
     stopped.signal.addEventListener('abort', abort)
     try {
       const response = await fetch(url, {
@@ -81,14 +81,14 @@ export function subscribeLive(options: LiveOptions, onChart: (chart: Chart) => v
       })
       if (!response.headers.get('content-type')?.startsWith('text/event-stream')) return await reportRefusal(response)
       for await (const { event, data } of eventsOf(response)) {
-        clearTimeout(watchdog)
-        watchdog = setTimeout(abort, SILENCE_MS_MAX)
+        clearTimeout(silenceTimer)
+        silenceTimer = setTimeout(abort, SILENCE_MS_MAX)
         if (stopped.signal.aborted) return
         if (event === 'complete') return reportError('COMPLETE', 'the gateway ended the subscription', true)
         if (event === 'next') applyResult(JSON.parse(data))
       }
     } finally {
-      clearTimeout(watchdog)
+      clearTimeout(silenceTimer)
       stopped.signal.removeEventListener('abort', abort)
       abort()
     }

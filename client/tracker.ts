@@ -31,18 +31,18 @@ export interface Tracker {
 
 /** Never throws: invalid options are reported, and then everything that is tracked is dropped. */
 export function createTracker(options: TrackerOptions): Tracker {
-  const { tags: common, ...settings } = options ?? {}
+  const { tags: commonTags, ...settings } = options ?? {}
   const { add, flush, close } = createDelivery(settings)
   const metric =
-    (type: string, initial?: number) =>
-    (name: string, value: unknown = initial, tags?: Tags): void =>
-      add('metrics', () => pointOf(name, type, value, { ...common, ...tags }))
+    (type: string, defaultValue?: number) =>
+    (name: string, value: unknown = defaultValue, tags?: Tags): void =>
+      add('metrics', () => pointOf(name, type, value, { ...commonTags, ...tags }))
   return {
     gauge: metric('GAUGE'),
     count: metric('COUNTER', 1),
     observe: metric('DISTRIBUTION'),
     member: metric('SET'),
-    event: (name, fields) => add('events', () => eventOf(name, fields ?? {}, common)),
+    event: (name, fields) => add('events', () => eventOf(name, fields ?? {}, commonTags)),
     flush,
     close,
   }

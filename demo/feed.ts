@@ -1,9 +1,9 @@
 import { type Happening, METRICS } from './shop.ts'
 
 /** The default limit of `/flux/batch`, for points and for events. */
-const BATCH_ITEMS = 500
+const BATCH_ITEMS_MAX = 500
 /** Batches in flight at a time. */
-const BATCHES_MAX = 4
+const BATCHES_IN_FLIGHT_MAX = 4
 
 /** Sends points and events through the public API, as any client would. */
 export interface Feed {
@@ -16,7 +16,7 @@ interface Batch {
   readonly events: object[]
 }
 
-interface Accepted {
+interface BatchCounts {
   readonly metrics: { readonly rejected: number }
   readonly events: { readonly rejected: number }
 }
@@ -24,12 +24,12 @@ interface Accepted {
 export function createFeed(url: string, key: string): Feed {
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
   /** The metrics whose first point was sent. That point has unit and description, because it defines the metric. */
-  const described = new Set<string>()
+  const describedMetrics = new Set<string>()
   const add = ({ metrics, events }: Batch, happening: Happening): void => {
     if (!('type' in happening)) events.push(happening)
-    else if (described.has(happening.name)) metrics.push(happening)
+    else if (describedMetrics.has(happening.name)) metrics.push(happening)
     else {
-      described.add(happening.name)
+      describedMetrics.add(happening.name)
       metrics.push({ ...happening, ...METRICS[happening.name] })
     }
   }
@@ -39,30 +39,30 @@ export function createFeed(url: string, key: string): Feed {
     const response = await fetch(`${url}/api/v1/flux/batch`, { method: 'POST', headers, body, signal })
     const text = await response.text()
     if (!response.ok) throw new Error(`the gateway responded with ${response.status}: ${text}`)
-    const { data }: { data: Accepted } = JSON.parse(text)
+    const { data }: { data: BatchCounts } = JSON.parse(text)
     if (data.metrics.rejected + data.events.rejected > 0) throw new Error(`the gateway rejected items: ${text}`)
   }
 
   return {
     async send(happenings, signal) {
       const source = happenings[Symbol.iterator]()
-      let sent = 0
+      let sentCount = 0
       const worker = async (): Promise<void> => {
         for (;;) {
           const batch: Batch = { metrics: [], events: [] }
-          while (batch.metrics.length < BATCH_ITEMS && batch.events.length < BATCH_ITEMS) {
+          while (batch.metrics.length < BATCH_ITEMS_MAX && batch.events.length < BATCH_ITEMS_MAX) {
             const { done, value } = source.next()
             if (done === true) break
             add(batch, value)
           }
-          const items = batch.metrics.length + batch.events.length
-          if (items === 0) return
+          const itemCount = batch.metrics.length + batch.events.length
+          if (itemCount === 0) return
           await post(batch, signal)
-          sent += items
+          sentCount += itemCount
         }
       }
-      await Promise.all(Array.from({ length: BATCHES_MAX }, worker))
-      return sent
+      await Promise.all(Array.from({ length: BATCHES_IN_FLIGHT_MAX }, worker))
+      return sentCount
     },
   }
 }

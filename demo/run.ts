@@ -49,7 +49,7 @@ exited.then(() => ending.abort())
 try {
   const url = await addressOf(gateway)
   if (url !== undefined) {
-    greet(url)
+    printGreeting(url)
     const feed = createFeed(url, KEY)
     const startMs = Date.now()
     await Promise.all([follow(feed, startMs), importHistory(feed, startMs)])
@@ -77,7 +77,7 @@ async function addressOf({ stdout }: ChildProcess): Promise<string | undefined> 
   })
 }
 
-function greet(url: string): void {
+function printGreeting(url: string): void {
   const lines = [
     `GaugeQL with a demo shop listens on ${url}`,
     `Open it           ${url}/explore#key=${KEY}`,
@@ -95,15 +95,15 @@ function greet(url: string): void {
 
 /** Imports first the last day and the same day of last week, which GraphiQL's tabs compare, then the days between. */
 async function importHistory(feed: Feed, startMs: number): Promise<void> {
-  const began = performance.now()
-  let sent = 0
+  const beganMs = performance.now()
+  let sentCount = 0
   const importDays = async (days: readonly number[], message: string): Promise<void> => {
     for (const day of days) {
       const fromMs = startMs - day * DAY_MS
-      sent += await feed.send(shopBetween(SEED, fromMs, fromMs + DAY_MS), signal)
+      sentCount += await feed.send(shopBetween(SEED, fromMs, fromMs + DAY_MS), signal)
     }
-    const seconds = ((performance.now() - began) / 1_000).toFixed(1)
-    process.stdout.write(`${message}: ${sent} points and events after ${seconds} s.\n`)
+    const seconds = ((performance.now() - beganMs) / 1_000).toFixed(1)
+    process.stdout.write(`${message}: ${sentCount} points and events after ${seconds} s.\n`)
   }
   await importDays([1, 8], 'The last 24 hours and the same day of last week are stored')
   await importDays([2, 3, 4, 5, 6, 7], 'The days between are stored')
@@ -111,13 +111,13 @@ async function importHistory(feed: Feed, startMs: number): Promise<void> {
 
 /** Sends the points and events since the previous time, every second, until the demo ends. */
 async function follow(feed: Feed, startMs: number): Promise<void> {
-  let sentMs = startMs
+  let sentUntilMs = startMs
   while (!signal.aborted) {
     const nowMs = Date.now()
     // After the clock was set back, nothing is sent until it has passed the previous time.
-    if (nowMs > sentMs) {
-      await feed.send(shopBetween(SEED, sentMs, nowMs), signal)
-      sentMs = nowMs
+    if (nowMs > sentUntilMs) {
+      await feed.send(shopBetween(SEED, sentUntilMs, nowMs), signal)
+      sentUntilMs = nowMs
     }
     await pause(LIVE_PAUSE_MS, undefined, { signal }).catch(() => {})
   }

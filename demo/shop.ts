@@ -30,9 +30,10 @@ export interface Incident {
   readonly kind: 'payment provider slow' | 'search index down'
   readonly fromMs: number
   readonly toMs: number
-  /** The factor by which responses of its endpoint take longer, and the share of them that fail. */
-  readonly slowness: number
-  readonly failures: number
+  /** The factor by which responses of its endpoint take longer. */
+  readonly slownessFactor: number
+  /** The share of these responses that fail. */
+  readonly failureShare: number
 }
 
 /** Unit and description of each metric. */
@@ -53,15 +54,16 @@ const DAY_MS = 24 * HOUR_MS
 
 /** Points are generated step by step. Each step has its own random numbers. */
 const STEP_MS = 10 * SECOND_MS
-/** Requests a second at the busiest time of an ordinary day. */
-const PEAK_REQUESTS = 1
-/** Each slot has one incident or none. */
+/** At the busiest time of an ordinary day. */
+const PEAK_REQUESTS_PER_SECOND = 1
+/** Time is divided into slots of this length. Each has one incident or none. */
 const INCIDENT_SLOT_MS = 4 * HOUR_MS
+/** The share of slots that have an incident. */
 const INCIDENT_SHARE = 0.8
 /** The time between two deployments. */
-const DEPLOY_MS = 8 * HOUR_MS
+const DEPLOY_INTERVAL_MS = 8 * HOUR_MS
 /** Number of accounts: a few come daily, most rarely. */
-const USERS = 5_000
+const USER_COUNT = 5_000
 
 interface Route {
   readonly endpoint: string
@@ -71,26 +73,26 @@ interface Route {
   readonly medianMs: number
   /** Standard deviation of the logarithm: a larger one has a longer tail. */
   readonly spread: number
-  readonly success: string
+  readonly successStatus: string
 }
 
 const ROUTES: readonly Route[] = [
-  { endpoint: '/products', method: 'GET', share: 26, medianMs: 64, spread: 0.4, success: '200' },
-  { endpoint: '/products/:id', method: 'GET', share: 24, medianMs: 48, spread: 0.4, success: '200' },
-  { endpoint: '/search', method: 'GET', share: 14, medianMs: 118, spread: 0.7, success: '200' },
-  { endpoint: '/', method: 'GET', share: 12, medianMs: 31, spread: 0.3, success: '200' },
-  { endpoint: '/recommendations', method: 'GET', share: 8, medianMs: 92, spread: 0.5, success: '200' },
-  { endpoint: '/cart', method: 'GET', share: 6, medianMs: 42, spread: 0.4, success: '200' },
-  { endpoint: '/cart', method: 'POST', share: 4, medianMs: 71, spread: 0.5, success: '201' },
-  { endpoint: '/users', method: 'GET', share: 3, medianMs: 57, spread: 0.4, success: '200' },
-  { endpoint: '/login', method: 'POST', share: 3, medianMs: 165, spread: 0.3, success: '200' },
-  { endpoint: '/checkout', method: 'POST', share: 2, medianMs: 290, spread: 0.6, success: '201' },
+  { endpoint: '/products', method: 'GET', share: 26, medianMs: 64, spread: 0.4, successStatus: '200' },
+  { endpoint: '/products/:id', method: 'GET', share: 24, medianMs: 48, spread: 0.4, successStatus: '200' },
+  { endpoint: '/search', method: 'GET', share: 14, medianMs: 118, spread: 0.7, successStatus: '200' },
+  { endpoint: '/', method: 'GET', share: 12, medianMs: 31, spread: 0.3, successStatus: '200' },
+  { endpoint: '/recommendations', method: 'GET', share: 8, medianMs: 92, spread: 0.5, successStatus: '200' },
+  { endpoint: '/cart', method: 'GET', share: 6, medianMs: 42, spread: 0.4, successStatus: '200' },
+  { endpoint: '/cart', method: 'POST', share: 4, medianMs: 71, spread: 0.5, successStatus: '201' },
+  { endpoint: '/users', method: 'GET', share: 3, medianMs: 57, spread: 0.4, successStatus: '200' },
+  { endpoint: '/login', method: 'POST', share: 3, medianMs: 165, spread: 0.3, successStatus: '200' },
+  { endpoint: '/checkout', method: 'POST', share: 2, medianMs: 290, spread: 0.6, successStatus: '201' },
 ]
 
 const REGIONS = [
-  { region: 'eu', users: 220, aheadMs: HOUR_MS },
-  { region: 'us', users: 140, aheadMs: -6 * HOUR_MS },
-  { region: 'asia', users: 60, aheadMs: 8 * HOUR_MS },
+  { region: 'eu', users: 220, utcOffsetMs: HOUR_MS },
+  { region: 'us', users: 140, utcOffsetMs: -6 * HOUR_MS },
+  { region: 'asia', users: 60, utcOffsetMs: 8 * HOUR_MS },
 ]
 const HOSTS = ['web-1', 'web-2', 'web-3']
 const PLATFORMS = ['web', 'ios', 'android']
@@ -116,8 +118,8 @@ function* step(seed: number, stepMs: number): Generator<Happening> {
   const random = randomOf(seed, stepMs)
   const incident = incidentAt(seed, stepMs)
   const traffic = trafficAt(seed, stepMs)
-  for (const { region, users, aheadMs } of REGIONS) {
-    const localTraffic = trafficAt(seed, stepMs + aheadMs) * wobble(seed + users, stepMs, 5 * MINUTE_MS, 0.06)
+  for (const { region, users, utcOffsetMs } of REGIONS) {
+    const localTraffic = trafficAt(seed, stepMs + utcOffsetMs) * wobble(seed + users, stepMs, 5 * MINUTE_MS, 0.06)
     const value = Math.round(users * localTraffic + 3 * random.normal())
     yield { name: 'users.online', type: 'gauge', value: Math.max(0, value), timestamp: stepMs, tags: { region } }
   }
@@ -127,7 +129,7 @@ function* step(seed: number, stepMs: number): Generator<Happening> {
     yield { name: 'cpu.load', type: 'gauge', value, timestamp: stepMs, tags: { host } }
   }
   yield* rareEvents(seed, stepMs)
-  const requests = random.poisson((PEAK_REQUESTS * traffic * STEP_MS) / SECOND_MS)
+  const requests = random.poisson((PEAK_REQUESTS_PER_SECOND * traffic * STEP_MS) / SECOND_MS)
   for (let i = 0; i < requests; i++) {
     yield* request(random, stepMs + Math.floor(((i + random.next()) / requests) * STEP_MS), incident)
   }
@@ -145,7 +147,7 @@ function* rareEvents(seed: number, stepMs: number): Generator<ShopEvent> {
     const name = isNew ? 'incident.opened' : 'incident.closed'
     yield { name, timestamp, tags: { endpoint: ENDPOINT_OF[kind] }, properties: { kind } }
   }
-  const release = stepMs / DEPLOY_MS
+  const release = stepMs / DEPLOY_INTERVAL_MS
   if (!Number.isInteger(release)) return
   const properties = {
     version: `1.${release % 1_000}.0`,
@@ -160,25 +162,25 @@ function* request(random: Random, timestamp: number, incident: Incident | undefi
   const route = choose(ROUTES, random)
   const { endpoint, method } = route
   const ownIncident = incident !== undefined && endpoint === ENDPOINT_OF[incident.kind] ? incident : undefined
-  const fails = random.next() < (ownIncident?.failures ?? 0.003)
+  const fails = random.next() < (ownIncident?.failureShare ?? 0.003)
   const refused = !fails && random.next() < (method === 'POST' ? 0.06 : 0.012)
-  const status = fails ? '503' : refused ? (method === 'POST' ? '422' : '404') : route.success
+  const status = fails ? '503' : refused ? (method === 'POST' ? '422' : '404') : route.successStatus
   const tags = { endpoint, method, status }
   const usualMs = route.medianMs * (refused ? 0.4 : 1) * Math.exp(route.spread * random.normal())
-  const value = round(usualMs * (ownIncident?.slowness ?? 1), 1)
+  const value = round(usualMs * (ownIncident?.slownessFactor ?? 1), 1)
   yield { name: 'api.response_time', type: 'distribution', value, timestamp, tags }
   yield { name: 'api.requests', type: 'counter', value: 1, timestamp, tags }
   // Squared, so that some users come more often.
-  const user = Math.floor(USERS * random.next() ** 2)
+  const user = Math.floor(USER_COUNT * random.next() ** 2)
   const userId = `user-${user}`
   const platform = PLATFORMS[user % PLATFORMS.length]!
   if (random.next() < 0.3) {
     yield { name: 'daily_active_users', type: 'set', value: userId, timestamp, tags: { platform } }
   }
-  if (endpoint === '/login' && status === route.success && random.next() < 0.1) {
+  if (endpoint === '/login' && status === route.successStatus && random.next() < 0.1) {
     yield { name: 'user.signed_up', timestamp, user_id: userId, tags: { platform } }
   }
-  if (endpoint !== '/checkout' || status !== route.success) return
+  if (endpoint !== '/checkout' || status !== route.successStatus) return
   const { payment, worthEur } = choose(PAYMENTS, random)
   const worth = round(worthEur * Math.exp(0.5 * random.normal()), 2)
   yield { name: 'orders', type: 'counter', value: 1, timestamp, tags: { payment } }
@@ -203,8 +205,8 @@ export function incidentAt(seed: number, atMs: number): Incident | undefined {
   if (atMs < fromMs || atMs >= fromMs + durationMs) return undefined
   const range = { fromMs, toMs: fromMs + durationMs }
   return random.next() < 0.5
-    ? { kind: 'payment provider slow', slowness: 5, failures: 0.12, ...range }
-    : { kind: 'search index down', slowness: 3, failures: 0.35, ...range }
+    ? { kind: 'payment provider slow', slownessFactor: 5, failureShare: 0.12, ...range }
+    : { kind: 'search index down', slownessFactor: 3, failureShare: 0.35, ...range }
 }
 
 /** Returns the traffic relative to an ordinary peak: about 0.15 at night and 1 in the afternoon. */
@@ -219,17 +221,17 @@ function trafficAt(seed: number, atMs: number): number {
 /** Returns a smooth random factor around 1, at most `amount` away, with one random target per period. */
 function wobble(seed: number, atMs: number, periodMs: number, amount: number): number {
   const period = Math.floor(atMs / periodMs)
-  const along = atMs / periodMs - period
-  const at = (n: number): number => randomOf(seed, n, periodMs).next() * 2 - 1
-  const eased = along * along * (3 - 2 * along)
-  return 1 + amount * (at(period) * (1 - eased) + at(period + 1) * eased)
+  const fraction = atMs / periodMs - period
+  const targetOf = (n: number): number => randomOf(seed, n, periodMs).next() * 2 - 1
+  const eased = fraction * fraction * (3 - 2 * fraction)
+  return 1 + amount * (targetOf(period) * (1 - eased) + targetOf(period + 1) * eased)
 }
 
 function choose<Choice extends { readonly share: number }>(choices: readonly Choice[], random: Random): Choice {
-  let left = random.next() * choices.reduce((sum, { share }) => sum + share, 0)
+  let remaining = random.next() * choices.reduce((sum, { share }) => sum + share, 0)
   for (const choice of choices) {
-    left -= choice.share
-    if (left < 0) return choice
+    remaining -= choice.share
+    if (remaining < 0) return choice
   }
   return choices[0]!
 }

@@ -24,18 +24,18 @@ export function columnsOf(lines: readonly ChartLine[]): Columns {
  */
 export function isolatedRows(column: readonly (number | null | undefined)[]): readonly number[] {
   const rows: number[] = []
-  let sinceGap = 0
-  let last = -1
+  let valuesSinceGap = 0
+  let lastValueRow = -1
   for (const [row, value] of column.entries()) {
     if (value === undefined) continue
     if (value !== null) {
-      sinceGap++
-      last = row
+      valuesSinceGap++
+      lastValueRow = row
     } else {
-      if (sinceGap === 1) rows.push(last)
-      sinceGap = 0
+      if (valuesSinceGap === 1) rows.push(lastValueRow)
+      valuesSinceGap = 0
     }
   }
-  if (sinceGap === 1) rows.push(last)
+  if (valuesSinceGap === 1) rows.push(lastValueRow)
   return rows
 }

@@ -76,12 +76,12 @@ function linesOf(line: JsonObject, index: number): readonly ChartLine[] {
   const id = typeof line['id'] === 'string' ? line['id'] : `${index}`
   const label = labelOf(line) ?? `line ${index + 1}`
   const { timestamps, values } = columnsOf(line)
-  const own = { id, label, timestamps, values, total: numberOf(line['total']), comparedWith: undefined }
+  const requestedLine = { id, label, timestamps, values, total: numberOf(line['total']), comparedWith: undefined }
   const { comparison } = line
-  if (!isLine(comparison)) return [own]
+  if (!isLine(comparison)) return [requestedLine]
   const earlier = valuesOf(comparison)
   return [
-    own,
+    requestedLine,
     {
       id: `${id} compared`,
       label: labelOf(comparison) ?? `${label} before`,
@@ -118,15 +118,15 @@ function linesOfBuckets(group: JsonObject): readonly ChartLine[] {
   if (!Array.isArray(buckets)) return []
   const rows = buckets.filter((bucket): bucket is JsonObject => isObject(bucket) && 'start' in bucket)
   const timestamps = rows.map(({ start }) => timeOf(start))
-  const line = (name: string, part: 'values' | 'previous'): ChartLine => {
+  const line = (name: string, field: 'values' | 'previous'): ChartLine => {
     const label = [name, labelOf(group)].filter((text) => text !== undefined).join(' · ')
-    const values = rows.map(({ [part]: held }) => (isObject(held) ? numberOf(held[name]) : null))
-    const own = { id: label, label, timestamps, values, total: totalOf(group, name), comparedWith: undefined }
-    if (part === 'values') return own
-    return { ...own, id: `${label} compared`, label: `${label} · before`, total: null, comparedWith: label }
+    const values = rows.map(({ [field]: aggregates }) => (isObject(aggregates) ? numberOf(aggregates[name]) : null))
+    const valuesLine = { id: label, label, timestamps, values, total: totalOf(group, name), comparedWith: undefined }
+    if (field === 'values') return valuesLine
+    return { ...valuesLine, id: `${label} compared`, label: `${label} · before`, total: null, comparedWith: label }
   }
-  const namesIn = (part: 'values' | 'previous'): readonly string[] => [
-    ...new Set(rows.flatMap(({ [part]: held }) => (isObject(held) ? namesOfNumbers(held) : []))),
+  const namesIn = (field: 'values' | 'previous'): readonly string[] => [
+    ...new Set(rows.flatMap(({ [field]: aggregates }) => (isObject(aggregates) ? namesOfNumbers(aggregates) : []))),
   ]
   const names = namesIn('values')
   const earlier = namesIn('previous').filter((name) => names.includes(name))

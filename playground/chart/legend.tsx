@@ -36,7 +36,7 @@ export function Legend({ lines, colours, hidden, unit, onToggle, onFocus }: Lege
         <tbody>
           {lines.map((line) => {
             const { id, label, total, values, comparedWith } = line
-            const present = values.filter((value) => value !== null)
+            const definedValues = values.filter((value) => value !== null)
             return (
               <tr
                 key={id}
@@ -58,9 +58,9 @@ export function Legend({ lines, colours, hidden, unit, onToggle, onFocus }: Lege
                   </button>
                 </th>
                 <Figure value={total} unit={unit} />
-                <Figure value={present.at(-1) ?? null} unit={unit} />
-                <Figure value={extremeOf(present, Math.min)} unit={unit} isWide />
-                <Figure value={extremeOf(present, Math.max)} unit={unit} isWide />
+                <Figure value={definedValues.at(-1) ?? null} unit={unit} />
+                <Figure value={extremeOf(definedValues, Math.min)} unit={unit} isWide />
+                <Figure value={extremeOf(definedValues, Math.max)} unit={unit} isWide />
               </tr>
             )
           })}

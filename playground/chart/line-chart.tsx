@@ -25,7 +25,7 @@ export interface LineChartProps {
   readonly onRange?: ((fromMs: number, toMs: number) => void) | undefined
 }
 
-export interface CursorAt {
+export interface CursorPosition {
   readonly row: number
   readonly left: number
   readonly top: number
@@ -38,11 +38,11 @@ export function LineChart(props: LineChartProps) {
   const { lines, colours, hidden, unit, timezone, height, description, focused, onRange } = props
   const container = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | undefined>(undefined)
-  const [cursor, setCursor] = useState<CursorAt | undefined>(undefined)
+  const [cursor, setCursor] = useState<CursorPosition | undefined>(undefined)
   const theme = useTheme()
   const columns = useMemo(() => columnsOf(lines), [lines])
-  const latest = useRef({ columns, onRange })
-  latest.current = { columns, onRange }
+  const latestProps = useRef({ columns, onRange })
+  latestProps.current = { columns, onRange }
   // Everything that the plot options depend on. Values of the lines are not part of it.
   const optionsKey = JSON.stringify([
     theme,
@@ -64,9 +64,9 @@ export function LineChart(props: LineChartProps) {
       styleOf: (name) => style.getPropertyValue(name).trim(),
       onCursor: ({ cursor: { idx, left = -1, top = -1 } }) =>
         setCursor(idx === null || idx === undefined || left < 0 ? undefined : { row: idx, left, top }),
-      onSelect: (newPlot) => applySelection(newPlot, latest.current.onRange),
+      onSelect: (newPlot) => applySelection(newPlot, latestProps.current.onRange),
     })
-    const newPlot = new uPlot(options, dataOf(latest.current.columns), element)
+    const newPlot = new uPlot(options, dataOf(latestProps.current.columns), element)
     plot.current = newPlot
     const observer = new ResizeObserver(() => {
       newPlot.setSize({ width: Math.max(element.clientWidth, 1), height: newPlot.height })

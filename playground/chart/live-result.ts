@@ -46,9 +46,16 @@ function mergeList(
  */
 function identityOf(item: JsonObject): string {
   if (typeof item['id'] === 'string') return item['id']
-  const { total: _total, points: _points, timestamps: _times, values: _values, buckets: _buckets, ...rest } = item
-  const { comparison: _comparison, ...texts } = rest
-  return JSON.stringify(texts)
+  const {
+    total: _total,
+    points: _points,
+    timestamps: _times,
+    values: _values,
+    buckets: _buckets,
+    ...otherFields
+  } = item
+  const { comparison: _comparison, ...identifyingFields } = otherFields
+  return JSON.stringify(identifyingFields)
 }
 
 function mergeItem(before: JsonObject, item: JsonObject): JsonObject {
@@ -84,9 +91,9 @@ function dropRowsBefore(item: JsonObject, dropBeforeMs: number): readonly JsonOb
     : [rowsOfGroup, withRowsOfGroup]
   const rows = rowsOf(item)
   if (rows.length === 0) return [item]
-  const kept = rows.filter(({ startMs }) => startMs >= dropBeforeMs)
-  if (kept.length === rows.length) return [item]
-  return kept.length === 0 ? [] : [withRows(item, kept)]
+  const remainingRows = rows.filter(({ startMs }) => startMs >= dropBeforeMs)
+  if (remainingRows.length === rows.length) return [item]
+  return remainingRows.length === 0 ? [] : [withRows(item, remainingRows)]
 }
 
 const LINE_COLUMNS = ['timestamps', 'values', 'points'] as const

@@ -20,8 +20,8 @@ export interface PlotOptions {
 }
 
 const FONT = '12px system-ui, sans-serif'
-const TICK_WIDTH_MIN = 70
-const TICK_HEIGHT_MIN = 36
+const TICK_WIDTH_PX_MIN = 70
+const TICK_HEIGHT_PX_MIN = 36
 /** A chart with more lines than this draws all of them thin. */
 const WIDE_LINES_MAX = 8
 
@@ -60,10 +60,10 @@ function axesOf(zone: string, styleOf: (name: string) => string): uPlot.Axis[] {
     return ticks.map(format)
   }
   return [
-    { ...common, space: TICK_WIDTH_MIN, grid: { show: false }, values: times, gap: 6, size: 34 },
+    { ...common, space: TICK_WIDTH_PX_MIN, grid: { show: false }, values: times, gap: 6, size: 34 },
     {
       ...common,
-      space: TICK_HEIGHT_MIN,
+      space: TICK_HEIGHT_PX_MIN,
       gap: 8,
       values: (_plot, ticks) => ticks.map(formatNumber),
       size: (plot, labels) => widthOf(plot, labels) + 18,

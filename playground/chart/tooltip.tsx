@@ -2,12 +2,12 @@ import type uPlot from 'uplot'
 import type { ChartLine } from './chart.ts'
 import type { Columns } from './columns.ts'
 import { createDateTimeFormat, formatValue } from './format.ts'
-import type { CursorAt } from './line-chart.tsx'
+import type { CursorPosition } from './line-chart.tsx'
 
 /** Props of a tooltip that lists the values of the visible lines at the cursor: the greatest first, at most twelve. */
 export interface TooltipProps {
   readonly plot: uPlot
-  readonly cursor: CursorAt
+  readonly cursor: CursorPosition
   readonly columns: Columns
   readonly lines: readonly (ChartLine & { readonly colour: string })[]
   readonly hidden: ReadonlySet<string>
@@ -15,8 +15,8 @@ export interface TooltipProps {
   readonly timezone: string
 }
 
-const ROWS_MAX = 12
-const DISTANCE_PX = 14
+const TOOLTIP_ROWS_MAX = 12
+const CURSOR_DISTANCE_PX = 14
 
 export function Tooltip({ plot, cursor, columns, lines, hidden, unit, timezone }: TooltipProps) {
   const [times, ...values] = columns
@@ -26,14 +26,14 @@ export function Tooltip({ plot, cursor, columns, lines, hidden, unit, timezone }
     .map((line, index) => ({ ...line, value: values[index]?.[cursor.row] ?? null }))
     .filter(({ id }) => !hidden.has(id))
     .sort((a, b) => (b.value ?? Number.NEGATIVE_INFINITY) - (a.value ?? Number.NEGATIVE_INFINITY))
-  const shown = rows.slice(0, ROWS_MAX)
+  const shown = rows.slice(0, TOOLTIP_ROWS_MAX)
   const { over } = plot
   const isRight = cursor.left > over.clientWidth / 2
   const style = {
     top: `${over.offsetTop + 8}px`,
     ...(isRight
-      ? { right: `calc(100% - ${over.offsetLeft + cursor.left - DISTANCE_PX}px)` }
-      : { left: `${over.offsetLeft + cursor.left + DISTANCE_PX}px` }),
+      ? { right: `calc(100% - ${over.offsetLeft + cursor.left - CURSOR_DISTANCE_PX}px)` }
+      : { left: `${over.offsetLeft + cursor.left + CURSOR_DISTANCE_PX}px` }),
   }
   return (
     <div class="tooltip" style={style} role="status">

@@ -5,22 +5,22 @@ import type { SetQuestion } from './use-question.ts'
 export interface AggregationControlsProps {
   /** A resolved question: its aggregations are never empty. */
   readonly question: Question
-  readonly info: MetricInfo
+  readonly metricInfo: MetricInfo
   readonly setQuestion: SetQuestion
 }
 
-export function AggregationControls({ question, info, setQuestion }: AggregationControlsProps) {
+export function AggregationControls({ question, metricInfo, setQuestion }: AggregationControlsProps) {
   const { aggregations, groupBy } = question
   return (
     <div class="aggregation-controls">
       <fieldset class="chips">
         <legend>Show</legend>
-        {info.aggregations.map((name) => (
+        {metricInfo.aggregations.map((name) => (
           <label key={name} class="chip">
             <input
               type="checkbox"
               checked={aggregations.includes(name)}
-              onChange={() => setQuestion(toggleAggregation(question, name, info.aggregations))}
+              onChange={() => setQuestion(toggleAggregation(question, name, metricInfo.aggregations))}
             />
             <span>{name.toLowerCase()}</span>
           </label>

@@ -13,7 +13,7 @@ export function App() {
     setProblem(UNKNOWN_KEY)
     setAsking(true)
   })
-  const useKey = (entered: string): void => {
+  const acceptKey = (entered: string): void => {
     storeKey(entered)
     setProblem('')
     setAsking(false)
@@ -52,7 +52,7 @@ export function App() {
       {isAsking && (
         <KeyForm
           problem={problem}
-          onKey={useKey}
+          onKey={acceptKey}
           onCancel={key !== undefined && problem === '' ? () => setAsking(false) : undefined}
         />
       )}

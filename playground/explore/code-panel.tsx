@@ -8,10 +8,10 @@ import { CopyButton } from './copy-button.tsx'
 /** A panel that shows the question as GraphQL, curl or JavaScript code to copy. */
 export function CodePanel({ question, apiKey }: { readonly question: Question; readonly apiKey: string }) {
   const [language, setLanguage] = useState<Language>('GraphQL')
-  const [hasKey, setHasKey] = useState(false)
+  const [includesKey, setIncludesKey] = useState(false)
   const tabs = useRef<HTMLDivElement>(null)
-  const code = sourceCodeOf(language, question, { origin: location.origin, key: hasKey ? apiKey : undefined })
-  const move = ({ key }: KeyboardEvent): void => {
+  const code = sourceCodeOf(language, question, { origin: location.origin, key: includesKey ? apiKey : undefined })
+  const chooseNeighbour = ({ key }: KeyboardEvent): void => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[key]
     if (step === undefined) return
     const index = (LANGUAGES.indexOf(language) + step + LANGUAGES.length) % LANGUAGES.length
@@ -22,7 +22,7 @@ export function CodePanel({ question, apiKey }: { readonly question: Question; r
     <section class="card code-panel" aria-labelledby="code-title">
       <div class="card-head">
         <h2 id="code-title">The same question as code</h2>
-        <div class="tabs" role="tablist" aria-label="Language" ref={tabs} onKeyDown={move}>
+        <div class="tabs" role="tablist" aria-label="Language" ref={tabs} onKeyDown={chooseNeighbour}>
           {LANGUAGES.map((name) => (
             <button
               key={name}
@@ -41,7 +41,7 @@ export function CodePanel({ question, apiKey }: { readonly question: Question; r
         <div class="card-actions">
           {language !== 'GraphQL' && (
             <label class="check">
-              <input type="checkbox" checked={hasKey} onChange={() => setHasKey(!hasKey)} />
+              <input type="checkbox" checked={includesKey} onChange={() => setIncludesKey(!includesKey)} />
               with my key
             </label>
           )}

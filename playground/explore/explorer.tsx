@@ -25,7 +25,7 @@ export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly
   const [wasEmpty, setWasEmpty] = useState(false)
   const list = useMetrics(apiKey, search)
   const chosenMetric = useMetric(apiKey, question.metric)
-  const { info, tags } = chosenMetric
+  const { metricInfo, tags } = chosenMetric
   const isEmpty = list.isLoaded && list.metrics.length === 0 && search === '' && list.problem === undefined
 
   useEffect(() => {
@@ -65,19 +65,19 @@ export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly
           />
         </div>
       </aside>
-      <main class={info === undefined ? '' : 'question-layout'}>
+      <main class={metricInfo === undefined ? '' : 'question-layout'}>
         {isEmpty && question.metric === '' ? (
           <FirstPoint apiKey={apiKey} canIngest={viewer.scopes.includes('INGEST')} />
-        ) : problem !== undefined && info === undefined ? (
+        ) : problem !== undefined && metricInfo === undefined ? (
           <section class="card">
             <ProblemView {...{ problem, question, setQuestion }} onRetry={() => location.reload()} />
           </section>
-        ) : info === undefined ? (
+        ) : metricInfo === undefined ? (
           <div class="chart-placeholder" role="status">
             Loading …
           </div>
         ) : (
-          <ChosenMetricView {...{ apiKey, question, info, tags, setQuestion }} />
+          <ChosenMetricView {...{ apiKey, question, metricInfo, tags, setQuestion }} />
         )}
       </main>
     </div>
@@ -87,25 +87,25 @@ export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly
 interface ChosenMetricProps {
   readonly apiKey: string
   readonly question: Question
-  readonly info: MetricInfo
+  readonly metricInfo: MetricInfo
   readonly tags: readonly Tag[]
   readonly setQuestion: SetQuestion
 }
 
 /** The controls, chart and code of the chosen metric. */
-function ChosenMetricView({ apiKey, question: questionOfAddress, info, tags, setQuestion }: ChosenMetricProps) {
+function ChosenMetricView({ apiKey, question: questionOfAddress, metricInfo, tags, setQuestion }: ChosenMetricProps) {
   const [attempt, setAttempt] = useState(0)
-  const question = resolveQuestion(questionOfAddress, info)
+  const question = resolveQuestion(questionOfAddress, metricInfo)
   const result = useResult(apiKey, documentOf(question), question.isLive, attempt)
   return (
     <>
-      <MetricHeader info={info} />
+      <MetricHeader metricInfo={metricInfo} />
       <section class="card toolbar" aria-label="Time">
         <RangeControls {...{ question, setQuestion }} />
       </section>
-      <ResultPanel {...{ question, info, result, setQuestion }} onRetry={() => setAttempt(attempt + 1)} />
+      <ResultPanel {...{ question, metricInfo, result, setQuestion }} onRetry={() => setAttempt(attempt + 1)} />
       <section class="card controls" aria-label="Question">
-        <AggregationControls {...{ question, info, setQuestion }} />
+        <AggregationControls {...{ question, metricInfo, setQuestion }} />
         <TagControls {...{ question, tags, setQuestion }} />
       </section>
       <CodePanel {...{ question, apiKey }} />

@@ -3,8 +3,8 @@ import type { MetricInfo } from '../question/question.ts'
 import { TypeBadge } from './metric-list.tsx'
 
 /** Name, type, unit and numbers of the chosen metric. */
-export function MetricHeader({ info }: { readonly info: MetricInfo }) {
-  const { name, type, unit, description, seriesCount, dataPoints, lastSeen } = info
+export function MetricHeader({ metricInfo }: { readonly metricInfo: MetricInfo }) {
+  const { name, type, unit, description, seriesCount, dataPoints, lastSeen } = metricInfo
   const facts = [
     type.toLowerCase(),
     ...(unit === null ? [] : [`in ${unit}`]),

@@ -54,7 +54,7 @@ export function MetricList({ list, question, search, onSearch, onChoose }: Metri
   )
 }
 
-const LETTERS: Readonly<Record<string, string>> = {
+const TYPE_LETTERS: Readonly<Record<string, string>> = {
   GAUGE: 'G',
   COUNTER: 'C',
   DISTRIBUTION: 'D',
@@ -67,7 +67,7 @@ export function TypeBadge({ type }: { readonly type: string }) {
   const name = type.toLowerCase()
   return (
     <span class={`type type-${name}`} title={name} role="img" aria-label={name}>
-      {LETTERS[type] ?? '?'}
+      {TYPE_LETTERS[type] ?? '?'}
     </span>
   )
 }

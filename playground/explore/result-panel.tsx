@@ -10,7 +10,7 @@ import type { ChartResult } from './use-result.ts'
 /** Props of the panel with the chart, or with an error and ways to avoid it. */
 export interface ResultPanelProps {
   readonly question: Question
-  readonly info: MetricInfo
+  readonly metricInfo: MetricInfo
   readonly result: ChartResult
   readonly setQuestion: SetQuestion
   readonly onRetry: () => void
@@ -18,11 +18,13 @@ export interface ResultPanelProps {
 
 const CHART_PX = 320
 
-export function ResultPanel({ question, info, result, setQuestion, onRetry }: ResultPanelProps) {
+export function ResultPanel({ question, metricInfo, result, setQuestion, onRetry }: ResultPanelProps) {
   const { problem, isLoading, isReconnecting } = result
   const chart = useMemo(
-    () => result.chart && withTotals({ ...result.chart, title: info.name, unit: unitOf(question, info) }, question),
-    [result.chart, info.name, info.unit, question],
+    () =>
+      result.chart &&
+      withTotals({ ...result.chart, title: metricInfo.name, unit: unitOf(question, metricInfo) }, question),
+    [result.chart, metricInfo.name, metricInfo.unit, question],
   )
   const isEmpty = chart?.lines.every(({ values }) => values.every((value) => value === null))
   const zoom = (fromMs: number, toMs: number): void => {
@@ -43,7 +45,7 @@ export function ResultPanel({ question, info, result, setQuestion, onRetry }: Re
           Loading …
         </div>
       ) : isEmpty === true ? (
-        <EmptyRange {...{ question, info, setQuestion }} />
+        <EmptyRange {...{ question, metricInfo, setQuestion }} />
       ) : (
         <ChartView chart={chart} timezone={question.timezone} height={CHART_PX} onRange={zoom} />
       )}
@@ -124,9 +126,13 @@ export function ProblemView({ problem, question, setQuestion, onRetry }: Problem
 }
 
 /** Shown when no line has a value, because the range or the filters exclude all data. */
-function EmptyRange({ question, info, setQuestion }: Pick<ResultPanelProps, 'question' | 'info' | 'setQuestion'>) {
+function EmptyRange({
+  question,
+  metricInfo,
+  setQuestion,
+}: Pick<ResultPanelProps, 'question' | 'metricInfo' | 'setQuestion'>) {
   const { filters } = question
-  const aroundLast = (lastSeen: string): Question => {
+  const dayBeforeLastPoint = (lastSeen: string): Question => {
     const toMs = Date.parse(lastSeen) + 60_000
     const range = { from: formatInstant(toMs - 86_400_000), to: formatInstant(toMs) }
     return { ...question, range, interval: 'auto', isLive: false }
@@ -141,8 +147,8 @@ function EmptyRange({ question, info, setQuestion }: Pick<ResultPanelProps, 'que
             Remove the filters
           </button>
         )}
-        {info.lastSeen !== null && (
-          <button type="button" class="primary" onClick={() => setQuestion(aroundLast(info.lastSeen!))}>
+        {metricInfo.lastSeen !== null && (
+          <button type="button" class="primary" onClick={() => setQuestion(dayBeforeLastPoint(metricInfo.lastSeen!))}>
             Show the last points
           </button>
         )}

@@ -7,7 +7,7 @@ import { type Problem, problemOf } from './problem.ts'
 /** The chosen metric, with the tag values that the controls offer. */
 export interface ChosenMetric {
   /** Undefined until the metric was loaded for the first time. */
-  readonly info: MetricInfo | undefined
+  readonly metricInfo: MetricInfo | undefined
   readonly tags: readonly Tag[]
   readonly problem: Problem | undefined
 }
@@ -32,7 +32,7 @@ const METRIC_DOCUMENT = `query Metric($name: String!) {
   metric(name: $name) { name type unit description tagKeys aggregations seriesCount dataPoints lastSeen }
 }`
 
-const NOT_LOADED: ChosenMetric = { info: undefined, tags: [], problem: undefined }
+const NOT_LOADED: ChosenMetric = { metricInfo: undefined, tags: [], problem: undefined }
 
 export function useMetric(key: string, name: string): ChosenMetric {
   const [chosen, setChosen] = useState(NOT_LOADED)
@@ -45,12 +45,12 @@ export function useMetric(key: string, name: string): ChosenMetric {
     let knownKeys = ''
     const read = async (): Promise<void> => {
       const result = await sendOnce({ query: METRIC_DOCUMENT, variables: { name } }, { key, signal })
-      const info = (result.data as { metric: MetricInfo | null } | undefined)?.metric ?? undefined
-      const problem = info === undefined ? (problemOf(result) ?? metricNotFoundProblem(name)) : undefined
-      setChosen((before) => ({ ...before, info: info ?? before.info, problem }))
-      if (info !== undefined && info.tagKeys.join('\n') !== knownKeys) {
-        knownKeys = info.tagKeys.join('\n')
-        const tags = await readTags(info, key, signal)
+      const metricInfo = (result.data as { metric: MetricInfo | null } | undefined)?.metric ?? undefined
+      const problem = metricInfo === undefined ? (problemOf(result) ?? metricNotFoundProblem(name)) : undefined
+      setChosen((before) => ({ ...before, metricInfo: metricInfo ?? before.metricInfo, problem }))
+      if (metricInfo !== undefined && metricInfo.tagKeys.join('\n') !== knownKeys) {
+        knownKeys = metricInfo.tagKeys.join('\n')
+        const tags = await readTags(metricInfo, key, signal)
         setChosen((before) => ({ ...before, tags }))
       }
       timer = setTimeout(start, REFRESH_INTERVAL_MS)
@@ -62,7 +62,7 @@ export function useMetric(key: string, name: string): ChosenMetric {
       clearTimeout(timer)
     }
   }, [key, name])
-  return chosen.info?.name === name || chosen.info === undefined ? chosen : NOT_LOADED
+  return chosen.metricInfo?.name === name || chosen.metricInfo === undefined ? chosen : NOT_LOADED
 }
 
 async function readTags({ name, tagKeys }: MetricInfo, key: string, signal: AbortSignal): Promise<readonly Tag[]> {

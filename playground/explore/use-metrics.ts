@@ -46,8 +46,8 @@ export function useMetrics(key: string, search: string): MetricList {
           ? before
           : { metrics, hasMore: connection?.pageInfo.hasNextPage === true, isLoaded: true, problem },
       )
-      const isWaiting = problem === undefined && metrics.length === 0 && search === ''
-      timer = setTimeout(start, isWaiting ? EMPTY_REFRESH_INTERVAL_MS : REFRESH_INTERVAL_MS)
+      const isProjectEmpty = problem === undefined && metrics.length === 0 && search === ''
+      timer = setTimeout(start, isProjectEmpty ? EMPTY_REFRESH_INTERVAL_MS : REFRESH_INTERVAL_MS)
     }
     const start = (): void => void read().catch(() => {})
     timer = setTimeout(start, search === '' ? 0 : TYPING_DELAY_MS)

@@ -17,8 +17,8 @@ import type { TabResults } from './tab-results.ts'
 /** A pane below GraphiQL's response, with the charts of the open tab's last result. */
 export function ChartPane({ results }: { readonly results: TabResults }) {
   const [size, setSize] = useState(() => readPaneSize(localStorage))
-  const [data, setData] = useState<unknown>(() => results.current())
-  useEffect(() => results.subscribe(() => setData(() => results.current())), [results])
+  const [data, setData] = useState<unknown>(() => results.dataOfOpenTab())
+  useEffect(() => results.subscribe(() => setData(() => results.dataOfOpenTab())), [results])
   const charts = useMemo(() => findCharts(data), [data])
   const changeSize = (next: PaneSize): void => {
     setSize(next)

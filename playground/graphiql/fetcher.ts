@@ -26,7 +26,7 @@ export type Fetcher = (
 export function createFetcher({ key, results, onUnknownKey }: FetcherOptions): Fetcher {
   const recordResult = (tab: Element | null, result: GraphQLResult): void => {
     if (errorCodeOf(result) === 'INVALID_API_KEY') onUnknownKey()
-    results.add(tab, result.data)
+    results.addResult(tab, result.data)
   }
   return (request, { headers = {}, documentAST } = {}) => {
     // GraphiQL reads the schema with its own introspection query, which belongs to no tab.

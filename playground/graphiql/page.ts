@@ -14,19 +14,19 @@ export function readSettings(): PageSettings {
 }
 
 export function elementById(id: string): HTMLElement {
-  const found = document.getElementById(id)
-  if (found === null) throw new Error(`the page has no #${id}`)
-  return found
+  const element = document.getElementById(id)
+  if (element === null) throw new Error(`the page has no #${id}`)
+  return element
 }
 
 /** Resolves to the first element that matches, as soon as GraphiQL has rendered it. */
 export function waitForElement(selector: string): Promise<HTMLElement> {
   return new Promise((resolve) => {
     const resolveIfFound = (): void => {
-      const found = document.querySelector<HTMLElement>(selector)
-      if (found === null) return
+      const element = document.querySelector<HTMLElement>(selector)
+      if (element === null) return
       observer.disconnect()
-      resolve(found)
+      resolve(element)
     }
     const observer = new MutationObserver(resolveIfFound)
     observer.observe(document.body, { childList: true, subtree: true })

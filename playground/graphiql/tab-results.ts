@@ -9,13 +9,13 @@ export class TabResults {
   readonly #listeners = new Set<() => void>()
 
   /** Returns the data of the open tab's last result; undefined before the first one. */
-  current(): unknown {
+  dataOfOpenTab(): unknown {
     const tab = openTab()
     return tab === null ? undefined : this.#byTab.get(tab)
   }
 
   /** Stores the data of a result. Updates of a live query are applied to the previous data. */
-  add(tab: Element | null, data: unknown): void {
+  addResult(tab: Element | null, data: unknown): void {
     if (tab === null) return
     this.#byTab.set(tab, applyResultUpdate(this.#byTab.get(tab), data))
     this.#notify()

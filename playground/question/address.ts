@@ -49,7 +49,7 @@ export function parseAddress(search: string, timezone: string): Question {
   const text = (name: string): string => params.get(name) ?? ''
   return {
     metric: text('metric'),
-    aggregations: text('show').split(LIST_SEPARATOR).filter(isName),
+    aggregations: text('show').split(LIST_SEPARATOR).filter(isEnumName),
     groupBy: [...new Set(params.getAll('by'))],
     filters: filtersOf(params),
     top: topOf(params),
@@ -65,7 +65,7 @@ export function parseAddress(search: string, timezone: string): Question {
  * Whether a text is a GraphQL name in upper case. Aggregations are enum values, which a document contains without
  * quotes, so any other text could change the document.
  */
-function isName(text: string): boolean {
+function isEnumName(text: string): boolean {
   return /^[A-Z][A-Z0-9_]*$/.test(text)
 }
 
@@ -78,9 +78,9 @@ function filtersOf(params: URLSearchParams): readonly Filter[] {
     if (dot < 0 || operator === undefined || key === '') continue
     const takesSeveral = operator === 'in' || operator === 'notIn'
     const index = filters.findIndex((filter) => filter.key === key && filter.operator === operator)
-    const same = takesSeveral ? filters[index] : undefined
-    if (same === undefined) filters.push({ key, operator, values: [value] })
-    else filters[index] = { ...same, values: [...new Set([...same.values, value])] }
+    const existing = takesSeveral ? filters[index] : undefined
+    if (existing === undefined) filters.push({ key, operator, values: [value] })
+    else filters[index] = { ...existing, values: [...new Set([...existing.values, value])] }
   }
   return filters
 }
@@ -90,7 +90,7 @@ function topOf(params: URLSearchParams): Top | undefined {
   if (!Number.isInteger(n) || n < 1) return undefined
   const by = params.get('rank') ?? ''
   const direction = params.get('order') === 'asc' ? 'ASC' : 'DESC'
-  return { n, by: isName(by) ? by : '', direction, other: params.get('other') === '1' }
+  return { n, by: isEnumName(by) ? by : '', direction, other: params.get('other') === '1' }
 }
 
 function rangeOf(params: URLSearchParams): Range | undefined {

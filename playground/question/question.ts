@@ -60,7 +60,7 @@ export interface MetricInfo {
   readonly lastSeen: string | null
 }
 
-const TOP: Top = { n: 5, by: '', direction: 'DESC', other: true }
+const DEFAULT_TOP: Top = { n: 5, by: '', direction: 'DESC', other: true }
 
 /** Returns the question of an address without parameters. */
 export function defaultQuestion(timezone: string): Question {
@@ -109,7 +109,7 @@ export function chooseMetric({ range, interval, timezone, compare, isLive }: Que
 export function toggleAggregation(question: Question, name: string, order: readonly string[]): Question {
   const chosen = toggle(question.aggregations, name)
   if (chosen.length === 0) return question
-  const aggregations = order.filter((known) => chosen.includes(known))
+  const aggregations = order.filter((aggregation) => chosen.includes(aggregation))
   const { top } = question
   // If the ranking aggregation was removed, groups are ranked by the first aggregation.
   const keepsRank = top === undefined || top.by === '' || aggregations.includes(top.by)
@@ -120,11 +120,11 @@ export function toggleAggregation(question: Question, name: string, order: reado
 export function toggleGrouping(question: Question, key: string): Question {
   const groupBy = toggle(question.groupBy, key)
   if (groupBy.length === 0) return { ...question, groupBy, top: undefined }
-  return { ...question, groupBy, top: question.groupBy.length === 0 ? TOP : question.top }
+  return { ...question, groupBy, top: question.groupBy.length === 0 ? DEFAULT_TOP : question.top }
 }
 
 export function setTop(question: Question, change: Partial<Top>): Question {
-  return { ...question, top: { ...(question.top ?? TOP), ...change } }
+  return { ...question, top: { ...(question.top ?? DEFAULT_TOP), ...change } }
 }
 
 /** Adds a value to the values that the `in` filter of a tag accepts, or removes it. */
@@ -142,10 +142,13 @@ export function isFilteredTo({ filters }: Question, key: string, value: string):
 /** Adds a filter. Values of `in` and `notIn` are added to an existing filter with the same key and operator. */
 export function addFilter(question: Question, added: Filter): Question {
   const takesSeveral = added.operator === 'in' || added.operator === 'notIn'
-  const same = question.filters.find(({ key, operator }) => key === added.key && operator === added.operator)
-  if (!takesSeveral || same === undefined) return { ...question, filters: [...question.filters, added] }
-  const values = [...new Set([...same.values, ...added.values])]
-  return { ...question, filters: question.filters.map((filter) => (filter === same ? { ...filter, values } : filter)) }
+  const existing = question.filters.find(({ key, operator }) => key === added.key && operator === added.operator)
+  if (!takesSeveral || existing === undefined) return { ...question, filters: [...question.filters, added] }
+  const values = [...new Set([...existing.values, ...added.values])]
+  return {
+    ...question,
+    filters: question.filters.map((filter) => (filter === existing ? { ...filter, values } : filter)),
+  }
 }
 
 export function removeFilter(question: Question, removed: Filter): Question {

@@ -5,7 +5,7 @@ export interface Fragment {
   readonly key: string | undefined
   readonly query: string | undefined
   /** The fragment with `#` and without the key; empty if it had only the key. */
-  readonly rest: string
+  readonly hashWithoutKey: string
 }
 
 export function readFragment(hash: string): Fragment {
@@ -13,8 +13,8 @@ export function readFragment(hash: string): Fragment {
   const key = params.get('key')?.trim() || undefined
   const query = params.get('query') ?? undefined
   params.delete('key')
-  const rest = params.toString()
-  return { key, query, rest: rest === '' ? '' : `#${rest}` }
+  const otherParams = params.toString()
+  return { key, query, hashWithoutKey: otherParams === '' ? '' : `#${otherParams}` }
 }
 
 /** Returns a link that opens GraphiQL with this operation. */

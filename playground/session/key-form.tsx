@@ -23,10 +23,10 @@ export function KeyForm({ problem, onKey, onCancel }: KeyFormProps) {
     event.preventDefault()
     const key = input.current?.value.trim() ?? ''
     setBusy(true)
-    const found = await problemOf(key)
+    const newProblem = await problemOf(key)
     setBusy(false)
-    if (found === undefined) return onKey(key)
-    setHint(found)
+    if (newProblem === undefined) return onKey(key)
+    setHint(newProblem)
     input.current?.focus()
     input.current?.select()
   }

@@ -8,9 +8,9 @@ const STORAGE_KEY = 'gaugeql:key'
 
 /** Stores the key of an address such as `/explore#key=…`, and removes it from the address and its history entry. */
 export function takeKeyFromAddress(): void {
-  const { key, rest } = readFragment(location.hash)
+  const { key, hashWithoutKey } = readFragment(location.hash)
   if (key === undefined) return
-  history.replaceState(history.state, '', `${location.pathname}${location.search}${rest}`)
+  history.replaceState(history.state, '', `${location.pathname}${location.search}${hashWithoutKey}`)
   storeKey(key)
 }
 

@@ -2,12 +2,12 @@ import { expect, it } from 'vitest'
 import { graphiqlAddress, readFragment } from '../../../playground/session/fragment.ts'
 
 it.each([
-  ['', { key: undefined, query: undefined, rest: '' }],
-  ['#key=gq_a-b_c', { key: 'gq_a-b_c', query: undefined, rest: '' }],
-  ['#key=a%2Bb%26c', { key: 'a+b&c', query: undefined, rest: '' }],
-  ['#key=', { key: undefined, query: undefined, rest: '' }],
-  ['#top', { key: undefined, query: undefined, rest: '#top=' }],
-  ['#query=%7Ba%7D&key=k', { key: 'k', query: '{a}', rest: '#query=%7Ba%7D' }],
+  ['', { key: undefined, query: undefined, hashWithoutKey: '' }],
+  ['#key=gq_a-b_c', { key: 'gq_a-b_c', query: undefined, hashWithoutKey: '' }],
+  ['#key=a%2Bb%26c', { key: 'a+b&c', query: undefined, hashWithoutKey: '' }],
+  ['#key=', { key: undefined, query: undefined, hashWithoutKey: '' }],
+  ['#top', { key: undefined, query: undefined, hashWithoutKey: '#top=' }],
+  ['#query=%7Ba%7D&key=k', { key: 'k', query: '{a}', hashWithoutKey: '#query=%7Ba%7D' }],
 ])('the fragment %j', (hash, expected) => {
   expect(readFragment(hash)).toEqual(expected)
 })
