@@ -55,7 +55,7 @@ export interface GraphQLLimits {
   readonly listItemsMax: number
   /** Maximum time that a query or mutation may run. */
   readonly timeoutMs: number
-  /** Whether clients may query the schema. */
+  /** Whether clients may read the schema by introspection. */
   readonly isIntrospectionAllowed: boolean
   /**
    * Maximum number of metric queries in one request; a listing counts as one or several. Each call of a query's

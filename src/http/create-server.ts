@@ -265,7 +265,8 @@ function loggedFieldsOf(request: ServedRequest): {
 function logFailure(log: Logger, request: ServedRequest, error: GatewayError): void {
   const { code, message, cause } = error
   if (code === 'internal') log.error({ req: request, code, err: cause ?? error }, 'request failed')
-  // Many requests may fail for one reason, such as a store that is down. The full error is logged where it occurs.
+  // Many requests may fail for one reason, such as a store that is down. The store's own error is logged in full where
+  // it occurs.
   else log.warn({ req: request, code, reason: cause instanceof Error ? cause.message : message }, 'request refused')
 }
 

@@ -70,7 +70,6 @@ interface PageContent {
   readonly script: string
   /** The logo as SVG text. */
   readonly logo: string
-  /** Address of the icon. */
   readonly icon: string
   /** Addresses of the style sheets. */
   readonly styles: readonly string[]

@@ -43,12 +43,12 @@ export async function decompressBody(
 ): Promise<readonly Uint8Array[]> {
   const decompressor = createDecompressor(compression, bytes)
   const chunks: Buffer[] = []
-  let length = 0
+  let decompressedBytes = 0
   await new Promise<void>((resolve, reject) => {
     decompressor.on('data', (chunk: Buffer) => {
-      length += chunk.length
+      decompressedBytes += chunk.length
       try {
-        if (length > bytesMax) throw bodyTooLargeError()
+        if (decompressedBytes > bytesMax) throw bodyTooLargeError()
         charge(chunk.length)
         chunks.push(chunk)
       } catch (error) {

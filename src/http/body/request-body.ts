@@ -69,11 +69,11 @@ export function registerBodyParser(app: FastifyInstance, limits: BodyLimits): vo
     const encoding = parseContentEncoding(request.headers['content-encoding'])
     const charge = budget.openCharge(clientNetworkOf(request), request.raw.socket)
     request.bodyCharge = charge
-    const receivedBytes = await receiveBody(payload, buffers, bodyBytesMax, charge, stallWatch)
-    if (encoding === 'identity') return receivedBytes
-    const chunks = await decompressBody(receivedBytes, encoding, bodyBytesMax, (bytes) => charge.take(bytes))
-    charge.release(receivedBytes.length)
-    buffers.release(receivedBytes)
+    const receivedBody = await receiveBody(payload, buffers, bodyBytesMax, charge, stallWatch)
+    if (encoding === 'identity') return receivedBody
+    const chunks = await decompressBody(receivedBody, encoding, bodyBytesMax, (bytes) => charge.take(bytes))
+    charge.release(receivedBody.length)
+    buffers.release(receivedBody)
     return buffers.join(chunks)
   })
 }
@@ -101,11 +101,11 @@ function receiveBody(
   return new Promise((resolve, reject) => {
     const joinedChunks: Buffer[] = []
     let chunks: Buffer[] = []
-    let length = 0
+    let receivedBytes = 0
     const onData = (chunk: Buffer): void => {
-      length += chunk.length
+      receivedBytes += chunk.length
       try {
-        if (length > bytesMax) throw bodyTooLargeError()
+        if (receivedBytes > bytesMax) throw bodyTooLargeError()
         charge.take(chunk.length)
       } catch (error) {
         rejectBody(error)
@@ -118,7 +118,7 @@ function receiveBody(
     }
     const onEnd = (): void => {
       removeListeners()
-      if (contentLength >= 0 && length !== contentLength)
+      if (contentLength >= 0 && receivedBytes !== contentLength)
         reject(new GatewayError('invalid_body', 'the body does not have the length in Content-Length'))
       // `join` copies even a single chunk, so the body shares no memory with Node's buffers.
       else resolve(buffers.join([...joinedChunks, ...chunks]))
@@ -127,7 +127,7 @@ function receiveBody(
       rejectBody(new GatewayError('invalid_body', 'the body could not be read', { cause }))
     const onStalled = (): void => rejectBody(new GatewayError('request_timeout', 'the body arrived too slowly'))
     // `complete`: the whole body has arrived, for most bodies together with the headers. Such a body cannot stall.
-    const unwatch = payload.complete ? undefined : stallWatch.watch(() => length, onStalled)
+    const unwatch = payload.complete ? undefined : stallWatch.watch(() => receivedBytes, onStalled)
     const removeListeners = (): void => {
       unwatch?.()
       payload.off('data', onData).off('end', onEnd).off('error', onError)

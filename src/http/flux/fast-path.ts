@@ -47,10 +47,10 @@ export function createFastPath(options: FastPathOptions, framework: RequestHandl
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     // A body that arrived together with the headers becomes readable one microtask after the headers.
     await undefined
-    const length = fastPathBodyBytes(request.headers)
+    const bodyBytes = fastPathBodyBytes(request.headers)
     const { gateway } = options
     const key = apiKeyInHeaders(request.headers.authorization, request.headers['x-api-key'])
-    if (length === undefined || request.readableLength !== length || key === undefined) {
+    if (bodyBytes === undefined || request.readableLength !== bodyBytes || key === undefined) {
       framework(request, response)
       return
     }
@@ -61,7 +61,7 @@ export function createFastPath(options: FastPathOptions, framework: RequestHandl
       framework(request, response)
       return
     }
-    await storeAndRespond(options, principal, request, response, length)
+    await storeAndRespond(options, principal, request, response, bodyBytes)
   }
   return (request, response) => {
     if (request.url !== FAST_PATH_URL || request.method !== FAST_PATH_METHOD || options.isClosing())
@@ -94,7 +94,7 @@ async function storeAndRespond(
   principal: Principal,
   request: IncomingMessage,
   response: ServerResponse,
-  length: number,
+  bodyBytes: number,
 ): Promise<void> {
   const id = options.newRequestId(request)
   const headers = ['x-request-id', id, ...SECURITY_HEADERS, ...options.corsHeaders]
@@ -104,11 +104,11 @@ async function storeAndRespond(
     const decisionOrPromise = options.gateway.takePermit(principal, 'single', request.socket.remoteAddress ?? '')
     const decision = decisionOrPromise instanceof Promise ? await decisionOrPromise : decisionOrPromise
     if (decision !== undefined) requireGranted(decision, headers)
-    options.bodyBudget.changeUsedBytes(length)
+    options.bodyBudget.changeUsedBytes(bodyBytes)
     try {
       json = await storePoint(options, principal.project, request.read() as Buffer, NO_TRACK_OPTIONS)
     } finally {
-      options.bodyBudget.changeUsedBytes(-length)
+      options.bodyBudget.changeUsedBytes(-bodyBytes)
     }
   } catch (cause) {
     const error = asGatewayError(cause)
