@@ -150,15 +150,15 @@ export function createGateway(options: GatewayOptions): Gateway {
       if (rejected.length > 0) telemetry.countRejectedItems(rejected)
       if (idempotencyKey === undefined) return { rejected, eventIds: partitionEvents.map(({ event }) => event.id) }
       const partitions = [...new Set(partitionEvents.map(({ partition }) => partition))]
-      const acceptedMs = new Map<number, number>()
+      const acceptedMsByPartition = new Map<number, number>()
       await Promise.all(
         partitions.map(async (partition) => {
-          acceptedMs.set(partition, await idempotency.readAcceptedMs(project, idempotencyKey, partition))
+          acceptedMsByPartition.set(partition, await idempotency.readAcceptedMs(project, idempotencyKey, partition))
         }),
       )
       return {
         rejected,
-        eventIds: partitionEvents.map(({ partition, eventIdAt }) => eventIdAt!(acceptedMs.get(partition)!)),
+        eventIds: partitionEvents.map(({ partition, eventIdAt }) => eventIdAt!(acceptedMsByPartition.get(partition)!)),
       }
     },
     serveOnce: (project, request, serve) => idempotency.serveOnce(project, request, serve),
@@ -178,8 +178,8 @@ export function createGateway(options: GatewayOptions): Gateway {
           throw error
         // If the metric was deleted while the query read its blocks, missing blocks are no fault: the metric is then
         // reported as not found.
-        const current = await findMetricWithPoints(store, project, input.metric).catch(() => metric)
-        throw current?.generation === metric.generation ? error : metricNotFoundError(input.metric)
+        const metricNow = await findMetricWithPoints(store, project, input.metric).catch(() => metric)
+        throw metricNow?.generation === metric.generation ? error : metricNotFoundError(input.metric)
       }
     },
     events: (project, input) => events.readPage(project, input),
@@ -190,9 +190,9 @@ export function createGateway(options: GatewayOptions): Gateway {
     },
     tagValues: (metric, key, max) => querier.tagValues(metric, key, max),
     async metrics(project, filter) {
-      const found: MetricRow[] = []
-      for await (const page of listMetrics(store, project, filter)) for (const row of page) found.push(row)
-      return found
+      const rows: MetricRow[] = []
+      for await (const page of listMetrics(store, project, filter)) for (const row of page) rows.push(row)
+      return rows
     },
     metricPages: (project, filter) => listMetrics(store, project, filter),
     authenticate: (key) => keys.authenticate(key),

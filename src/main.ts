@@ -17,7 +17,7 @@ async function serve(): Promise<void> {
   const config = readConfig(process.env)
   const { processes, logLevel } = config.process
   const log = pino({ level: logLevel, base: processes > 1 ? { pid: process.pid } : null })
-  const running =
+  const gateway =
     processes > 1 && !isWorker()
       ? await startProcesses(config, log, fail)
       : await startInThisProcess(config, log, Date.now, isWorker() ? shareMetrics : undefined)
@@ -26,7 +26,7 @@ async function serve(): Promise<void> {
     if (isStopping) return
     isStopping = true
     log.info({ signal }, 'stopping')
-    running.close().then(
+    gateway.close().then(
       () => process.exit(0),
       (err: unknown) => {
         log.fatal({ err }, 'could not stop cleanly')
@@ -36,8 +36,8 @@ async function serve(): Promise<void> {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
-  if (isWorker()) await sendToPrimary({ kind: 'listens', url: running.url, firstKey: running.firstKey })
-  else process.stdout.write(startMessage(config, running))
+  if (isWorker()) await sendToPrimary({ kind: 'listens', url: gateway.url, firstKey: gateway.firstKey })
+  else process.stdout.write(startMessage(config, gateway))
 }
 
 /** Runs a command that creates, lists or revokes API keys in the store that the environment configures. */
@@ -59,14 +59,14 @@ async function fail(error: unknown): Promise<void> {
   const reason = error instanceof Error ? error.message : String(error)
   // A worker sends the reason to the primary process, which prints it once even if several workers fail for it.
   if (isWorker()) await sendToPrimary({ kind: 'failed', reason })
-  else process.stderr.write(`GaugeQL ${failure}: ${reason}\n`)
+  else process.stderr.write(`GaugeQL ${failureText}: ${reason}\n`)
   if (error instanceof UsageError) process.stderr.write(`\n${KEYS_USAGE}\n`)
   process.exit(1)
 }
 
 const [, , command, ...args] = process.argv
-const [run, failure] =
+const [runCommand, failureText] =
   command === undefined
     ? [serve, 'could not start']
     : [() => manageKeys(command === 'keys' ? args : []), 'could not run the command']
-run().catch(fail)
+runCommand().catch(fail)

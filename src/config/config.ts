@@ -5,7 +5,7 @@ import { SETTINGS_TABLE, type Setting, type Settings, type ValuesOf } from './se
  * `fold`; each part receives its whole section. The type is derived from the table of settings.
  */
 export type Config = {
-  readonly [Owner in keyof typeof SETTINGS_TABLE]: ValuesOf<(typeof SETTINGS_TABLE)[Owner]>
+  readonly [Section in keyof typeof SETTINGS_TABLE]: ValuesOf<(typeof SETTINGS_TABLE)[Section]>
 } & {
   readonly http: {
     /** Whether PORT is set. If so, a port in use is an error. */

@@ -140,9 +140,9 @@ export function parseTrustProxy(text: string): number | readonly string[] | unde
 
 /** Whether a text is an address or a CIDR. */
 function isAddressOrCidr(text: string): boolean {
-  const [address = '', bits, ...rest] = text.split('/')
+  const [address = '', bits, ...extraFields] = text.split('/')
   const version = isIP(address)
-  if (version === 0 || rest.length > 0) return false
+  if (version === 0 || extraFields.length > 0) return false
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
 }
 
@@ -167,9 +167,9 @@ export function parseGrantsByKeyHash(text: string): ReadonlyMap<string, Grant> {
   const grants = new Map<string, Grant>()
   if (text === '') return grants
   for (const [i, row] of text.split(',').entries()) {
-    const [key = '', project = '', scopeList = '', ...rest] = row.trim().split(':')
+    const [key = '', project = '', scopeList = '', ...extraFields] = row.trim().split(':')
     const scopes = scopeList.split('+').filter(isScope)
-    if (key.length < 8 || rest.length > 0)
+    if (key.length < 8 || extraFields.length > 0)
       throw new Error(`row ${i + 1} must be key:project:scope+scope with a key of at least 8 characters`)
     if (!isProjectName(project))
       throw new Error(`row ${i + 1} needs a project of 1 to 64 of the characters A-Z a-z 0-9 . _ -`)

@@ -37,9 +37,9 @@ export function createComponents(
   { store, log, now, shareMetrics }: ComponentDependencies,
 ): GatewayComponents {
   const { resolutions, setResolutions } = config.store
-  const keepsCommits = config.write.retainedBytesMax > 0
+  const retainsCommits = config.write.retainedBytesMax > 0
 
-  const sources: PolledFigures = {
+  const polledFigures: PolledFigures = {
     points: () => writer.totals.points,
     events: () => writer.totals.events,
     pendingBytes: () => writer.pendingBytes,
@@ -49,12 +49,12 @@ export function createComponents(
     folds: () => ({ ...folds.totals, waitedMs: folds.oldestEntryAgeMs }),
     backlog: () => inboxBacklogOf(store),
   }
-  const telemetry = new GatewayMetrics(sources, shareMetrics)
+  const telemetry = new GatewayMetrics(polledFigures, shareMetrics)
 
   const folds = new FoldLoop(store, { ...config.store, ...config.fold, stepBytesMax: FOLD_STEP_BYTES_MAX }, log, now)
   const idempotency = new Idempotency(
     store,
-    { ...FIXED_WRITER_SETTINGS, ...config.write, ...(keepsCommits ? {} : { retainedMsMax: 0 }) },
+    { ...FIXED_WRITER_SETTINGS, ...config.write, ...(retainsCommits ? {} : { retainedMsMax: 0 }) },
     now,
   )
   const writerEvents: WriterEvents = {
@@ -78,13 +78,13 @@ export function createComponents(
   const querier = new Querier(store, { ...config.query, resolutionsMs, setResolutionsMs }, now)
   const events = new EventReader(store, now)
   const eventIdGenerator = new EventIdGenerator(now, randomBytes)
-  const liveSource: LiveQueryBackend = {
+  const liveBackend: LiveQueryBackend = {
     query: (project, input) => gateway.query(project, input),
     onCommit: (listener) => store.onCommit(listener),
     now,
     startTimer,
   }
-  const live = new LiveQueries(liveSource, { ...FIXED_LIVE_SETTINGS, ...config.live })
+  const live = new LiveQueries(liveBackend, { ...FIXED_LIVE_SETTINGS, ...config.live })
 
   const keys = new ApiKeyAuthenticator(store, config.access.apiKeys, now)
   const limiter = new RateLimiter(

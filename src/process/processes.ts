@@ -41,11 +41,11 @@ export function isWorker(): boolean {
 export async function startProcesses(
   config: Config,
   log: Logger,
-  ended: (error: Error) => void,
+  onAllEnded: (error: Error) => void,
   now: () => number = Date.now,
 ): Promise<ListeningGateway> {
   // The primary process chooses the port, because a replacement needs the same one.
-  const workers = new WorkerPool(await choosePort(config.http), log, ended, now)
+  const workers = new WorkerPool(await choosePort(config.http), log, onAllEnded, now)
   try {
     // The first worker starts alone, because it creates the store and the first key.
     const { url, firstKey } = await workers.startWorker()
@@ -82,15 +82,15 @@ class WorkerPool {
   readonly #restartTimers = new Set<NodeJS.Timeout>()
   #isClosing = false
 
-  constructor(port: number, log: Logger, ended: (error: Error) => void, now: () => number) {
+  constructor(port: number, log: Logger, onAllEnded: (error: Error) => void, now: () => number) {
     this.#port = port
     this.#log = log
-    this.#onAllEnded = ended
+    this.#onAllEnded = onAllEnded
     this.#now = now
   }
 
   /** Starts a worker. Resolves when the worker listens; from then on it is replaced when it dies. */
-  async startWorker(failures = 0): Promise<ListensMessage> {
+  async startWorker(failureCount = 0): Promise<ListensMessage> {
     const worker = cluster.fork({ PORT: String(this.#port) })
     const { pid } = worker.process
     let outcome: ListensMessage | { readonly kind: 'failed'; readonly reason: string } | undefined
@@ -116,27 +116,27 @@ class WorkerPool {
     void exit.then(({ description }) => {
       if (this.#isClosing) return
       this.#log.warn({ process: pid }, `a process ${description}; starting another one`)
-      this.#restartLater(this.#now() - startedMs >= STEADY_RUN_MS ? 0 : failures)
+      this.#restartLater(this.#now() - startedMs >= STEADY_RUN_MS ? 0 : failureCount)
     })
     return outcome
   }
 
   async close(): Promise<void> {
     this.#isClosing = true
-    for (const pause of this.#restartTimers) clearTimeout(pause)
+    for (const timer of this.#restartTimers) clearTimeout(timer)
     for (const worker of this.#exitByWorker.keys()) worker.process.kill('SIGTERM')
     const exits = await Promise.all(this.#exitByWorker.values())
-    const unclean = exits.find(({ isClean }) => !isClean)
-    if (unclean !== undefined) throw new Error(`a process ${unclean.description} during shutdown`)
+    const uncleanExit = exits.find(({ isClean }) => !isClean)
+    if (uncleanExit !== undefined) throw new Error(`a process ${uncleanExit.description} during shutdown`)
   }
 
   #watchExit(worker: Worker): Promise<WorkerExit> {
     const exit = exitOf(worker)
     this.#exitByWorker.set(worker, exit)
-    return exit.then((ended) => {
+    return exit.then((workerExit) => {
       this.#exitByWorker.delete(worker)
       this.#metrics.removeWorker(worker)
-      return ended
+      return workerExit
     })
   }
 
@@ -147,20 +147,20 @@ class WorkerPool {
     )
   }
 
-  #restartLater(failures: number): void {
-    const pause = setTimeout(
+  #restartLater(failureCount: number): void {
+    const timer = setTimeout(
       () => {
-        this.#restartTimers.delete(pause)
-        this.startWorker(failures + 1).catch((error: Error) => {
+        this.#restartTimers.delete(timer)
+        this.startWorker(failureCount + 1).catch((error: Error) => {
           if (this.#isClosing) return
           if (this.#exitByWorker.size === 0) return this.#onAllEnded(error)
           this.#log.warn({ reason: error.message }, 'a process could not start; trying again')
-          this.#restartLater(failures + 1)
+          this.#restartLater(failureCount + 1)
         })
       },
-      Math.min(RESTART_PAUSE_MS_MIN * 2 ** failures, RESTART_PAUSE_MS_MAX),
+      Math.min(RESTART_PAUSE_MS_MIN * 2 ** failureCount, RESTART_PAUSE_MS_MAX),
     )
-    this.#restartTimers.add(pause)
+    this.#restartTimers.add(timer)
   }
 }
 
