@@ -30,28 +30,29 @@ export interface MetricFilter {
   /** A substring of the metric name, case-insensitive. */
   readonly search?: string
   readonly type?: MetricType
-  /** The last name of the previous page. */
+  /** Cursor: only names that sort after this one, such as the last name of the previous page. */
   readonly after?: string
   readonly limit?: number
 }
 
 /**
- * The operations of the gateway. HTTP and GraphQL only translate requests to these operations and results to responses:
- * they know neither the store nor the write and query paths.
+ * The operations of the gateway. HTTP and GraphQL translate requests to calls of these operations, and results to
+ * responses. They do not access the store themselves.
  */
 export interface Gateway {
   /**
-   * Stores the points that `decode` delivers; `decode` is called once. Resolves when the points are durable, with the
-   * rejected items by index. Throws `overloaded` or `store_unavailable`: nothing was stored, unless the details of the
-   * error say that the outcome is unknown.
+   * Stores the points that `decode` passes to its sink. Resolves when they are durable, with the rejected items sorted
+   * by index. If it throws `overloaded` or `store_unavailable`, this call has stored no point, unless `details.outcome`
+   * of the error is `unknown`. Rethrows the errors of `decode`, and then stores no point either.
    */
   track(project: string, decode: Decode, options?: TrackOptions): Promise<readonly ItemError[]>
-  /** Stores points and events together, like `track`. Returns the ids of the events in their order. */
+  /** Like `track`, but stores points and events. Also returns the ids of the events, in the order of `batch.events`. */
   trackBatch(project: string, batch: TrackedBatch, options?: TrackOptions): Promise<BatchOutcome>
   /**
-   * Serves a request with an idempotency key: all requests with the key within 24 h, through any gateway, get the first
-   * successful response. `serve` is called when there is no such response yet, and again after a crash. So it must pass
-   * the key to each call of `track`. Throws `idempotency_conflict` if the key was used for a different request.
+   * Serves a request with an idempotency key. Returns the saved response of the key if the store has one. Otherwise
+   * calls `serve`, and saves the response if its status is 2xx: for 24 h, or shorter if the project has more responses
+   * than the store keeps. `serve` may run several times for one key, for example after a crash, so it must pass the key
+   * to `track` or `trackBatch`. Throws `idempotency_conflict` if the key was used for a different request.
    */
   serveOnce(project: string, request: IdempotentRequest, serve: () => Promise<SavedResponse>): Promise<SavedResponse>
   /** Runs a query. `session` is shared by the queries of one request; without it, the query gets its own session. */
@@ -67,18 +68,18 @@ export interface Gateway {
   /** Returns at most `max` values of a tag, sorted by the number of series that have the value, greatest first. */
   tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValueCount[]>
   /**
-   * Deletes a metric and all of its data. The name can be defined again at once, with any type. Returns false if there
-   * is no such metric. A query in progress may still return a result.
+   * Deletes a metric. Its data is removed in the background, and the name can be defined again at once, with any type.
+   * Returns false if there is no such metric, or if it has no points. A query in progress may still return a result.
    */
   deleteMetric(project: string, name: string): Promise<boolean>
-  /** All metrics that match the filter, sorted by name. Without a limit there may be many: see `metricPages`. */
+  /** Returns all metrics that match the filter, sorted by name. Without a limit there may be many: see `metricPages`. */
   metrics(project: string, filter?: MetricFilter): Promise<readonly MetricRow[]>
   /**
    * Yields the metrics that match the filter in pages, sorted by name. Each page is read from the store when the caller
    * requests it.
    */
   metricPages(project: string, filter?: MetricFilter): AsyncIterableIterator<readonly MetricRow[]>
-  /** Returns the sender that an API key belongs to; undefined if the key is not valid. */
+  /** Returns the sender that an API key belongs to. Undefined if the key does not exist, was revoked or has expired. */
   authenticate(key: string): Principal | undefined | Promise<Principal | undefined>
   /** Takes a permit for a request of this class. Returns undefined if such requests are not limited. */
   takePermit(
@@ -87,16 +88,16 @@ export interface Gateway {
     address: string,
   ): RateLimitDecision | undefined | Promise<RateLimitDecision>
   /**
-   * Rejects unless the store responds, accepts commits and has API keys. The message of the error is safe to show to
-   * anybody.
+   * Rejects if the store does not respond, or accepts no commits in some partition, or lacks the API keys that requests
+   * need. The message of a `GatewayError` is safe to show to anybody.
    */
   ping(): Promise<void>
-  /** Refuses new requests, finishes the accepted ones, then closes the store. */
+  /** Refuses new writes, finishes the accepted ones, then closes the store. Does not wait for queries in progress. */
   close(): Promise<void>
 }
 
 export interface TrackedBatch {
-  /** Delivers the points; undefined if the batch has none. */
+  /** Passes the points to a sink; undefined if the batch has no points. */
   readonly decode?: Decode
   readonly events: readonly NewEvent[]
 }
@@ -139,7 +140,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     },
     async trackBatch(project, batch, { idempotencyKey } = {}) {
       const partitionEvents: readonly PartitionEvent[] = batch.events.map(({ name, timeMs, json }, index) => ({
-        // All events of a name are in one partition, so a retry finds the markers of the first attempt.
+        // The partition depends only on project and name, so a retry finds the markers of the first attempt.
         partition: partitionOf(project, name, store.partitions),
         event: { project, id: idempotencyKey === undefined ? eventIdGenerator.next() : '', timeMs, json },
         ...(idempotencyKey !== undefined && {
@@ -176,8 +177,8 @@ export function createGateway(options: GatewayOptions): Gateway {
       } catch (error) {
         if (error instanceof GatewayError && error.code !== 'internal' && error.code !== 'store_unavailable')
           throw error
-        // If the metric was deleted while the query read its blocks, missing blocks are no fault: the metric is then
-        // reported as not found.
+        // A query fails if the metric is deleted meanwhile and its blocks are removed. The error is then
+        // `metric_not_found`.
         const metricNow = await findMetricWithPoints(store, project, input.metric).catch(() => metric)
         throw metricNow?.generation === metric.generation ? error : metricNotFoundError(input.metric)
       }
@@ -221,7 +222,7 @@ function decodeNothing(): void {}
 /** Maximum number of metric names that are read from the store at once, which takes some milliseconds. */
 const NAMES_PER_LISTING_STEP_MAX = 500
 
-/** Yields the matching metrics in pages. Lets the event loop run between two pages. */
+/** Yields the matching metrics in pages. Lets the event loop run after each read from the store. */
 async function* listMetrics(
   store: Store,
   project: string,

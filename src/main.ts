@@ -10,9 +10,11 @@ import { sendToPrimary } from './telemetry/worker-messages.ts'
 import { shareMetrics } from './telemetry/worker-metrics.ts'
 
 /**
- * The program: runs a gateway, or manages API keys if its first argument is `keys`. Only this file reads the
- * environment.
+ * The program. Without arguments it runs a gateway; with `keys` as first argument it manages API keys. Only this file
+ * reads settings from the environment.
  */
+
+/** Runs a gateway until SIGTERM or SIGINT, in this process or in several worker processes. */
 async function serve(): Promise<void> {
   const config = readConfig(process.env)
   const { processes, logLevel } = config.process
@@ -57,7 +59,8 @@ async function manageKeys(args: readonly string[]): Promise<void> {
 /** Reports an error and exits with code 1. */
 async function fail(error: unknown): Promise<void> {
   const reason = error instanceof Error ? error.message : String(error)
-  // A worker sends the reason to the primary process, which prints it once even if several workers fail for it.
+  // A worker prints nothing: it sends the reason to the primary process, so that several workers that fail for the same
+  // reason do not all print it.
   if (isWorker()) await sendToPrimary({ kind: 'failed', reason })
   else process.stderr.write(`GaugeQL ${failureText}: ${reason}\n`)
   if (error instanceof UsageError) process.stderr.write(`\n${KEYS_USAGE}\n`)

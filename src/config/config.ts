@@ -2,13 +2,13 @@ import { SETTINGS_TABLE, type Setting, type Settings, type ValuesOf } from './se
 
 /**
  * The configuration of a gateway, read once from the environment. It has one section per part of the program, such as
- * `fold`; each part receives its whole section. The type is derived from the table of settings.
+ * `fold`. The type is derived from the table of settings.
  */
 export type Config = {
   readonly [Section in keyof typeof SETTINGS_TABLE]: ValuesOf<(typeof SETTINGS_TABLE)[Section]>
 } & {
   readonly http: {
-    /** Whether PORT is set. If so, a port in use is an error. */
+    /** Whether PORT is set. If it is, a port in use is an error; if not, the next ports are tried. */
     readonly isPortFixed: boolean
   }
 }

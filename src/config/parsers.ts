@@ -6,11 +6,12 @@ import { BUCKETS_PER_WINDOW } from '../store/windows.ts'
 import type { Resolution } from '../write/fold/fold.ts'
 
 /**
- * The parse functions of settings: they turn the text of a variable into a value. An Error says what is wrong with the
- * text. Its message continues a sentence that begins with the name of the variable, and never repeats a secret.
+ * The parse functions of settings: they convert the text of a variable to a value, or throw an Error that says what is
+ * wrong with the text. Its message continues a sentence that begins with the name of the variable. Parsers of settings
+ * with secrets do not repeat the text.
  */
 
-/** The longest delay that a Node.js timer accepts. */
+/** The longest delay of a Node.js timer, which fires at once if the delay is longer. */
 export const TIMER_MS_MAX = 2_147_483_647
 
 export function wholeNumberParser(min: number, max: number): (text: string) => number {
@@ -23,7 +24,7 @@ export function wholeNumberParser(min: number, max: number): (text: string) => n
 
 /** Parses a whole number of at least 1. */
 export const parsePositiveInteger = wholeNumberParser(1, Number.MAX_SAFE_INTEGER)
-/** Parses the delay of a timer: at least 1. */
+/** Parses the delay of a timer in milliseconds: at least 1. */
 export const parseTimerMs = wholeNumberParser(1, TIMER_MS_MAX)
 
 export function oneOfParser<const T extends string>(values: readonly T[]): (text: string) => T {
@@ -38,7 +39,7 @@ export function parseText(text: string): string {
   return text
 }
 
-/** Parses texts separated by commas. */
+/** Parses texts separated by commas. Leaves out empty ones. */
 export function parseList(text: string): readonly string[] {
   return text
     .split(',')
@@ -89,7 +90,7 @@ export function parseRetentionMs(text: string): number {
   return keptMs
 }
 
-/** Parses a duration, also in years of 365 days. */
+/** Parses a duration, also in years of 365 days, to milliseconds. Undefined if the text is not a duration. */
 function parseLongDuration(text: string): number | undefined {
   const years = /^(\d+)y$/.exec(text)?.[1]
   return years === undefined ? parseDuration(text) : Number(years) * 365 * 86_400_000
@@ -121,7 +122,8 @@ const PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal']
 const PROXY_HOPS_MAX = 100
 
 /**
- * Parses which proxies are trusted. Undefined means none, a number means that many hops, otherwise addresses and CIDRs.
+ * Parses which proxies are trusted. Undefined means none, a number means that many hops before the gateway. Otherwise
+ * returns addresses, CIDRs and `PROXY_NAMES`.
  */
 export function parseTrustProxy(text: string): number | readonly string[] | undefined {
   if (text.toLowerCase() === 'off') return undefined
@@ -138,7 +140,7 @@ export function parseTrustProxy(text: string): number | readonly string[] | unde
   return proxies
 }
 
-/** Whether a text is an address or a CIDR. */
+/** Whether a text is an IP address or a CIDR. */
 function isAddressOrCidr(text: string): boolean {
   const [address = '', bits, ...extraFields] = text.split('/')
   const version = isIP(address)
@@ -146,7 +148,7 @@ function isAddressOrCidr(text: string): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
 }
 
-/** Parses origins; undefined means that no other origin may call the gateway. */
+/** Parses CORS origins. `*`: pages of any origin may call the gateway. Undefined: only its own pages may. */
 export function parseOrigins(text: string): readonly string[] | '*' | undefined {
   if (text === '') return undefined
   if (text === '*') return '*'
@@ -176,7 +178,7 @@ export function parseGrantsByKeyHash(text: string): ReadonlyMap<string, Grant> {
     if (scopes.length === 0 || scopes.length !== scopeList.split('+').length)
       throw new Error(`row ${i + 1} needs scopes out of ${SCOPES.join(', ')}`)
     const hash = hashKey(key)
-    // If allowed, the later row would silently move the key to another project.
+    // If allowed, the later row would silently replace the project and scopes of the earlier one.
     if (grants.has(hash)) throw new Error(`row ${i + 1} has the key of an earlier row`)
     grants.set(hash, { project, scopes })
   }

@@ -20,9 +20,10 @@ import {
 
 /**
  * All settings (environment variables) in one table, grouped by the part of the program that uses them.
- * docs/configuration.md has the same rows in the same order. Limits that nobody needs to change are constants in the
+ * docs/configuration.md has the same rows in the same order. Limits that users cannot configure are constants in the
  * code that enforces them; docs/limits.md lists both kinds.
  */
+
 export interface Setting<T> {
   /** The name of the environment variable. */
   readonly name: string

@@ -20,7 +20,7 @@ interface ComponentDependencies {
   readonly store: Store
   readonly log: Logger
   readonly now: () => number
-  /** Merges the metrics of all processes. Set if the gateway has several. */
+  /** Merges the metrics of all processes. Undefined if the gateway has only one. */
   readonly shareMetrics: ShareMetrics | undefined
 }
 
@@ -29,8 +29,8 @@ export interface GatewayComponents extends GatewayOptions {
 }
 
 /**
- * Creates the components of a gateway, such as the writer and the querier, on an open store and connects them. Each of
- * them receives its section of the configuration.
+ * Creates the components of a gateway on an open store, such as the writer and the querier, and connects them. Each
+ * component gets only the settings that it uses.
  */
 export function createComponents(
   config: Config,
@@ -110,7 +110,7 @@ export function createComponents(
   return { ...components, gateway }
 }
 
-/** Calls `run` after a time. Returns a function that cancels the call. */
+/** Calls `run` after `ms` milliseconds. Returns a function that cancels the call. */
 function startTimer(ms: number, run: () => void): () => void {
   const timer = setTimeout(run, ms)
   return () => clearTimeout(timer)

@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts'
 import { FIXED_GRAPHQL_LIMITS, type GraphQLLimits } from '../graphql/operation-cost.ts'
 import { FIXED_SERVER_LIMITS, type ServerLimits } from '../http/create-server.ts'
 
-/** Combine the limits from settings with the limits that are constants, for the HTTP server and for GraphQL. */
+/** Combines the limits from settings with the limits that are constants, for the HTTP server and for GraphQL. */
 
 export function serverLimitsOf({ http, limits, points }: Config): ServerLimits {
   return { ...FIXED_SERVER_LIMITS, ...http, ...limits, points }

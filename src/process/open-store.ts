@@ -12,12 +12,12 @@ export function openStore(config: Config, log: Logger, now: () => number): Promi
   return openRedisStore({ ...store, ...redis, log, commandTimeoutMs: write.storeWaitMsMax, now })
 }
 
-/** Opens only the API keys of the configured store. This works while gateways run on the store. */
+/** Opens the configured store to manage its API keys. This also works while gateways use the store. */
 export function openApiKeyStore(config: Config, log: Logger): Promise<ApiKeyStore> {
   return usesRedis(config) ? openStore(config, log, Date.now) : addSettingName(openEmbeddedApiKeys(config.store.folder))
 }
 
-/** Adds the name of the setting `DATA_DIR` to an error of opening the folder. */
+/** Adds the name of the setting `DATA_DIR` to an error that opening the embedded store throws. */
 function addSettingName<T>(opening: Promise<T>): Promise<T> {
   return opening.catch((cause: unknown) => {
     throw new Error(`DATA_DIR cannot be used: ${reasonOf(cause)}`, { cause })

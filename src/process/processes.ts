@@ -9,13 +9,14 @@ import { listenOnFreePort } from './listen.ts'
 
 /**
  * Runs several gateway processes on one machine behind one port. The primary process serves no requests: it starts the
- * workers, passes each new connection to one of them, replaces a worker that dies, and stops them all. Workers share
- * only the store.
+ * workers, passes each new connection to one of them, replaces a worker that dies, and stops them all. Workers share no
+ * memory: what one must know of another is in the store. Only their own metrics are merged by the primary process.
  */
 
 /** A gateway that listens, in one or several processes. */
 export interface ListeningGateway {
   readonly url: string
+  /** The API key that this start created, because the store had none. Otherwise undefined. */
   readonly firstKey: string | undefined
   /** Stops accepting requests, and finishes the accepted ones. */
   close(): Promise<void>
@@ -23,20 +24,20 @@ export interface ListeningGateway {
 
 type ListensMessage = MessageToPrimary & { readonly kind: 'listens' }
 
-/** Pause before a dead worker is replaced. It doubles with each consecutive failure. */
+/** Pause before a dead worker is replaced. It doubles with each consecutive failure, up to the maximum. */
 const RESTART_PAUSE_MS_MIN = 100
 const RESTART_PAUSE_MS_MAX = 10_000
 /** A worker that ran for at least this time does not count as a failure: it is replaced after the shortest pause. */
 const STEADY_RUN_MS = 60_000
 
-/** Whether this process is a worker that `startProcesses` of a primary process started. */
+/** Whether this process is a worker, which a primary process has started with `startProcesses`. */
 export function isWorker(): boolean {
   return cluster.isWorker
 }
 
 /**
  * Starts this program once for each configured process. Rejects with the reason of the first worker that cannot start.
- * Later, calls `ended` if no worker is left and no new one can start.
+ * Later, calls `onAllEnded` with the reason if a replacement cannot start and no other worker is running.
  */
 export async function startProcesses(
   config: Config,
@@ -89,7 +90,10 @@ class WorkerPool {
     this.#now = now
   }
 
-  /** Starts a worker. Resolves when the worker listens; from then on it is replaced when it dies. */
+  /**
+   * Starts a worker. Resolves when the worker listens. After that, a worker that exits is replaced, unless the pool is
+   * closing. `failureCount` is the number of consecutive failures before this start.
+   */
   async startWorker(failureCount = 0): Promise<ListensMessage> {
     const worker = cluster.fork({ PORT: String(this.#port) })
     const { pid } = worker.process

@@ -18,7 +18,7 @@ import { openStore } from './open-store.ts'
 /** A gateway that listens in this process. */
 export interface RunningGateway {
   readonly url: string
-  /** The key that this start created, because the store had none. It is shown only once. */
+  /** The API key that this start created, because the store had none. Otherwise undefined: the store has only hashes. */
   readonly firstKey: string | undefined
   readonly gateway: Gateway
   readonly store: Store
@@ -26,14 +26,15 @@ export interface RunningGateway {
   readonly live: LiveQueries
   readonly routes: readonly Route[]
   /**
-   * Lets `/ready` fail for `DRAIN_MS`, then stops accepting requests, finishes the accepted ones and closes the store.
+   * Lets `/ready` fail for `DRAIN_MS`, then stops accepting requests, lets the accepted ones run for at most
+   * `CLOSE_MS_MAX`, and closes the store.
    */
   close(): Promise<void>
 }
 
 /**
- * Opens the store, creates the gateway and listens. `shareMetrics` is set if the gateway has several processes. Rejects
- * with an Error that names the setting if a setting cannot be used.
+ * Opens the store, creates the gateway and listens. `shareMetrics` merges the metrics of all processes; undefined if
+ * the gateway has only one.
  */
 export async function startInThisProcess(
   config: Config,
@@ -88,7 +89,7 @@ function loadRegisteredDocuments({ persisted }: Config): Promise<ReadonlyMap<str
   })
 }
 
-/** Returns a URL that a browser on this machine can open. */
+/** Returns the URL of the gateway, with `localhost` in place of 0.0.0.0, which a browser cannot open everywhere. */
 function browserUrlOf(host: string, { port }: AddressInfo): string {
   if (host === '0.0.0.0') return `http://localhost:${port}`
   return host.includes(':') ? `http://[${host}]:${port}` : `http://${host}:${port}`
