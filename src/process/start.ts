@@ -18,7 +18,7 @@ import { openStore } from './open-store.ts'
 /** A gateway that listens in this process. */
 export interface RunningGateway {
   readonly url: string
-  /** The API key that this start created, because the store had none. Otherwise undefined: the store has only hashes. */
+  /** The API key that this start created, because the store had none. Otherwise undefined. It is not shown again. */
   readonly firstKey: string | undefined
   readonly gateway: Gateway
   readonly store: Store
