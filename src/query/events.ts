@@ -37,9 +37,9 @@ const EVENTS_PER_READ = 500
 /** Maximum bytes of the events in one read from the store. */
 const EVENT_BYTES_PER_READ = 1 << 20
 /** Bytes of events after which a page ends. Single events may be large. */
-const PAGE_BYTES_MAX = 1 << 22
+const PAGE_CHARS_MAX = 1 << 22
 /** Bytes of all events read for one page, after which it ends early with a cursor. */
-const SCANNED_BYTES_MAX = 1 << 25
+const SCANNED_CHARS_MAX = 1 << 25
 
 /**
  * Reads the events of a project page by page. Names and tags have no index, so a request reads a bounded number of
@@ -68,8 +68,8 @@ export class EventReader {
     let after = input.after === undefined ? undefined : decodeCursor(input.after)
     const events: Event[] = []
     let scannedCount = 0
-    let scannedBytes = 0
-    let pageBytes = 0
+    let scannedChars = 0
+    let pageChars = 0
     for (;;) {
       const batch = await this.#store.readEvents({
         project,
@@ -79,21 +79,21 @@ export class EventReader {
         bytesMax: EVENT_BYTES_PER_READ,
         ...(after === undefined ? {} : { after }),
       })
-      for (const stored of batch) {
-        const event = decodeEvent(stored)
-        scannedBytes += stored.json.length
+      for (const storedEvent of batch) {
+        const event = decodeEvent(storedEvent)
+        scannedChars += storedEvent.json.length
         if (matchesName(event.name) && matchesTags?.(event.tags) !== false) {
-          if (events.length >= limit || pageBytes > PAGE_BYTES_MAX) {
+          if (events.length >= limit || pageChars > PAGE_CHARS_MAX) {
             return { events, nextCursor: encodeCursor(after ?? { timeMs: toMs + 1, id: LEAST_ID }) }
           }
           events.push(event)
-          pageBytes += stored.json.length
+          pageChars += storedEvent.json.length
         }
-        after = stored
+        after = storedEvent
       }
       if (batch.length === 0 || after === undefined) return { events, nextCursor: undefined }
       scannedCount += batch.length
-      if (scannedCount >= this.#eventsReadMax || scannedBytes > SCANNED_BYTES_MAX)
+      if (scannedCount >= this.#eventsReadMax || scannedChars > SCANNED_CHARS_MAX)
         return { events, nextCursor: encodeCursor(after) }
     }
   }

@@ -120,26 +120,26 @@ export class Querier {
   ): Promise<QueryResult | undefined> {
     const startedMs = performance.now()
     const resolutionsMs = this.#resolutionsOf(metric)
-    const selected = await this.#selectSeries(metric, request)
+    const selection = await this.#selectSeries(metric, request)
     const { current, comparison, earlier } = await this.#planPeriods(
       metric,
       request,
-      selected.grouping.idRange,
+      selection.grouping.idRange,
       session,
       execution,
     )
     const periods = earlier === undefined ? [current] : [current, earlier]
-    this.#chargeRollups(metric, periods, request, selected.grouping.idRange, session, execution)
+    this.#chargeRollups(metric, periods, request, selection.grouping.idRange, session, execution)
     const outputs = execution.closeOutputs()
     const computed = request.top === undefined ? outputs.aggregations : [...outputs.aggregations, request.top.by]
-    const opened = await this.#openBlocks(
+    const openedPeriods = await this.#openBlocks(
       metric,
       periods,
-      requiredAccumulatorsOf(computed, metric.type).sketches,
+      requiredAccumulatorsOf(computed, metric.type).needsSketches,
       session,
     )
-    if (opened === undefined) return undefined
-    const { list, grouping, sources } = await this.#addSources(metric, request, selected, opened)
+    if (openedPeriods === undefined) return undefined
+    const { list, grouping, sources } = await this.#addSources(metric, request, selection, openedPeriods)
     const periodSources = periods.map(({ lookbackReads }, i) => ({
       metric,
       list,
@@ -163,10 +163,10 @@ export class Querier {
     let cost = execution.chargedRollups
     if (outputs.withValuesBefore) {
       for (const [i, { evaluation, groups }] of evaluated.entries()) {
-        const ranged = { ...request, ...evaluation.plan }
-        const extended = await this.#addValuesBefore(metric, ranged, groups, grouping.groups.length, session)
-        evaluated[i] = { evaluation, groups: extended.groups }
-        cost += extended.cost
+        const periodRequest = { ...request, ...evaluation.plan }
+        const withValues = await this.#addValuesBefore(metric, periodRequest, groups, grouping.groups.length, session)
+        evaluated[i] = { evaluation, groups: withValues.groups }
+        cost += withValues.cost
       }
     }
     const edges = current.plan.edges.map(clampToInstantRange)
@@ -187,8 +187,8 @@ export class Querier {
           .sort((a, b) => a - b)
           .map((level) => resolutionsMs[level]!),
         rollupsRead: sum(sources.flat().map(({ section }) => section.length)),
-        blocksRead: sum(opened.map(({ blockCount }) => blockCount)),
-        cacheHits: sum(opened.map(({ cacheHitCount }) => cacheHitCount)),
+        blocksRead: sum(openedPeriods.map(({ blockCount }) => blockCount)),
+        cacheHits: sum(openedPeriods.map(({ cacheHitCount }) => cacheHitCount)),
         isExact,
         bucketsUnavailable: countUnavailableBuckets(current.plan, earlier?.plan, comparison),
         cost,
@@ -210,15 +210,15 @@ export class Querier {
     const retentionSetting = retentionSettingOf(metric)
     const { zone, fromMs, toMs } = request
     await loadOffsetChanges(zone, request.compare === undefined ? fromMs : fromMs - (toMs - fromMs), toMs)
-    const pause = (): Promise<void> => session.pause()
+    const waitForTurn = (): Promise<void> => session.waitForTurn()
     const current = await planPeriod(this.#sourceReader, metric, {
       ...request,
       resolutionsMs,
       edgeDivisorMs: edgeDivisorOf(request.interval, zone, request, resolutionsMs),
       idRange,
-      pause,
+      waitForTurn,
       makePlan: (timelines) =>
-        planRange({ ...request, timelines, retentionSetting, bucketsMax: this.#cellsMax(request, execution) }),
+        planRange({ ...request, timelines, retentionSetting, bucketsMax: this.#bucketsMax(request, execution) }),
     })
     const comparison = request.compare && planComparison(request.compare, request, current.plan)
     if (comparison === undefined || comparison.edges.length === 0) return { current, comparison, earlier: undefined }
@@ -229,7 +229,7 @@ export class Querier {
       edgeDivisorMs:
         resolutionsMs.findLast((resolutionMs) => comparison.edges.every((edge) => edge % resolutionMs === 0)) ?? 1,
       idRange,
-      pause,
+      waitForTurn,
       makePlan: (timelines) =>
         planGivenBuckets({ ...request, ...comparison, interval, timelines, retentionSetting }, comparison.edges),
     })
@@ -291,23 +291,23 @@ export class Querier {
     session: QuerySession,
   ): Promise<{ readonly groups: ReadonlyMap<number, ResultGroup>; readonly cost: number }> {
     const { computedAggregations, fromMs, interval, zone } = request
-    const empty = [...groups.values()].filter(
+    const groupsEmptyAtStart = [...groups.values()].filter(
       ({ bucketStates, isRemainder }) => bucketStates[0] === 0 && isRemainder !== true,
     )
     const bucketsMax = Math.floor(this.#settings.valuesMax / Math.max(1, computedAggregations.length * groupsMax))
     let cost = 0
-    const found = await findValuesBefore({
+    const valuesBeforeByKey = await findValuesBefore({
       fromMs,
       interval,
       zone,
-      groupKeys: empty.map(groupKey),
+      groupKeys: groupsEmptyAtStart.map(groupKey),
       aggregationNames: computedAggregations.map(({ name }) => name),
       bucketsMax,
       query: async (stretch) => {
         const stretchRequest = { ...request, ...stretch, compare: undefined, top: undefined, bucketsMax }
         const outputs: QueryOutputs = { aggregations: computedAggregations, withTotals: false, withValuesBefore: false }
-        const execution = new SharedExecution(outputs, (own) =>
-          this.#executeWithRetry(metric, stretchRequest, session, own),
+        const execution = new SharedExecution(outputs, (ownExecution) =>
+          this.#executeWithRetry(metric, stretchRequest, session, ownExecution),
         )
         const result = await execution.result.catch(undefinedIfTooFine)
         cost += execution.chargedRollups
@@ -315,14 +315,14 @@ export class Querier {
       },
     })
     const entries = [...groups].map(([index, group]): [number, ResultGroup] => {
-      const valuesBefore = found.get(groupKey(group))
+      const valuesBefore = valuesBeforeByKey.get(groupKey(group))
       return [index, valuesBefore === undefined ? group : { ...group, valuesBefore }]
     })
     return { groups: new Map(entries), cost }
   }
 
   /** Maximum number of cells (groups × buckets) in one period of the result. */
-  #cellsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, execution: SharedExecution): number {
+  #bucketsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, execution: SharedExecution): number {
     const periods = compare === undefined ? 1 : 2
     return Math.min(
       bucketsMax,
@@ -342,27 +342,37 @@ export class Querier {
     session: QuerySession,
     execution: SharedExecution,
   ): void {
-    const rollups = sum(periods.map(({ blocksToRead }) => countRollups(blocksToRead)))
-    const left = session.rollupsLeft + execution.chargedRollups
-    if (rollups <= left) {
-      execution.charge(session, rollups)
+    const rollupCount = sum(periods.map(({ blocksToRead }) => countRollups(blocksToRead)))
+    const rollupsLeft = session.rollupsLeft + execution.chargedRollups
+    if (rollupCount <= rollupsLeft) {
+      execution.charge(session, rollupCount)
       return
     }
-    const bucketsMax = this.#cellsMax(request, execution)
-    const fits = fittingResolution(
+    const bucketsMax = this.#bucketsMax(request, execution)
+    const suggestedInterval = fittingResolution(
       periods,
       { ...request, retentionSetting: retentionSettingOf(metric), bucketsMax },
       idRange,
-      left,
+      rollupsLeft,
     )
-    const advice = fits === undefined ? 'a shorter range is needed' : `an interval of ${fits} would fit`
+    const advice =
+      suggestedInterval === undefined ? 'a shorter range is needed' : `an interval of ${suggestedInterval} would fit`
     const { rollupsMax } = session
-    const room =
-      left === rollupsMax ? `at most ${rollupsMax}` : `${left} of the ${rollupsMax} of one request are left and`
+    const limitText =
+      rollupsLeft === rollupsMax
+        ? `at most ${rollupsMax}`
+        : `${rollupsLeft} of the ${rollupsMax} of one request are left and`
     throw new GatewayError(
       'query_too_large',
-      `the query would read ${rollups} stored rollups, ${room} are allowed; ${advice}`,
-      { details: { rollups, rollupsMax, rollupsLeft: left, ...(fits !== undefined && { fits }) } },
+      `the query would read ${rollupCount} stored rollups, ${limitText} are allowed; ${advice}`,
+      {
+        details: {
+          rollups: rollupCount,
+          rollupsMax,
+          rollupsLeft,
+          ...(suggestedInterval !== undefined && { fits: suggestedInterval }),
+        },
+      },
     )
   }
 
@@ -374,30 +384,30 @@ export class Querier {
     session: QuerySession,
   ): Promise<readonly OpenedBlocks[] | undefined> {
     const kind = rollupKindOf(metric.type)
-    const opened: OpenedBlocks[] = []
+    const openedPeriods: OpenedBlocks[] = []
     for (const period of periods) {
       const blocks = await this.#sourceReader.open(metric, kind, period, withSketches, session.blocks)
       if (blocks === undefined) return undefined
-      opened.push(blocks)
+      openedPeriods.push(blocks)
     }
-    return opened
+    return openedPeriods
   }
 
   /** Returns the opened blocks with the ordinals of their series. Fetches missing series. */
   async #addSources(
     metric: MetricRow,
     request: QueryRequest,
-    selected: SeriesSelection,
-    opened: readonly OpenedBlocks[],
+    firstSelection: SeriesSelection,
+    openedPeriods: readonly OpenedBlocks[],
   ): Promise<SelectionWithSources> {
-    let found = selected
-    for (let attempts = 3; attempts >= 0; attempts--) {
-      const sources = this.#sourceReader.sourcesOf(opened, found.list)
-      if (sources !== undefined) return { ...found, sources }
+    let selection = firstSelection
+    for (let attemptsLeft = 3; attemptsLeft >= 0; attemptsLeft--) {
+      const sources = this.#sourceReader.sourcesOf(openedPeriods, selection.list)
+      if (sources !== undefined) return { ...selection, sources }
       // Either the series was registered after the selection, or the store lost writes and assigned other ordinals. In
       // the second case the list must be fetched anew.
-      if (attempts === 1) this.#seriesCache.drop(metric)
-      if (attempts > 0) found = await this.#selectSeries(metric, request)
+      if (attemptsLeft === 1) this.#seriesCache.drop(metric)
+      if (attemptsLeft > 0) selection = await this.#selectSeries(metric, request)
     }
     throw new Error(`a block of metric ${metric.name} has a series that is missing in the catalog`)
   }

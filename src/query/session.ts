@@ -26,7 +26,7 @@ export class QuerySession {
   #nowMs: number | undefined
   #rollupsLeft: number
   #currentStep: string | number | undefined
-  #lastPause = Promise.resolve()
+  #nextTurn = Promise.resolve()
   readonly #metrics = new Map<string, Promise<MetricRow | undefined>>()
   readonly #executions = new Map<string, SharedExecution>()
   /** The blocks read by the queries of the request, by name. */
@@ -61,14 +61,14 @@ export class QuerySession {
    * Yields to the event loop. If several queries wait, one resumes in each iteration. Called before planning: a plan
    * may have tens of thousands of buckets, and the index snapshots of a hundred queries may arrive at once.
    */
-  pause(): Promise<void> {
-    const pause = this.#lastPause
-    this.#lastPause = pause.then(() => new Promise((resolve) => setImmediate(resolve)))
-    return pause
+  waitForTurn(): Promise<void> {
+    const turn = this.#nextTurn
+    this.#nextTurn = turn.then(() => new Promise((resolve) => setImmediate(resolve)))
+    return turn
   }
 
-  chargeRollups(rollups: number): void {
-    this.#rollupsLeft -= rollups
+  chargeRollups(rollupCount: number): void {
+    this.#rollupsLeft -= rollupCount
   }
 
   findMetricOnce(name: string, read: () => Promise<MetricRow | undefined>): Promise<MetricRow | undefined> {
@@ -139,9 +139,9 @@ export class SharedExecution {
   }
 
   /** Charges rollups to the session, in place of those that an earlier attempt of this execution has charged. */
-  charge(session: QuerySession, rollups: number): void {
-    session.chargeRollups(rollups - this.#chargedRollups)
-    this.#chargedRollups = rollups
+  charge(session: QuerySession, rollupCount: number): void {
+    session.chargeRollups(rollupCount - this.#chargedRollups)
+    this.#chargedRollups = rollupCount
   }
 
   #add({ aggregations, withTotals, withValuesBefore }: QueryOutputs): void {

@@ -13,7 +13,7 @@ test('the queries of a request plan one in each iteration of the event loop, in 
   const loops: number[] = []
   const queries: number[] = []
   const plan = async (query: number): Promise<void> => {
-    await session.pause()
+    await session.waitForTurn()
     queries.push(query)
     loops.push(loop)
   }

@@ -29,13 +29,13 @@ export async function accumulate(
 ): Promise<DistinctCounts | undefined> {
   const bucketLimits =
     metric.type === 'histogram'
-      ? bucketLimitsOf(list.rows, groupOfSeries, accumulators.countsByLimit)
+      ? bucketLimitsOf(list.rows, groupOfSeries, accumulators.needsCountsByLimit)
       : NO_BUCKET_LIMITS
   const input: CellMergeInput = { plan, resolutionsMs, sources, groupOfSeries, bucketLimits, accumulators }
   const kind = rollupKindOf(metric.type)
   if (kind === 'set') return countDistinct(store, metric, list, input, cells, withTotals)
   mergeUnordered(input, cells)
-  if (kind === 'gauge' && accumulators.firstAndLast) mergeFirstAndLast(input, cells)
+  if (kind === 'gauge' && accumulators.needsFirstAndLast) mergeFirstAndLast(input, cells)
   if (kind === 'counter' && sources.some(({ section }) => section.hasTotals))
     mergeRunningTotals(input, lookbackReads, cells)
   return undefined

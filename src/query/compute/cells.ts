@@ -10,7 +10,7 @@ import { HistogramCounts } from './limit-counts.ts'
 export class Cells {
   readonly bucketCount: number
   readonly #accumulators: RequiredAccumulators
-  readonly #requireSize: (cells: number) => void
+  readonly #requireSize: (cellCount: number) => void
   readonly #slotOfGroup: Int32Array
   readonly #groupsBySlot: number[] = []
   count = new Float64Array(0)
@@ -43,7 +43,7 @@ export class Cells {
     groupCount: number,
     bucketCount: number,
     accumulators: RequiredAccumulators,
-    requireSize: (cells: number) => void = () => {},
+    requireSize: (cellCount: number) => void = () => {},
   ) {
     this.bucketCount = bucketCount
     this.#accumulators = accumulators
@@ -78,8 +78,8 @@ export class Cells {
   /** Merges the last value that a series has in the whole range into the last value of its group. */
   mergeRangeLast(group: number, timeMs: number, value: number): void {
     const slot = this.#slotOfGroup[group]!
-    const beforeMs = this.#rangeLastMs[slot] ?? Number.NEGATIVE_INFINITY
-    if (timeMs < beforeMs || (timeMs === beforeMs && value <= this.#rangeLast[slot]!)) return
+    const previousMs = this.#rangeLastMs[slot] ?? Number.NEGATIVE_INFINITY
+    if (timeMs < previousMs || (timeMs === previousMs && value <= this.#rangeLast[slot]!)) return
     this.#rangeLastMs[slot] = timeMs
     this.#rangeLast[slot] = value
   }
@@ -103,21 +103,21 @@ export class Cells {
     return counts
   }
 
-  #reserve(cells: number): void {
-    this.#requireSize(cells)
-    if (cells <= this.count.length) return
-    const capacity = Math.max(cells, this.count.length * 2)
-    this.count = grown(this.count, capacity, 0)
-    this.sum = grown(this.sum, capacity, 0)
-    if (this.#accumulators.minAndMax) {
-      this.min = grown(this.min, capacity, Number.POSITIVE_INFINITY)
-      this.max = grown(this.max, capacity, Number.NEGATIVE_INFINITY)
+  #reserve(cellCount: number): void {
+    this.#requireSize(cellCount)
+    if (cellCount <= this.count.length) return
+    const capacity = Math.max(cellCount, this.count.length * 2)
+    this.count = enlargedCopy(this.count, capacity, 0)
+    this.sum = enlargedCopy(this.sum, capacity, 0)
+    if (this.#accumulators.needsMinAndMax) {
+      this.min = enlargedCopy(this.min, capacity, Number.POSITIVE_INFINITY)
+      this.max = enlargedCopy(this.max, capacity, Number.NEGATIVE_INFINITY)
     }
-    if (this.#accumulators.firstAndLast) {
-      this.firstMs = grown(this.firstMs, capacity, Number.POSITIVE_INFINITY)
-      this.first = grown(this.first, capacity, Number.NaN)
-      this.lastMs = grown(this.lastMs, capacity, Number.NEGATIVE_INFINITY)
-      this.last = grown(this.last, capacity, Number.NaN)
+    if (this.#accumulators.needsFirstAndLast) {
+      this.firstMs = enlargedCopy(this.firstMs, capacity, Number.POSITIVE_INFINITY)
+      this.first = enlargedCopy(this.first, capacity, Number.NaN)
+      this.lastMs = enlargedCopy(this.lastMs, capacity, Number.NEGATIVE_INFINITY)
+      this.last = enlargedCopy(this.last, capacity, Number.NaN)
     }
   }
 }
@@ -129,10 +129,10 @@ export class CellValues implements AccumulatedValues {
   readonly #distinctCounts: Float64Array | undefined
   readonly seconds: number
 
-  constructor(cells: Cells, cell: number, seconds: number, distinct: Float64Array | undefined) {
+  constructor(cells: Cells, cell: number, seconds: number, distinctCounts: Float64Array | undefined) {
     this.#cells = cells
     this.#cell = cell
-    this.#distinctCounts = distinct
+    this.#distinctCounts = distinctCounts
     this.seconds = seconds
   }
 
@@ -162,8 +162,8 @@ export class CellValues implements AccumulatedValues {
 
   quantile(q: number): number {
     const { countsByLimit, sketches } = this.#cells
-    const limits = countsByLimit[this.#cell]
-    if (limits !== undefined) return limits.quantile(q)
+    const counts = countsByLimit[this.#cell]
+    if (counts !== undefined) return counts.quantile(q)
     return sketches[this.#cell]?.quantile(q, this.min, this.max) ?? Number.NaN
   }
 }
@@ -178,12 +178,12 @@ export class RangeValues implements AccumulatedValues {
   readonly #distinctCount: number | undefined
   readonly seconds: number
 
-  constructor(cells: Cells, slot: number, seconds: number, distinct: number | undefined) {
+  constructor(cells: Cells, slot: number, seconds: number, distinctCount: number | undefined) {
     this.#cells = cells
     this.#slot = slot
     this.#firstCell = slot * cells.bucketCount
     this.#endCell = this.#firstCell + cells.bucketCount
-    this.#distinctCount = distinct
+    this.#distinctCount = distinctCount
     this.seconds = seconds
   }
 
@@ -214,10 +214,10 @@ export class RangeValues implements AccumulatedValues {
 
   quantile(q: number): number {
     const { countsByLimit, sketches } = this.#cells
-    const limits = countsByLimit.slice(this.#firstCell, this.#endCell).filter((counts) => counts !== undefined)
-    if (limits.length > 0) {
+    const countsOfCells = countsByLimit.slice(this.#firstCell, this.#endCell).filter((counts) => counts !== undefined)
+    if (countsOfCells.length > 0) {
       const merged = new HistogramCounts()
-      for (const counts of limits) merged.merge(counts)
+      for (const counts of countsOfCells) merged.merge(counts)
       return merged.quantile(q)
     }
     const merged = new QuantileSketch()
@@ -225,9 +225,9 @@ export class RangeValues implements AccumulatedValues {
     return merged.quantile(q, this.min, this.max)
   }
 
-  #reduce(column: Float64Array, start: number, add: (total: number, value: number) => number): number {
+  #reduce(column: Float64Array, start: number, combine: (total: number, value: number) => number): number {
     let total = start
-    for (let cell = this.#firstCell; cell < this.#endCell; cell++) total = add(total, column[cell]!)
+    for (let cell = this.#firstCell; cell < this.#endCell; cell++) total = combine(total, column[cell]!)
     return total
   }
 
@@ -244,7 +244,7 @@ export class RangeValues implements AccumulatedValues {
   }
 }
 
-function grown(column: Float64Array<ArrayBuffer>, capacity: number, fill: number): Float64Array<ArrayBuffer> {
+function enlargedCopy(column: Float64Array<ArrayBuffer>, capacity: number, fill: number): Float64Array<ArrayBuffer> {
   const wider = new Float64Array(capacity)
   if (fill !== 0) wider.fill(fill, column.length)
   wider.set(column)

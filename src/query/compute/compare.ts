@@ -39,8 +39,8 @@ export function planComparison(
       details: { argument: 'compare' },
     })
   }
-  const earlier = { fromMs: instantBefore(offset, zone, fromMs), toMs: instantBefore(offset, zone, toMs) }
-  if (validInstant(earlier.fromMs) === undefined) {
+  const earlierPeriod = { fromMs: instantBefore(offset, zone, fromMs), toMs: instantBefore(offset, zone, toMs) }
+  if (validInstant(earlierPeriod.fromMs) === undefined) {
     throw new GatewayError('invalid_range', 'the earlier range would begin before the year 1', {
       details: { argument: 'compare' },
     })
@@ -52,7 +52,7 @@ export function planComparison(
   for (let i = 0; i < bucketCount; i++) {
     const counterpart = bucketBefore(interval, zone, offset, edges[i]!, edges[i + 1]!)
     const isInEarlierPeriod =
-      counterpart !== undefined && counterpart.fromMs < earlier.toMs && counterpart.toMs > earlier.fromMs
+      counterpart !== undefined && counterpart.fromMs < earlierPeriod.toMs && counterpart.toMs > earlierPeriod.fromMs
     startMs[i] = counterpart?.fromMs ?? instantBefore(offset, zone, edges[i]!)
     endMs[i] = isInEarlierPeriod ? counterpart.toMs : startMs[i]!
     if (isInEarlierPeriod) counterpartStarts.add(startMs[i]!)
@@ -63,7 +63,7 @@ export function planComparison(
   for (const [i, bucket] of counterpartOf.entries()) if (bucket >= 0) endMs[i] = earlierEdges[bucket + 1]!
   const label = compare === 'previousPeriod' ? 'previous period' : `${formatInterval(offset)} before`
   const times = { startMs: startMs.map(clampToInstantRange), endMs: endMs.map(clampToInstantRange), label }
-  return { ...earlier, edges: earlierEdges, counterpartOf, times }
+  return { ...earlierPeriod, edges: earlierEdges, counterpartOf, times }
 }
 
 /**

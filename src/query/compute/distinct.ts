@@ -29,24 +29,24 @@ export async function countDistinct(
   const buckets = new BucketFinder(plan.edges)
   const seenByLevel = resolutionsMs.map(() => new Map<number, Set<number>>())
   const cellUnions: SetKey[][] = []
-  const unionIndexOf = new Map<number, number>()
+  const unionIndexByCell = new Map<number, number>()
   for (const source of sources) {
     const { section, ordinals } = source
-    for (let s = 0; s < section.seriesCount; s++) {
-      const ordinal = ordinals[s]!
+    for (let seriesIndex = 0; seriesIndex < section.seriesCount; seriesIndex++) {
+      const ordinal = ordinals[seriesIndex]!
       const group = groupOfSeries[ordinal] ?? -1
       if (group < 0) continue
-      for (let row = section.rowStart[s]!; row < section.rowStart[s + 1]!; row++) {
+      for (let row = section.rowStart[seriesIndex]!; row < section.rowStart[seriesIndex + 1]!; row++) {
         const timeMs = section.bucketMs[row]!
-        const read = reads.findForRow(source, timeMs)
+        const read = reads.plannedReadOfRow(source, timeMs)
         if (read === undefined) continue
-        const cell = cells.ensureCellsOf(group) + buckets.findAt(timeMs)
+        const cell = cells.ensureCellsOf(group) + buckets.bucketIndexAt(timeMs)
         cells.count[cell]! += section.count[row]!
         const resolutionMs = resolutionsMs[read.level]!
         const bucketMs = floorTo(timeMs, resolutionMs)
         if (!addIfNew(seenByLevel[read.level]!, ordinal, bucketMs)) continue
-        let unionIndex = unionIndexOf.get(cell)
-        if (unionIndex === undefined) unionIndexOf.set(cell, (unionIndex = cellUnions.push([]) - 1))
+        let unionIndex = unionIndexByCell.get(cell)
+        if (unionIndex === undefined) unionIndexByCell.set(cell, (unionIndex = cellUnions.push([]) - 1))
         cellUnions[unionIndex]!.push({
           metricId: metric.metricId,
           seriesId: list.rows[ordinal]!.seriesId,
@@ -57,14 +57,14 @@ export async function countDistinct(
     }
   }
   const rangeUnions: SetKey[][] = withTotals ? cells.groupsWithCells.map(() => []) : []
-  for (const [cell, unionIndex] of unionIndexOf) {
+  for (const [cell, unionIndex] of unionIndexByCell) {
     const rangeUnion = rangeUnions[Math.floor(cell / cells.bucketCount)]
     if (rangeUnion !== undefined) for (const key of cellUnions[unionIndex]!) rangeUnion.push(key)
   }
   const counts = await store.countDistinct(metric.partition, [...cellUnions, ...rangeUnions])
-  const countByCell = new Float64Array(cells.groupsWithCells.length * cells.bucketCount)
-  for (const [cell, unionIndex] of unionIndexOf) countByCell[cell] = counts[unionIndex]!
-  return { countOfCell: countByCell, countOfRange: Float64Array.from(counts.slice(cellUnions.length)) }
+  const countOfCell = new Float64Array(cells.groupsWithCells.length * cells.bucketCount)
+  for (const [cell, unionIndex] of unionIndexByCell) countOfCell[cell] = counts[unionIndex]!
+  return { countOfCell, countOfRange: Float64Array.from(counts.slice(cellUnions.length)) }
 }
 
 /**

@@ -43,7 +43,7 @@ function bucketStatesWithoutData({ unavailableBuckets }: Plan): Uint8Array {
 function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot: number): ResultGroup {
   const { aggregations } = evaluation
   const firstCell = slot * cells.bucketCount
-  const seconds = secondsOfBuckets(evaluation)
+  const secondsByBucket = secondsOfBuckets(evaluation)
   const bucketStates = bucketStatesWithoutData(evaluation.plan)
   for (let i = 0; i < cells.bucketCount; i++) if (cells.count[firstCell + i]! > 0) bucketStates[i] = 1
   const values = new Map<string, Float64Array>()
@@ -52,7 +52,7 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot
     for (let i = 0; i < cells.bucketCount; i++) {
       if (bucketStates[i] !== 1) continue
       column[i] = aggregation.compute(
-        new CellValues(cells, firstCell + i, seconds[i]!, evaluation.distinctCounts?.countOfCell),
+        new CellValues(cells, firstCell + i, secondsByBucket[i]!, evaluation.distinctCounts?.countOfCell),
       )
     }
     values.set(aggregation.name, column)
@@ -105,9 +105,9 @@ type Tags = readonly (readonly [string, string])[]
 /** Compares tags pair by pair: by key, then by value, in order of code units. */
 export function compareTags(a: Tags, b: Tags): number {
   for (let i = 0; i < Math.min(a.length, b.length); i++) {
-    for (const part of [0, 1] as const) {
-      const left = a[i]![part]
-      const right = b[i]![part]
+    for (const element of [0, 1] as const) {
+      const left = a[i]![element]
+      const right = b[i]![element]
       if (left !== right) return left < right ? -1 : 1
     }
   }

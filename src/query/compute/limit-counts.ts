@@ -66,10 +66,10 @@ export const NO_BUCKET_LIMITS: BucketLimits = { upperLimit: new Float64Array(0),
 export function bucketLimitsOf(
   series: readonly SeriesRow[],
   groupOfSeries: Int32Array,
-  isUpperNeeded: boolean,
+  needsUpperLimits: boolean,
 ): BucketLimits {
   const nextLimit = nextLimitsOf(series, groupOfSeries)
-  return { upperLimit: isUpperNeeded ? upperLimitsOf(series) : NO_BUCKET_LIMITS.upperLimit, nextLimit }
+  return { upperLimit: needsUpperLimits ? upperLimitsOf(series) : NO_BUCKET_LIMITS.upperLimit, nextLimit }
 }
 
 /** The upper limit of each series of a histogram. */
@@ -87,18 +87,18 @@ function nextLimitsOf(series: readonly SeriesRow[], groupOfSeries: Int32Array): 
     const group = groupOfSeries[ordinal] ?? -1
     if (text === undefined || group < 0 || tags.some(([key]) => key === 'upper_limit')) continue
     const key = JSON.stringify([group, tags.filter(([name]) => name !== 'le')])
-    const limit = { ordinal, limit: Number(INFINITE_LIMITS.get(text) ?? text) }
+    const seriesLimit = { ordinal, limit: Number(INFINITE_LIMITS.get(text) ?? text) }
     const limits = histograms.get(key)
-    if (limits === undefined) histograms.set(key, [limit])
-    else limits.push(limit)
+    if (limits === undefined) histograms.set(key, [seriesLimit])
+    else limits.push(seriesLimit)
   }
   if (histograms.size === 0) return NO_BUCKET_LIMITS.nextLimit
-  const next = new Float64Array(series.length).fill(Number.NaN)
+  const nextLimit = new Float64Array(series.length).fill(Number.NaN)
   for (const limits of histograms.values()) {
     limits.sort((a, b) => a.limit - b.limit)
-    for (let i = 1; i < limits.length; i++) next[limits[i - 1]!.ordinal] = limits[i]!.limit
+    for (let i = 1; i < limits.length; i++) nextLimit[limits[i - 1]!.ordinal] = limits[i]!.limit
   }
-  return next
+  return nextLimit
 }
 
 const INFINITE_LIMITS: ReadonlyMap<string, number> = new Map([

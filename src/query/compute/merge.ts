@@ -46,7 +46,7 @@ function addCumulativeCount(
   ordinal: number,
   count: number,
 ): void {
-  if (!accumulators.countsByLimit) return
+  if (!accumulators.needsCountsByLimit) return
   const counts = cells.countsByLimitOf(cell)
   counts.add(upperLimit[ordinal]!, count)
   counts.add(nextLimit[ordinal]!, -count)
@@ -66,7 +66,7 @@ export function mergeUnordered(
     const { rowStart, bucketMs, count } = section
     const sum = section.kind === 'set' ? count : section.sum
     const isGauge = section.kind === 'gauge'
-    const needsMinAndMax = accumulators.minAndMax
+    const needsMinAndMax = accumulators.needsMinAndMax
     const min = needsMinAndMax ? section.min : sum
     const max = needsMinAndMax ? section.max : sum
     for (let seriesIndex = 0; seriesIndex < section.seriesCount; seriesIndex++) {
@@ -74,28 +74,28 @@ export function mergeUnordered(
       if (group < 0) continue
       for (let row = rowStart[seriesIndex]!; row < rowStart[seriesIndex + 1]!; row++) {
         const timeMs = bucketMs[row]!
-        if (reads.findForRow(source, timeMs) === undefined) continue
+        if (reads.plannedReadOfRow(source, timeMs) === undefined) continue
         // Skips rows that hold only an end marker. A sum of NaN alone does not identify them: it may also come from
         // infinite values.
         if (isGauge && Number.isNaN(sum[row]) && hasOnlyEndMarker(section, row)) continue
-        const cell = cells.ensureCellsOf(group) + buckets.findAt(timeMs)
+        const cell = cells.ensureCellsOf(group) + buckets.bucketIndexAt(timeMs)
         cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
         totalCount = addCounts(totalCount, count[row]!)
         if (hasNextLimit(bucketLimits, ordinals[seriesIndex]!))
           addCumulativeCount(cells, cell, bucketLimits, accumulators, ordinals[seriesIndex]!, sum[row]!)
         else {
           cells.sum[cell]! += sum[row]!
-          if (accumulators.countsByLimit)
+          if (accumulators.needsCountsByLimit)
             cells.countsByLimitOf(cell).add(bucketLimits.upperLimit[ordinals[seriesIndex]!]!, sum[row]!)
         }
         if (needsMinAndMax) {
           if (min[row]! < cells.min[cell]!) cells.min[cell] = min[row]!
           if (max[row]! > cells.max[cell]!) cells.max[cell] = max[row]!
         }
-        if (accumulators.sketches) rowsByCell.add(cell, row)
+        if (accumulators.needsSketches) rowsByCell.add(cell, row)
       }
     }
-    if (accumulators.sketches) rowsByCell.mergeInto(cells, section)
+    if (accumulators.needsSketches) rowsByCell.mergeInto(cells, section)
   }
   if (totalCount === COUNT_MAX) cells.isInexact = true
 }
@@ -124,8 +124,8 @@ export function mergeFirstAndLast(input: CellMergeInput, cells: Cells): void {
       const { section } = source
       for (let row = section.rowStart[seriesIndex]!; row < section.rowStart[seriesIndex + 1]!; row++) {
         const timeMs = section.bucketMs[row]!
-        if (reads.findForRow(source, timeMs) === undefined) continue
-        const bucket = buckets.findAt(timeMs)
+        if (reads.plannedReadOfRow(source, timeMs) === undefined) continue
+        const bucket = buckets.bucketIndexAt(timeMs)
         if (lastMs[bucket] === Number.NEGATIVE_INFINITY) touchedBuckets.push(bucket)
         if (section.lastMs[row]! >= lastMs[bucket]!) {
           lastMs[bucket] = section.lastMs[row]!
@@ -190,36 +190,37 @@ export function mergeRunningTotals(input: CellMergeInput, lookback: readonly Pla
       if (!section.hasTotals) continue
       for (let row = section.rowStart[seriesIndex]!; row < section.rowStart[seriesIndex + 1]!; row++) {
         const timeMs = section.bucketMs[row]!
-        const read = allReads.findForRow(source, timeMs)
+        const read = allReads.plannedReadOfRow(source, timeMs)
         if (read === undefined) continue
         const totals = section.totalsAt(row)
         if (totals === undefined) continue
         const storedBucketMs = floorTo(timeMs, resolutionsMs[read.level]!)
-        let joined = totalsByBucketMs.get(storedBucketMs)
-        if (joined === undefined) totalsByBucketMs.set(storedBucketMs, (joined = new RunningTotals()))
-        joined.merge(totals)
+        let bucketTotals = totalsByBucketMs.get(storedBucketMs)
+        if (bucketTotals === undefined) totalsByBucketMs.set(storedBucketMs, (bucketTotals = new RunningTotals()))
+        bucketTotals.merge(totals)
       }
     }
     let previousMs = Number.NEGATIVE_INFINITY
     let previousTotal = 0
     for (const [storedBucketMs, totals] of [...totalsByBucketMs].sort(([a], [b]) => a - b)) {
       const lastIndex = totals.length - 1
-      if (readsInRange.findAt(storedBucketMs) !== undefined) {
+      if (readsInRange.plannedReadAt(storedBucketMs) !== undefined) {
         cells.isInexact ||= totals.isInexact
-        const bucket = buckets.findAt(storedBucketMs)
+        const bucket = buckets.bucketIndexAt(storedBucketMs)
         const cell = cells.ensureCellsOf(groupOfSeries[ordinal]!) + bucket
-        const isGapRead = previousMs >= unreadUntilMs[bucket]!
-        if (!isGapRead && previousMs > Number.NEGATIVE_INFINITY) cells.isInexact = true
-        const continuesPrevious = isGapRead && totals.timeMs[0]! - previousMs <= RUNNING_TOTALS_GAP_MS_MAX
+        const isGapFullyRead = previousMs >= unreadUntilMs[bucket]!
+        if (!isGapFullyRead && previousMs > Number.NEGATIVE_INFINITY) cells.isInexact = true
+        const continuesPrevious = isGapFullyRead && totals.timeMs[0]! - previousMs <= RUNNING_TOTALS_GAP_MS_MAX
         const increase =
           totals.computeIncrease() + (continuesPrevious ? increaseBetween(previousTotal, totals.value[0]!) : 0)
         if (hasNextLimit(bucketLimits, ordinal))
           addCumulativeCount(cells, cell, bucketLimits, accumulators, ordinal, increase)
         else {
           cells.sum[cell]! += increase
-          if (accumulators.countsByLimit) cells.countsByLimitOf(cell).add(bucketLimits.upperLimit[ordinal]!, increase)
+          if (accumulators.needsCountsByLimit)
+            cells.countsByLimitOf(cell).add(bucketLimits.upperLimit[ordinal]!, increase)
         }
-        if (accumulators.firstAndLast) mergeLast(cells, cell, totals.timeMs[lastIndex]!, totals.value[lastIndex]!)
+        if (accumulators.needsFirstAndLast) mergeLast(cells, cell, totals.timeMs[lastIndex]!, totals.value[lastIndex]!)
       }
       previousMs = totals.timeMs[lastIndex]!
       previousTotal = totals.value[lastIndex]!
@@ -239,7 +240,7 @@ function unreadUntilMsByBucket(
   const unreadUntilMs = new Float64Array(unavailableBuckets.length)
   let lastMs = Number.NEGATIVE_INFINITY
   for (let i = 0; i < unreadUntilMs.length; i++) {
-    if (unavailableBuckets[i] === 1 && lookbackFinder.findAt(Math.max(fromMs, edges[i]!)) === undefined)
+    if (unavailableBuckets[i] === 1 && lookbackFinder.plannedReadAt(Math.max(fromMs, edges[i]!)) === undefined)
       lastMs = edges[i + 1]!
     unreadUntilMs[i] = lastMs
   }
@@ -269,11 +270,11 @@ function forEachSeries(
   }
   for (let i = 0; i < groupOfSeries.length; i++) starts[i + 1]! += starts[i]!
   const occurrences = new Array<SeriesOccurrence>(starts[groupOfSeries.length]!)
-  const next = starts.slice()
+  const nextIndex = starts.slice()
   for (const source of sources) {
     for (let seriesIndex = 0; seriesIndex < source.section.seriesCount; seriesIndex++) {
       const ordinal = source.ordinals[seriesIndex]!
-      if ((groupOfSeries[ordinal] ?? -1) >= 0) occurrences[next[ordinal]!++] = { source, seriesIndex }
+      if ((groupOfSeries[ordinal] ?? -1) >= 0) occurrences[nextIndex[ordinal]!++] = { source, seriesIndex }
     }
   }
   for (let ordinal = 0; ordinal < groupOfSeries.length; ordinal++) {

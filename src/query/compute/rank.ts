@@ -39,13 +39,15 @@ export async function selectTopGroups(
   const seconds = secondsOf({ plan: wholeRange, ...clock }, wholeRange.fromMs, wholeRange.toMs)
   const ranked: { readonly group: number; readonly value: number }[] = []
   const groupsPerPass =
-    accumulators.sketches || accumulators.countsByLimit ? GROUPS_PER_SKETCHED_PASS_MAX : Math.max(1, groups.length)
-  for (let first = 0; first < groups.length; first += groupsPerPass) {
+    accumulators.needsSketches || accumulators.needsCountsByLimit
+      ? GROUPS_PER_SKETCHED_PASS_MAX
+      : Math.max(1, groups.length)
+  for (let firstGroup = 0; firstGroup < groups.length; firstGroup += groupsPerPass) {
     const groupOfSeriesInPass = groupOfSeries.map((group) =>
-      group >= first && group < first + groupsPerPass ? group - first : -1,
+      group >= firstGroup && group < firstGroup + groupsPerPass ? group - firstGroup : -1,
     )
     const cells = new Cells(groupsPerPass, 1, accumulators)
-    const distinct = await accumulate(
+    const distinctCounts = await accumulate(
       store,
       periodSources,
       { plan: wholeRange, groupOfSeries: groupOfSeriesInPass, accumulators },
@@ -55,8 +57,8 @@ export async function selectTopGroups(
     for (const [slot, group] of cells.groupsWithCells.entries()) {
       if (cells.count[slot]! === 0) continue
       ranked.push({
-        group: first + group,
-        value: top.by.compute(new CellValues(cells, slot, seconds, distinct?.countOfCell)),
+        group: firstGroup + group,
+        value: top.by.compute(new CellValues(cells, slot, seconds, distinctCounts?.countOfCell)),
       })
     }
   }
@@ -67,13 +69,13 @@ export async function selectTopGroups(
       sign * (a.value - b.value) ||
       compareTags(groups[a.group]!.tags, groups[b.group]!.tags),
   )
-  const chosen = ranked.slice(0, top.n)
-  const hasRemainder = top.withRemainder && chosen.length < groups.length
-  const rankOfGroup = new Int32Array(groups.length).fill(hasRemainder ? chosen.length : -1)
-  for (const [place, { group }] of chosen.entries()) rankOfGroup[group] = place
+  const topGroups = ranked.slice(0, top.n)
+  const hasRemainder = top.withRemainder && topGroups.length < groups.length
+  const rankOfGroup = new Int32Array(groups.length).fill(hasRemainder ? topGroups.length : -1)
+  for (const [rank, { group }] of topGroups.entries()) rankOfGroup[group] = rank
   return {
     groupOfSeries: groupOfSeries.map((group) => (group < 0 ? -1 : rankOfGroup[group]!)),
-    groups: [...chosen.map(({ group }) => groups[group]!), ...(hasRemainder ? [REMAINDER] : [])],
+    groups: [...topGroups.map(({ group }) => groups[group]!), ...(hasRemainder ? [REMAINDER] : [])],
     matchedSeriesCount: grouping.matchedSeriesCount,
     idRange: grouping.idRange,
   }

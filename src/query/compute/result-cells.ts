@@ -16,22 +16,29 @@ export function createResultCells(
   aggregationsMax: number,
   valuesMax: number,
 ): Cells {
-  const { plan: planned, timelines } = period
-  const buckets = planned.edges.length - 1
-  const aggregations = aggregationsMax * (request.compare === undefined ? 1 : 2)
-  const cellsMax = Math.floor(valuesMax / aggregations)
-  const cells = new Cells(groups.length, buckets, accumulators, (count) => {
-    if (count <= cellsMax) return
+  const { plan, timelines } = period
+  const bucketCount = plan.edges.length - 1
+  const valuesPerCell = aggregationsMax * (request.compare === undefined ? 1 : 2)
+  const cellsMax = Math.floor(valuesMax / valuesPerCell)
+  const cells = new Cells(groups.length, bucketCount, accumulators, (cellCount) => {
+    if (cellCount <= cellsMax) return
     const bucketsMax = Math.floor(cellsMax / groups.length)
     // However long the interval, the range may overlap two buckets. So if fewer than two buckets are allowed, no
     // interval is sure to fit.
-    const fits =
-      bucketsMax < 2 ? undefined : fittingInterval(planned, bucketsMax, finestKeptResolutionMs(planned, timelines))
-    const advice = fits === undefined ? '' : `; an interval of ${fits} would fit`
+    const suggestedInterval =
+      bucketsMax < 2 ? undefined : fittingInterval(plan, bucketsMax, finestKeptResolutionMs(plan, timelines))
+    const advice = suggestedInterval === undefined ? '' : `; an interval of ${suggestedInterval} would fit`
     throw new GatewayError(
       'query_too_large',
-      `${groups.length} groups of ${buckets} buckets exceed ${valuesMax} result values${advice}`,
-      { details: { valuesMax, groups: groups.length, buckets, ...(fits !== undefined && { fits }) } },
+      `${groups.length} groups of ${bucketCount} buckets exceed ${valuesMax} result values${advice}`,
+      {
+        details: {
+          valuesMax,
+          groups: groups.length,
+          buckets: bucketCount,
+          ...(suggestedInterval !== undefined && { fits: suggestedInterval }),
+        },
+      },
     )
   })
   // A query without grouping returns one group even if there is no data.

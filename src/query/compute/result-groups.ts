@@ -20,15 +20,17 @@ export function resultGroups(
 ): readonly ResultGroup[] {
   const result: ResultGroup[] = []
   for (const index of [...new Set([...groups.keys(), ...(earlier?.groups.keys() ?? [])])].sort((a, b) => a - b)) {
-    const current = groups.get(index) ?? emptyGroup(evaluation, index)
-    if (comparison === undefined) result.push(current)
+    const mainGroup = groups.get(index) ?? emptyGroup(evaluation, index)
+    if (comparison === undefined) result.push(mainGroup)
     else {
-      const before = earlier?.groups.get(index) ?? emptyGroup(earlier?.evaluation ?? evaluation, index)
-      result.push(withComparison(current, before, comparison))
+      const earlierGroup = earlier?.groups.get(index) ?? emptyGroup(earlier?.evaluation ?? evaluation, index)
+      result.push(withComparison(mainGroup, earlierGroup, comparison))
     }
   }
-  const shown = isGrouped(request) ? result.filter((group) => hasData(group) || hasData(group.comparison)) : result
-  return request.top === undefined ? shown.sort((a, b) => compareTags(a.tags, b.tags)) : shown
+  const shownGroups = isGrouped(request)
+    ? result.filter((group) => hasData(group) || hasData(group.comparison))
+    : result
+  return request.top === undefined ? shownGroups.sort((a, b) => compareTags(a.tags, b.tags)) : shownGroups
 }
 
 export function isGrouped({ groupBy, bySeries }: QueryRequest): boolean {

@@ -130,7 +130,7 @@ export function fillComparison(group: ResultGroup, name: string, fill: Fill): Fi
 }
 
 function lineOf(
-  listed: ResultGroup,
+  mainGroup: ResultGroup,
   { values: columns, bucketStates, valuesBefore, ends }: ResultGroup,
   name: string,
   fill: Fill,
@@ -142,15 +142,15 @@ function lineOf(
   const valueBefore = valuesBefore?.get(name) ?? Number.NaN
   let previous = Number.isFinite(valueBefore) ? valueBefore : null
   for (let i = 0; i < bucketStates.length; i++) {
-    const isEmpty = listed.bucketStates[i] === 0 && (listed.comparison?.bucketStates[i] ?? 0) === 0
+    const isEmpty = mainGroup.bucketStates[i] === 0 && (mainGroup.comparison?.bucketStates[i] ?? 0) === 0
     if (fill === 'none' && isEmpty) continue
     bucketIndexes.push(i)
     if (isEnd(i)) previous = null
     if (bucketStates[i] === 1) {
       const value = column === undefined ? Number.NaN : column[i]!
-      const isNumber = Number.isFinite(value)
-      values.push(isNumber ? value : null)
-      if (isNumber) previous = value
+      const isFiniteValue = Number.isFinite(value)
+      values.push(isFiniteValue ? value : null)
+      if (isFiniteValue) previous = value
     } else if (bucketStates[i] === UNAVAILABLE) {
       values.push(null)
       previous = null

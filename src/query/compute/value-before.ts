@@ -51,27 +51,27 @@ export async function findValuesBefore(search: LastValueSearch): Promise<Readonl
   // search may cut another.
   const nearBucketsMax = Math.min(AUTO_BUCKETS_MAX, search.bucketsMax - 2)
   if (groupKeys.length === 0 || nearBucketsMax < 1 || searchFromMs >= fromMs) return lastValues
-  const nearMs =
+  const nearFromMs =
     interval.kind === 'fixed'
       ? Math.max(searchFromMs, bucketStart(interval, zone, fromMs - (nearBucketsMax - 1) * interval.ms))
       : searchFromMs
-  const nearResult = await query({ fromMs: nearMs, toMs: fromMs - 1, interval })
+  const nearResult = await query({ fromMs: nearFromMs, toMs: fromMs - 1, interval })
   for (const { key, name, value } of lastValuesIn(nearResult)) lastValues.get(key)?.set(name, value)
-  const nearIsComplete = nearResult !== undefined && nearResult.meta.bucketsUnavailable === 0
+  const isNearComplete = nearResult !== undefined && nearResult.meta.bucketsUnavailable === 0
   if (
-    nearIsComplete &&
-    (nearMs === searchFromMs || groupKeys.every((key) => lastValues.get(key)!.size === aggregationNames.length))
+    isNearComplete &&
+    (nearFromMs === searchFromMs || groupKeys.every((key) => lastValues.get(key)!.size === aggregationNames.length))
   )
     return lastValues
 
   const farResult = await query({
     fromMs: searchFromMs,
-    toMs: (nearIsComplete ? nearMs : fromMs) - 1,
+    toMs: (isNearComplete ? nearFromMs : fromMs) - 1,
     interval: { kind: 'auto' },
   })
   if (farResult === undefined) return lastValues
   const coarseValues = lastValuesIn(farResult).filter(({ key, name }) => lastValues.get(key)?.has(name) === false)
-  const bucketOf = new Map(coarseValues.map(({ key, name, bucket }) => [`${name} ${key}`, bucket]))
+  const bucketByNameAndKey = new Map(coarseValues.map(({ key, name, bucket }) => [`${name} ${key}`, bucket]))
   const coarseBuckets = [...new Set(coarseValues.map(({ bucket }) => bucket))].sort((a, b) => b - a)
   for (const bucket of coarseBuckets.slice(0, REFINED_BUCKETS_MAX)) {
     const fineResult = await query({
@@ -81,7 +81,7 @@ export async function findValuesBefore(search: LastValueSearch): Promise<Readonl
     })
     if (fineResult === undefined || fineResult.meta.bucketsUnavailable > 0) continue
     for (const { key, name, value } of lastValuesIn(fineResult)) {
-      if (bucketOf.get(`${name} ${key}`) === bucket) lastValues.get(key)!.set(name, value)
+      if (bucketByNameAndKey.get(`${name} ${key}`) === bucket) lastValues.get(key)!.set(name, value)
     }
   }
   for (const { key, name, value } of coarseValues) {
@@ -106,14 +106,14 @@ interface LastValue {
  * aggregation without a value and without an end is omitted.
  */
 function lastValuesIn(result: QueryResult | undefined): readonly LastValue[] {
-  const found: LastValue[] = []
+  const lastValues: LastValue[] = []
   for (const group of result?.groups ?? []) {
     const key = groupKey(group)
     for (const [name, column] of group.values) {
       const isEnd = (bucket: number): boolean => name === 'last' && group.ends?.[bucket] === 1
       const bucket = column.findLastIndex((value, i) => Number.isFinite(value) || isEnd(i))
-      if (bucket >= 0) found.push({ key, name, value: column[bucket]!, bucket })
+      if (bucket >= 0) lastValues.push({ key, name, value: column[bucket]!, bucket })
     }
   }
-  return found
+  return lastValues
 }

@@ -40,16 +40,16 @@ export function snapshotOf(result: QueryResult): LiveUpdate {
  * equal.
  */
 export function updateBetween(before: QueryResult, after: QueryResult, options: PatchOptions): LiveUpdate | undefined {
-  const shift = shiftOf(before, after)
+  const shift = bucketShiftBetween(before, after)
   if (shift === undefined) return snapshotOf(after)
-  const previousGroups = new Map(before.groups.map((group) => [groupKey(group), group]))
+  const remainingGroups = new Map(before.groups.map((group) => [groupKey(group), group]))
   const groups: ResultGroup[] = []
   let lastPosition = -1
-  const positions = new Map([...previousGroups.keys()].map((key, index) => [key, index]))
+  const positions = new Map([...remainingGroups.keys()].map((key, index) => [key, index]))
   for (const group of after.groups) {
     const key = groupKey(group)
-    const earlier = previousGroups.get(key)
-    previousGroups.delete(key)
+    const earlier = remainingGroups.get(key)
+    remainingGroups.delete(key)
     const position = positions.get(key)
     // A patch can neither change the order of groups nor insert a group into a ranking.
     if (position === undefined ? options.isRanked : position < lastPosition) return snapshotOf(after)
@@ -62,7 +62,7 @@ export function updateBetween(before: QueryResult, after: QueryResult, options: 
     if (isChanged) groups.push(onlyChangedBuckets(after, group, changed))
   }
   // A group may disappear only if the client then has none of its buckets left, after it drops those before the range.
-  for (const group of previousGroups.values()) {
+  for (const group of remainingGroups.values()) {
     if (after.fill !== 'none' || options.isRanked || bucketsInLine(group).some((bucket) => bucket >= shift))
       return snapshotOf(after)
   }
@@ -78,14 +78,14 @@ export function updateBetween(before: QueryResult, after: QueryResult, options: 
  * Returns by how many buckets the range moved: bucket i of `after` is bucket i + shift of `before`. Returns undefined
  * if the results differ in anything else than this shift of their buckets, such as the interval or the metric.
  */
-function shiftOf(before: QueryResult, after: QueryResult): number | undefined {
-  const isSame =
+function bucketShiftBetween(before: QueryResult, after: QueryResult): number | undefined {
+  const areComparable =
     before.interval === after.interval &&
     before.timezone === after.timezone &&
     before.comparison?.label === after.comparison?.label &&
     compareIds(before.metric.metricId, after.metric.metricId) === 0
   const shift = before.startMs.indexOf(after.startMs[0] ?? Number.NaN)
-  if (!isSame || shift < 0) return undefined
+  if (!areComparable || shift < 0) return undefined
   for (let i = 0; i + shift < before.startMs.length; i++) {
     if (before.startMs[i + shift] !== after.startMs[i]) return undefined
   }
@@ -147,8 +147,8 @@ function bucketsInLine(group: ResultGroup, fill: QueryResult['fill'] = 'none'): 
 function onlyChangedBuckets(result: QueryResult, group: ResultGroup, changed: Uint8Array): ResultGroup {
   const { comparison } = group
   const names = [...group.values.keys()]
-  const columns = (fill: typeof fillComparison) =>
-    new Map(names.map((name) => [name, columnOfLine(fill(group, name, result.fill), changed.length)]))
+  const columns = (lineOf: typeof fillComparison) =>
+    new Map(names.map((name) => [name, columnOfLine(lineOf(group, name, result.fill), changed.length)]))
   return {
     ...group,
     bucketStates: changed,
@@ -158,8 +158,8 @@ function onlyChangedBuckets(result: QueryResult, group: ResultGroup, changed: Ui
 }
 
 /** The values of a line as a column with one entry per bucket; NaN where the line has none. */
-function columnOfLine(line: FilledLine | undefined, buckets: number): Float64Array {
-  const column = new Float64Array(buckets).fill(Number.NaN)
+function columnOfLine(line: FilledLine | undefined, bucketCount: number): Float64Array {
+  const column = new Float64Array(bucketCount).fill(Number.NaN)
   line?.bucketIndexes.forEach((bucket, row) => {
     column[bucket] = line.values[row] ?? Number.NaN
   })

@@ -66,7 +66,7 @@ export class LiveQueries {
   readonly #settings: LiveSettings
   readonly #liveQueries = new Map<string, LiveQuery>()
   /** Number of subscriptions, by the id of the API key. */
-  readonly #subscriptionsByKey = new Map<string, number>()
+  readonly #subscriptionCountByKeyHash = new Map<string, number>()
   readonly #queue: LiveQuery[] = []
   #runningCount = 0
   #subscriptionCount = 0
@@ -83,7 +83,7 @@ export class LiveQueries {
     return {
       subscriptions: this.#subscriptionCount,
       liveQueries: this.#liveQueries.size,
-      keys: this.#subscriptionsByKey.size,
+      keys: this.#subscriptionCountByKeyHash.size,
     }
   }
 
@@ -95,8 +95,8 @@ export class LiveQueries {
   subscribe({ project, keyHash }: Subscriber, input: QueryInput): AsyncIterableIterator<LiveUpdate> {
     const { subscriptionsMax, subscriptionsPerKeyMax } = this.#settings
     if (this.#isClosed) throw stoppingError()
-    const keyCount = this.#subscriptionsByKey.get(keyHash) ?? 0
-    if (keyCount >= subscriptionsPerKeyMax) {
+    const subscriptionsOfKey = this.#subscriptionCountByKeyHash.get(keyHash) ?? 0
+    if (subscriptionsOfKey >= subscriptionsPerKeyMax) {
       throw new GatewayError('rate_limited', `a key may have at most ${subscriptionsPerKeyMax} live queries`, {
         details: { max: subscriptionsPerKeyMax },
       })
@@ -107,7 +107,7 @@ export class LiveQueries {
       })
     }
     this.#subscriptionCount++
-    this.#subscriptionsByKey.set(keyHash, keyCount + 1)
+    this.#subscriptionCountByKeyHash.set(keyHash, subscriptionsOfKey + 1)
     this.#stopListening ??= this.#backend.onCommit((metricIds) => this.#refreshQueriesOf(metricIds))
     const key = `${project}\n${JSON.stringify(input, replaceMapsByLists)}`
     let liveQuery = this.#liveQueries.get(key)
@@ -127,9 +127,9 @@ export class LiveQueries {
   }
 
   #removeSubscription(liveQuery: LiveQuery, subscription: Subscription, keyHash: string): void {
-    const keyCount = this.#subscriptionsByKey.get(keyHash)! - 1
-    if (keyCount === 0) this.#subscriptionsByKey.delete(keyHash)
-    else this.#subscriptionsByKey.set(keyHash, keyCount)
+    const subscriptionsOfKey = this.#subscriptionCountByKeyHash.get(keyHash)! - 1
+    if (subscriptionsOfKey === 0) this.#subscriptionCountByKeyHash.delete(keyHash)
+    else this.#subscriptionCountByKeyHash.set(keyHash, subscriptionsOfKey)
     this.#subscriptionCount--
     liveQuery.subscriptions.delete(subscription)
     if (liveQuery.subscriptions.size === 0) {
@@ -208,9 +208,9 @@ export class LiveQueries {
   async #runQuery(liveQuery: LiveQuery): Promise<void> {
     liveQuery.state = 'running'
     liveQuery.lastStartMs = this.#backend.now()
-    const run = ++liveQuery.lastRunNumber
+    const runNumber = ++liveQuery.lastRunNumber
     try {
-      liveQuery.publish(await this.#backend.query(liveQuery.project, liveQuery.input), run)
+      liveQuery.publish(await this.#backend.query(liveQuery.project, liveQuery.input), runNumber)
     } catch (error) {
       if (!isTransient(error)) {
         liveQuery.end(error)
@@ -275,11 +275,11 @@ class LiveQuery {
     return this.state === 'outdated'
   }
 
-  publish(result: QueryResult, run: number): void {
+  publish(result: QueryResult, runNumber: number): void {
     const isEqual = this.result !== undefined && updateBetween(this.result, result, COMPARE_BUCKETS_ONLY) === undefined
     this.equalResultCount = isEqual ? this.equalResultCount + 1 : 0
     this.result = result
-    this.resultRunNumber = run
+    this.resultRunNumber = runNumber
     this.metricId = formatId(result.metric.metricId)
     for (const subscription of this.subscriptions) subscription.notify()
   }
@@ -302,7 +302,7 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
    * too old for the subscription.
    */
   readonly #lastIgnoredRunNumber: number
-  #previous: QueryResult | undefined
+  #previousResult: QueryResult | undefined
   #error: { readonly reason: unknown } | undefined
   #isEnded = false
   #wakeNext: (() => void) | undefined
@@ -342,15 +342,15 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
 
   /** Wakes a caller that waits in `next`. */
   notify(): void {
-    const resume = this.#wakeNext
+    const wakeNext = this.#wakeNext
     this.#wakeNext = undefined
-    resume?.()
+    wakeNext?.()
   }
 
   end(reason: unknown): void {
     if (this.#isEnded) return
     this.#isEnded = true
-    this.#previous = undefined
+    this.#previousResult = undefined
     if (reason !== undefined) this.#error = { reason }
     this.#onEnd()
     this.notify()
@@ -358,11 +358,11 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
 
   #nextUpdate(): LiveUpdate | undefined {
     const { result, resultRunNumber } = this.#liveQuery
-    if (result === undefined || result === this.#previous || resultRunNumber <= this.#lastIgnoredRunNumber)
+    if (result === undefined || result === this.#previousResult || resultRunNumber <= this.#lastIgnoredRunNumber)
       return undefined
-    const previous = this.#previous
-    this.#previous = result
-    return previous === undefined ? snapshotOf(result) : updateBetween(previous, result, this.#options)
+    const previousResult = this.#previousResult
+    this.#previousResult = result
+    return previousResult === undefined ? snapshotOf(result) : updateBetween(previousResult, result, this.#options)
   }
 }
 

@@ -20,11 +20,11 @@ export interface Aggregation {
 
 /** What a query accumulates besides count and sum. It follows from the values that the aggregations need. */
 export interface RequiredAccumulators {
-  readonly minAndMax: boolean
-  readonly firstAndLast: boolean
-  readonly sketches: boolean
+  readonly needsMinAndMax: boolean
+  readonly needsFirstAndLast: boolean
+  readonly needsSketches: boolean
   /** Counts by the upper limit of a histogram's buckets. */
-  readonly countsByLimit: boolean
+  readonly needsCountsByLimit: boolean
 }
 
 /** The accumulated values of one group, in one bucket or in the whole range. */
@@ -172,8 +172,8 @@ const PERCENTILE_NAME = /^p(\d{1,3}(?:\.\d{1,3})?)$/
  * unknown names.
  */
 export function parseAggregation(name: string): Aggregation | undefined {
-  const known = AGGREGATIONS_BY_NAME.get(name)
-  if (known !== undefined) return known
+  const namedAggregation = AGGREGATIONS_BY_NAME.get(name)
+  if (namedAggregation !== undefined) return namedAggregation
   const percent = Number(PERCENTILE_NAME.exec(name)?.[1] ?? Number.NaN)
   return percent <= 100 ? quantile(name, percent / 100) : undefined
 }
@@ -205,14 +205,14 @@ export function invalidAggregationError(name: string, type: MetricType): Gateway
  * The accumulators that these aggregations need. Quantiles of a histogram are computed from counts by upper limit,
  * quantiles of other types from sketches.
  */
-export function requiredAccumulatorsOf(computed: readonly Aggregation[], type: MetricType): RequiredAccumulators {
-  const needs = new Set(computed.flatMap((aggregation) => aggregation.needs))
-  const countsByLimit = type === 'histogram' && needs.has('quantiles')
-  const sketches = type !== 'histogram' && needs.has('quantiles')
+export function requiredAccumulatorsOf(aggregations: readonly Aggregation[], type: MetricType): RequiredAccumulators {
+  const needs = new Set(aggregations.flatMap((aggregation) => aggregation.needs))
+  const needsCountsByLimit = type === 'histogram' && needs.has('quantiles')
+  const needsSketches = type !== 'histogram' && needs.has('quantiles')
   return {
-    minAndMax: sketches || needs.has('minAndMax'),
-    firstAndLast: needs.has('firstAndLast'),
-    sketches,
-    countsByLimit,
+    needsMinAndMax: needsSketches || needs.has('minAndMax'),
+    needsFirstAndLast: needs.has('firstAndLast'),
+    needsSketches,
+    needsCountsByLimit,
   }
 }

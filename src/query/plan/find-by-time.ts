@@ -20,7 +20,7 @@ export class BucketFinder {
   }
 
   /** Returns the index of the bucket. The instant must lie within the edges. */
-  findAt(timeMs: number): number {
+  bucketIndexAt(timeMs: number): number {
     if (this.#widthMs > 0) return Math.floor((timeMs - this.#originMs) / this.#widthMs)
     const edges = this.#edges
     if (timeMs >= edges[this.#lastIndex]! && timeMs < edges[this.#lastIndex + 1]!) return this.#lastIndex
@@ -52,17 +52,17 @@ export class PlannedReadFinder {
    * resolution, a rollup of the inbox to any read. Returns undefined if no read contains the instant, or if the read
    * that contains it is of another resolution.
    */
-  findForRow(
+  plannedReadOfRow(
     { level, isInbox }: { readonly level: number; readonly isInbox: boolean },
     timeMs: number,
   ): PlannedRead | undefined {
-    const read = this.findAt(timeMs)
+    const read = this.plannedReadAt(timeMs)
     return read !== undefined && (isInbox || read.level === level) ? read : undefined
   }
 
-  findAt(timeMs: number): PlannedRead | undefined {
-    const last = this.#lastRead
-    if (last !== undefined && timeMs >= last.fromMs && timeMs < last.toMs) return last
+  plannedReadAt(timeMs: number): PlannedRead | undefined {
+    const lastRead = this.#lastRead
+    if (lastRead !== undefined && timeMs >= lastRead.fromMs && timeMs < lastRead.toMs) return lastRead
     let low = 0
     let high = this.#reads.length - 1
     while (low <= high) {

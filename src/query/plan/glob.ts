@@ -18,27 +18,27 @@ export function compileGlob(pattern: string): Glob {
     tokens.flatMap((token, i) => (token === undefined ? [i] : [])),
     wordCount,
   )
-  const advanceBits = new Map<number, Int32Array>()
+  const advanceBitsByCharacter = new Map<number, Int32Array>()
   for (const [i, token] of tokens.entries()) {
     if (token === undefined) continue
-    const step = advanceBits.get(token) ?? anyCharacterBits.slice()
-    step[i >> 5]! |= 1 << (i & 31)
-    advanceBits.set(token, step)
+    const advance = advanceBitsByCharacter.get(token) ?? anyCharacterBits.slice()
+    advance[i >> 5]! |= 1 << (i & 31)
+    advanceBitsByCharacter.set(token, advance)
   }
   const acceptWord = tokens.length >> 5
   const acceptBit = 1 << (tokens.length & 31)
   return (text) => {
     const states = new Int32Array(wordCount)
     states[0] = 1
-    for (let at = 0; at < text.length; at++) {
-      const character = text.codePointAt(at)!
-      if (character > 0xffff) at++
-      const step = advanceBits.get(character) ?? anyCharacterBits
+    for (let index = 0; index < text.length; index++) {
+      const character = text.codePointAt(index)!
+      if (character > 0xffff) index++
+      const advance = advanceBitsByCharacter.get(character) ?? anyCharacterBits
       let carry = 0
       for (let word = 0; word < wordCount; word++) {
-        const current = states[word]!
-        const advanced = current & step[word]!
-        states[word] = (advanced << 1) | carry | (current & loopBits[word]!)
+        const stateWord = states[word]!
+        const advanced = stateWord & advance[word]!
+        states[word] = (advanced << 1) | carry | (stateWord & loopBits[word]!)
         carry = advanced >>> 31
       }
     }
@@ -64,8 +64,8 @@ function readTokens(pattern: string): { readonly tokens: (number | undefined)[];
   return { tokens, loopStates }
 }
 
-function bitsOf(positions: readonly number[], words: number): Int32Array {
-  const bits = new Int32Array(words)
+function bitsOf(positions: readonly number[], wordCount: number): Int32Array {
+  const bits = new Int32Array(wordCount)
   for (const position of positions) bits[position >> 5]! |= 1 << (position & 31)
   return bits
 }

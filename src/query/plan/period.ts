@@ -61,7 +61,7 @@ interface PeriodRequest {
   readonly idRange: SeriesIdRange | undefined
   readonly makePlan: (timelines: readonly Timeline[]) => Plan
   /** Yields to the event loop. Awaited before planning, because planning is synchronous and may take long. */
-  readonly pause: () => Promise<void>
+  readonly waitForTurn: () => Promise<void>
 }
 
 /** Reads the index of a range from the store and plans the range. */
@@ -82,15 +82,15 @@ export async function planPeriod(
   })
   const timelineEntries: (readonly IndexEntry[])[] = []
   const timelines: Timeline[] = []
-  let next = 0
+  let nextListing = 0
   for (const [level, { length }] of stretches.entries()) {
-    const listings = snapshot.timelines.slice(next, (next += length))
+    const listings = snapshot.timelines.slice(nextListing, (nextListing += length))
     timelineEntries.push(
       listings.length === 1 ? listings[0]!.entries : uniqueEntries(listings.flatMap((listing) => listing.entries)),
     )
     timelines.push({ resolutionMs: resolutionsMs[level]!, expired: listings.flatMap(({ expired }) => expired) })
   }
-  await request.pause()
+  await request.waitForTurn()
   const plan = request.makePlan(timelines)
   const lookbackReads = metric.cumulative ? planLookback(plan, timelines) : []
   const endOnlyLevelCount = stretches.findIndex(({ length }) => length === 1)
@@ -153,8 +153,8 @@ export function edgeDivisorOf(
   return DAY_MS % finestAutoMs === 0 ? finestAutoMs : 1
 }
 
-export function countRollups(listed: readonly ListedBlock[]): number {
-  return listed.reduce((sum, { entry }) => sum + entry.rollupCount, 0)
+export function countRollups(blocks: readonly ListedBlock[]): number {
+  return blocks.reduce((sum, { entry }) => sum + entry.rollupCount, 0)
 }
 
 /**
@@ -176,12 +176,12 @@ export function fittingResolution(
       lookbackReads,
       timelineEntries,
     } of periods) {
-      const coarser =
+      const planAtResolution =
         interval && planIfComplete(() => planRange({ ...request, fromMs, toMs: toMs - 1, interval, timelines }))
-      if (coarser === undefined) return Number.POSITIVE_INFINITY
+      if (planAtResolution === undefined) return Number.POSITIVE_INFINITY
       const resolutionsMs = timelines.map((timeline) => timeline.resolutionMs)
       rollupCount += countRollups(
-        blocksForReads(timelineEntries, resolutionsMs, [...lookbackReads, ...coarser.reads], idRange),
+        blocksForReads(timelineEntries, resolutionsMs, [...lookbackReads, ...planAtResolution.reads], idRange),
       )
     }
     return rollupCount
@@ -197,8 +197,8 @@ export function fittingResolution(
 /** Returns the plan; undefined if it has unavailable buckets or planning throws a `GatewayError`. */
 function planIfComplete(makePlan: () => Plan): Plan | undefined {
   try {
-    const made = makePlan()
-    return made.unavailableCount === 0 ? made : undefined
+    const plan = makePlan()
+    return plan.unavailableCount === 0 ? plan : undefined
   } catch (error) {
     if (error instanceof GatewayError) return undefined
     throw error
@@ -210,26 +210,26 @@ function planIfComplete(makePlan: () => Plan): Plan | undefined {
  * order of arrival.
  */
 function blocksForReads(
-  entries: PlannedPeriod['timelineEntries'],
+  entriesByLevel: PlannedPeriod['timelineEntries'],
   resolutionsMs: readonly number[],
   reads: readonly PlannedRead[],
   idRange: SeriesIdRange | undefined,
 ): readonly ListedBlock[] {
-  const listed: ListedBlock[] = []
-  if (idRange === undefined) return listed
+  const blocks: ListedBlock[] = []
+  if (idRange === undefined) return blocks
   for (const [level, resolutionMs] of resolutionsMs.entries()) {
     const levelReads = reads.filter((read) => read.level === level)
     if (levelReads.length === 0) continue
     const widthMs = windowWidthMs(resolutionMs)
-    const needed = entries[level]!.filter(
+    const neededEntries = entriesByLevel[level]!.filter(
       ({ windowMs, seriesFrom, seriesTo }) =>
         compareIds(seriesTo, idRange.from) >= 0 &&
         compareIds(seriesFrom, idRange.to) <= 0 &&
         levelReads.some((read) => read.fromMs < windowMs + widthMs && windowMs < read.toMs),
     )
-    for (const entry of needed.sort((a, b) => a.order - b.order)) listed.push({ level, entry })
+    for (const entry of neededEntries.sort((a, b) => a.order - b.order)) blocks.push({ level, entry })
   }
-  return listed
+  return blocks
 }
 
 /**
@@ -241,8 +241,8 @@ function planLookback(
   timelines: readonly Timeline[],
 ): readonly PlannedRead[] {
   const coarsestMs = timelines[timelines.length - 1]!.resolutionMs
-  const backMs = floorTo(fromMs - RUNNING_TOTALS_GAP_MS_MAX, coarsestMs)
-  const reads = [...(readsCovering({ fromMs: backMs, toMs: fromMs }, timelines) ?? [])]
+  const lookbackFromMs = floorTo(fromMs - RUNNING_TOTALS_GAP_MS_MAX, coarsestMs)
+  const reads = [...(readsCovering({ fromMs: lookbackFromMs, toMs: fromMs }, timelines) ?? [])]
   for (let start = unavailableBuckets.indexOf(1); start >= 0; ) {
     const next = unavailableBuckets.indexOf(0, start)
     const end = next < 0 ? unavailableBuckets.length : next

@@ -70,24 +70,24 @@ export interface Plan {
  * Plans a range. `auto` chooses an interval without unavailable buckets. Throws `invalid_range`; `invalid_interval`,
  * with the finest kept resolution, if all buckets are unavailable; or `query_too_large`, with an interval that fits.
  */
-export function planRange(given: PlanRequest): Plan {
-  if (given.fromMs > given.toMs) {
+export function planRange(request: PlanRequest): Plan {
+  if (request.fromMs > request.toMs) {
     throw new GatewayError(
       'invalid_range',
-      `from (${formatInstant(given.fromMs)}) is after to (${formatInstant(given.toMs)})`,
+      `from (${formatInstant(request.fromMs)}) is after to (${formatInstant(request.toMs)})`,
     )
   }
-  const request = { ...given, timelines: withExpiryOfCoarser(given.timelines) }
-  const { timelines, zone } = request
+  const timelines = withExpiryOfCoarser(request.timelines)
+  const { zone } = request
   const range = widenToStoredBuckets(request.fromMs, request.toMs, timelines)
-  if (request.interval.kind !== 'auto') return planInterval(request, range, request.interval)
+  if (request.interval.kind !== 'auto') return planInterval({ ...request, timelines }, range, request.interval)
   for (const interval of autoIntervals(timelines, range)) {
     const edges = bucketEdges(interval, zone, range.fromMs, range.toMs, Math.min(AUTO_BUCKETS_MAX, request.bucketsMax))
     if (edges === undefined) continue
-    const covered = coverBuckets(edges, range, timelines)
-    if (covered.unavailableCount === 0) return { interval, ...range, edges, ...covered }
+    const coverage = coverBuckets(edges, range, timelines)
+    if (coverage.unavailableCount === 0) return { interval, ...range, edges, ...coverage }
   }
-  throw tooFineError(request, range)
+  throw tooFineError({ ...request, timelines }, range)
 }
 
 /**
@@ -109,9 +109,9 @@ function planReads(
   range: Stretch,
   edges: Float64Array,
 ): Plan {
-  const covered = coverBuckets(edges, range, request.timelines)
-  if (covered.unavailableCount === edges.length - 1) throw tooFineError(request, range, edges)
-  return { interval: request.interval, ...range, edges, ...covered }
+  const coverage = coverBuckets(edges, range, request.timelines)
+  if (coverage.unavailableCount === edges.length - 1) throw tooFineError(request, range, edges)
+  return { interval: request.interval, ...range, edges, ...coverage }
 }
 
 function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCalendar): Plan {
@@ -119,11 +119,15 @@ function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCal
     throw tooFineError(request, range)
   const edges = bucketEdges(interval, request.zone, range.fromMs, range.toMs, request.bucketsMax)
   if (edges === undefined) {
-    const fits = fittingInterval(range, request.bucketsMax, finestKeptResolutionMs(range, request.timelines))
+    const suggestedInterval = fittingInterval(
+      range,
+      request.bucketsMax,
+      finestKeptResolutionMs(range, request.timelines),
+    )
     throw new GatewayError(
       'query_too_large',
-      `the range has more than ${request.bucketsMax} buckets of ${formatInterval(interval)}; an interval of ${fits} would fit`,
-      { details: { bucketsMax: request.bucketsMax, fits } },
+      `the range has more than ${request.bucketsMax} buckets of ${formatInterval(interval)}; an interval of ${suggestedInterval} would fit`,
+      { details: { bucketsMax: request.bucketsMax, fits: suggestedInterval } },
     )
   }
   return planReads({ ...request, interval }, range, edges)
@@ -134,8 +138,8 @@ function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCal
  * cover it.
  */
 export function readsCovering(stretch: Stretch, timelines: readonly Timeline[]): readonly PlannedRead[] | undefined {
-  const covered = coverBuckets(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, withExpiryOfCoarser(timelines))
-  return covered.unavailableCount === 0 ? covered.reads : undefined
+  const coverage = coverBuckets(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, withExpiryOfCoarser(timelines))
+  return coverage.unavailableCount === 0 ? coverage.reads : undefined
 }
 
 /**
@@ -162,11 +166,11 @@ function widenToStoredBuckets(fromMs: number, toMs: number, timelines: readonly 
 
 /** The finest resolution whose data is kept in the whole range; the coarsest resolution if there is none. */
 export function finestKeptResolutionMs(range: Stretch, timelines: readonly Timeline[]): number {
-  const kept = timelines.find(({ expired }) => !overlaps(expired, range))
-  return (kept ?? timelines[timelines.length - 1]!).resolutionMs
+  const keptTimeline = timelines.find(({ expired }) => !overlapsAny(expired, range))
+  return (keptTimeline ?? timelines[timelines.length - 1]!).resolutionMs
 }
 
-function overlaps(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boolean {
+function overlapsAny(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boolean {
   return expired.some((stretch) => stretch.fromMs < toMs && fromMs < stretch.toMs)
 }
 
@@ -218,8 +222,8 @@ const ROUND_INTERVALS_MS = [
  */
 export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, resolutionMs = 1): string {
   const spanMs = toMs - fromMs
-  const fits = ROUND_INTERVALS_MS.find((ms) => ms % resolutionMs === 0 && spanMs / ms + 1 <= bucketsMax)
-  return formatDuration(fits ?? Math.ceil(spanMs / Math.max(1, bucketsMax - 1) / DAY_MS) * DAY_MS)
+  const roundMs = ROUND_INTERVALS_MS.find((ms) => ms % resolutionMs === 0 && spanMs / ms + 1 <= bucketsMax)
+  return formatDuration(roundMs ?? Math.ceil(spanMs / Math.max(1, bucketsMax - 1) / DAY_MS) * DAY_MS)
 }
 
 function tooFineError(
@@ -234,8 +238,8 @@ function tooFineError(
 ): GatewayError {
   const finest = formatDuration(finestKeptResolutionMs(range, timelines))
   const subject = interval.kind === 'auto' ? `days in ${zone.name}` : `interval ${formatInterval(interval)}`
-  const where = zone.offsetMs(range.fromMs) === 0 ? '' : ` in ${zone.name}`
-  const message = `${subject}${where} does not consist of stored buckets; for this range the finest are ${finest} (UTC)`
+  const zoneSuffix = zone.offsetMs(range.fromMs) === 0 ? '' : ` in ${zone.name}`
+  const message = `${subject}${zoneSuffix} does not consist of stored buckets; for this range the finest are ${finest} (UTC)`
   const step = edges && exactResolution(edges, timelines[0]!.resolutionMs)
   if (step === undefined) return new GatewayError('invalid_interval', message, { details: { finest } })
   return new GatewayError(
@@ -255,7 +259,8 @@ function tooFineError(
 function exactResolution(edges: Float64Array, baseMs: number): string | undefined {
   let resolutionMs = DAY_MS
   for (const edge of edges) {
-    for (let restMs = Math.abs(edge); restMs > 0; ) [resolutionMs, restMs] = [restMs, resolutionMs % restMs]
+    for (let remainderMs = Math.abs(edge); remainderMs > 0; )
+      [resolutionMs, remainderMs] = [remainderMs, resolutionMs % remainderMs]
   }
   return resolutionMs % baseMs === 0 ? formatDuration(resolutionMs) : undefined
 }
@@ -275,12 +280,12 @@ function coverBuckets(
   for (let i = 0; i < unavailableBuckets.length; i++) {
     const fromMs = Math.max(edges[i]!, range.fromMs)
     const toMs = Math.min(edges[i + 1]!, range.toMs)
-    const count = reads.length
-    const lastToMs = reads[count - 1]?.toMs
+    const previousReadCount = reads.length
+    const previousLastToMs = reads[previousReadCount - 1]?.toMs
     if (coverStretch(fromMs, toMs, timelines.length - 1, timelines, reads)) continue
     // The bucket is unavailable: the reads added for it are removed again.
-    reads.length = count
-    if (lastToMs !== undefined) reads[count - 1]!.toMs = lastToMs
+    reads.length = previousReadCount
+    if (previousLastToMs !== undefined) reads[previousReadCount - 1]!.toMs = previousLastToMs
     unavailableBuckets[i] = 1
     unavailableCount++
   }
@@ -292,25 +297,25 @@ interface MutablePlannedRead extends PlannedRead {
 }
 
 /**
- * Appends reads that cover [fromMs, toMs) exactly, in order of time, from the level `coarsest` or finer ones. Returns
+ * Appends reads that cover [fromMs, toMs) exactly, in order of time, from the level `coarsestLevel` or finer ones. Returns
  * false if there are none.
  */
 function coverStretch(
   fromMs: number,
   toMs: number,
-  coarsest: number,
+  coarsestLevel: number,
   timelines: readonly Timeline[],
   reads: MutablePlannedRead[],
 ): boolean {
   if (fromMs >= toMs) return true
-  for (let level = coarsest; level >= 0; level--) {
+  for (let level = coarsestLevel; level >= 0; level--) {
     const { resolutionMs, expired } = timelines[level]!
     if (resolutionMs > toMs - fromMs) continue
     const innerFromMs = -floorTo(-fromMs, resolutionMs)
     const innerToMs = floorTo(toMs, resolutionMs)
     if (innerFromMs >= innerToMs) continue
     // A stretch that is expired in this resolution is expired in every finer one too.
-    if (overlaps(expired, { fromMs: innerFromMs, toMs: innerToMs })) return false
+    if (overlapsAny(expired, { fromMs: innerFromMs, toMs: innerToMs })) return false
     if (!coverStretch(fromMs, innerFromMs, level - 1, timelines, reads)) return false
     const last = reads[reads.length - 1]
     if (last !== undefined && last.level === level && last.toMs === innerFromMs) last.toMs = innerToMs

@@ -185,11 +185,11 @@ function parseCompare({ previousPeriod, offset }: CompareInput): Compare | undef
 }
 
 function parseFill(fill: string | undefined): Fill {
-  const knownFill = FILLS.find((name) => name === (fill ?? 'none'))
-  if (knownFill === undefined) {
+  const validFill = FILLS.find((name) => name === (fill ?? 'none'))
+  if (validFill === undefined) {
     throw new GatewayError('invalid_range', `fill ${describeValue(fill)} is not one of ${FILLS.join(', ')}`, {
       details: { argument: 'fill' },
     })
   }
-  return knownFill
+  return validFill
 }

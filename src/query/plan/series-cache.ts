@@ -40,10 +40,10 @@ export class SeriesList {
 
   /** The ordinal of a series, or -1 if the list lacks it. */
   ordinal(hi: number, lo: number): number {
-    const ordinals = this.#ordinalsByHi.get(hi)
-    if (ordinals === undefined) return -1
-    if (typeof ordinals === 'number') return this.rows[ordinals]!.seriesId.lo === lo ? ordinals : -1
-    return ordinals.get(lo) ?? -1
+    const ordinalOrMap = this.#ordinalsByHi.get(hi)
+    if (ordinalOrMap === undefined) return -1
+    if (typeof ordinalOrMap === 'number') return this.rows[ordinalOrMap]!.seriesId.lo === lo ? ordinalOrMap : -1
+    return ordinalOrMap.get(lo) ?? -1
   }
 
   /** Groups the series, or returns the grouping cached by `selectionKey`. */
@@ -64,17 +64,17 @@ export class SeriesList {
     for (const row of rows) {
       const ordinal = this.rows.push({ seriesId: row.seriesId, tags: this.#tagPairs.share(row.tags) }) - 1
       const { hi, lo } = row.seriesId
-      const ordinals = this.#ordinalsByHi.get(hi)
-      if (ordinals === undefined) this.#ordinalsByHi.set(hi, ordinal)
-      else if (typeof ordinals === 'number') {
+      const ordinalOrMap = this.#ordinalsByHi.get(hi)
+      if (ordinalOrMap === undefined) this.#ordinalsByHi.set(hi, ordinal)
+      else if (typeof ordinalOrMap === 'number') {
         this.#ordinalsByHi.set(
           hi,
           new Map([
-            [this.rows[ordinals]!.seriesId.lo, ordinals],
+            [this.rows[ordinalOrMap]!.seriesId.lo, ordinalOrMap],
             [lo, ordinal],
           ]),
         )
-      } else ordinals.set(lo, ordinal)
+      } else ordinalOrMap.set(lo, ordinal)
     }
   }
 }

@@ -46,9 +46,9 @@ export function compileFilters(tags: AcceptedTagValues, where: readonly TagFilte
   let valueCount = 0
   let globCharCount = 0
   for (const [key, acceptedValues] of tags) {
-    const set = new Set(acceptedValues)
+    const values = new Set(acceptedValues)
     valueCount += acceptedValues.length
-    conditions.push({ key, holds: (value) => set.has(value) })
+    conditions.push({ key, holds: (value) => values.has(value) })
   }
   for (const filter of where) {
     const { key, eq, neq, startsWith, glob, exists } = filter
@@ -61,14 +61,14 @@ export function compileFilters(tags: AcceptedTagValues, where: readonly TagFilte
     if (eq !== undefined) add((value) => value === eq)
     if (neq !== undefined) add((value) => value !== neq)
     if (filter.in !== undefined) {
-      const set = new Set(filter.in)
+      const values = new Set(filter.in)
       valueCount += filter.in.length
-      add((value) => set.has(value))
+      add((value) => values.has(value))
     }
     if (filter.notIn !== undefined) {
-      const set = new Set(filter.notIn)
+      const values = new Set(filter.notIn)
       valueCount += filter.notIn.length
-      add((value) => !set.has(value))
+      add((value) => !values.has(value))
     }
     if (startsWith !== undefined) add((value) => value.startsWith(startsWith))
     if (glob !== undefined) {

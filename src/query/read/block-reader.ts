@@ -47,14 +47,14 @@ export class BlockReader {
   ): Promise<BlockSections | undefined> {
     const inMemory = wanted.map(({ name }) => pinned.get(name) ?? this.#cache.get(name))
     const missing = wanted.filter((_, i) => inMemory[i] === undefined)
-    const opened = missing.length === 0 ? [] : await this.#openBlocks(partition, missing, pinned)
+    const openedBlocks = missing.length === 0 ? [] : await this.#openBlocks(partition, missing, pinned)
     const blocks: Block[] = []
-    let next = 0
-    for (const block of inMemory) {
-      const found = block ?? opened[next++]
-      if (found === undefined) return undefined
-      blocks.push(found)
-      pinned.set(found.name, found)
+    let nextOpened = 0
+    for (const blockInMemory of inMemory) {
+      const block = blockInMemory ?? openedBlocks[nextOpened++]
+      if (block === undefined) return undefined
+      blocks.push(block)
+      pinned.set(block.name, block)
     }
     const sections = blocks.map((block) => block.section(metricId))
     if (withSketches) {

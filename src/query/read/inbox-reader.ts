@@ -59,7 +59,7 @@ export class InboxReader {
     isSketched: boolean,
     pinned: Map<string, Block>,
   ): Promise<InboxContents | undefined> {
-    const part = indexPartOfInbox(partition)
+    const indexPart = indexPartOfInbox(partition)
     const groups = groupByArrival(inbox)
     const incompleteGroup = groups.pop() ?? []
     const sections: MetricSection[] = []
@@ -72,17 +72,17 @@ export class InboxReader {
         addSection(sections, digest.section(metricId))
         continue
       }
-      let digesting = this.#digestsInProgress.get(key)
-      if (digesting === undefined) {
-        const wanted = group.map((entry) => blockRequestOf(entry, part))
-        digesting = this.#createDigest(key, partition, metricId, wanted, resolutionMs, isSketched, pinned)
-        this.#digestsInProgress.set(key, digesting)
+      let digestInProgress = this.#digestsInProgress.get(key)
+      if (digestInProgress === undefined) {
+        const wanted = group.map((entry) => blockRequestOf(entry, indexPart))
+        digestInProgress = this.#createDigest(key, partition, metricId, wanted, resolutionMs, isSketched, pinned)
+        this.#digestsInProgress.set(key, digestInProgress)
       }
-      const digested = await digesting.finally(() => this.#digestsInProgress.delete(key))
-      if (digested === undefined) return undefined
-      for (const section of digested) sections.push(section)
+      const digestSections = await digestInProgress.finally(() => this.#digestsInProgress.delete(key))
+      if (digestSections === undefined) return undefined
+      for (const section of digestSections) sections.push(section)
     }
-    const wanted = incompleteGroup.map((entry) => blockRequestOf(entry, part))
+    const wanted = incompleteGroup.map((entry) => blockRequestOf(entry, indexPart))
     const incompleteRead = await this.#blockReader.read(partition, metricId, wanted, isSketched, pinned)
     if (incompleteRead === undefined) return undefined
     for (const section of incompleteRead.sections) addSection(sections, section)
@@ -111,13 +111,14 @@ export class InboxReader {
       this.#store.readBlocks(partition, namesWithSketches, 'sketches'),
     ])
     const sketchesByName = new Map(namesWithSketches.map((name, i) => [name, sketches[i]]))
-    const bytes: BlockStrings[] = []
+    const blockStrings: BlockStrings[] = []
     for (const [i, name] of names.entries()) {
-      const found = scalars[i]
-      if (found === undefined || (sketchesByName.has(name) && sketchesByName.get(name) === undefined)) return undefined
-      bytes.push({ name, scalars: found, sketches: sketchesByName.get(name) })
+      const scalarBytes = scalars[i]
+      if (scalarBytes === undefined || (sketchesByName.has(name) && sketchesByName.get(name) === undefined))
+        return undefined
+      blockStrings.push({ name, scalars: scalarBytes, sketches: sketchesByName.get(name) })
     }
-    const digest = encodeDigest(key, metricId, bytes, resolutionMs)
+    const digest = encodeDigest(key, metricId, blockStrings, resolutionMs)
     if (digest === undefined) {
       const read = await this.#blockReader.read(partition, metricId, group, isSketched, pinned)
       return read?.sections.filter((section) => section !== undefined)

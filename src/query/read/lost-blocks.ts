@@ -18,21 +18,24 @@ export async function hasLostBlocks(
     const entries = [...snapshot.inbox, ...snapshot.timelines.flatMap((timeline) => timeline.entries)]
     return new Map(entries.map(({ block, sketchBytes }) => [block, sketchBytes]))
   }
-  const areMissing = async (names: readonly string[], part: 'scalars' | 'sketches'): Promise<boolean[]> =>
+  const missingFlags = async (names: readonly string[], part: 'scalars' | 'sketches'): Promise<boolean[]> =>
     (await store.readBlocks(partition, names, part)).map((bytes) => bytes === undefined)
   const sketchBytesByName = await listBlocks()
   const names = [...sketchBytesByName.keys()]
   for (let from = 0; from < names.length; from += BLOCKS_PER_READ) {
     const batch = names.slice(from, from + BLOCKS_PER_READ)
     const namesWithSketches = batch.filter((name) => sketchBytesByName.get(name)! > 0)
-    const [scalars, sketches] = await Promise.all([
-      areMissing(batch, 'scalars'),
-      areMissing(namesWithSketches, 'sketches'),
+    const [areScalarsMissing, areSketchesMissing] = await Promise.all([
+      missingFlags(batch, 'scalars'),
+      missingFlags(namesWithSketches, 'sketches'),
     ])
-    const missing = [...batch.filter((_, i) => scalars[i]), ...namesWithSketches.filter((_, i) => sketches[i])]
-    if (missing.length === 0) continue
-    const stillListed = await listBlocks()
-    if (missing.some((name) => stillListed.has(name))) return true
+    const missingNames = [
+      ...batch.filter((_, i) => areScalarsMissing[i]),
+      ...namesWithSketches.filter((_, i) => areSketchesMissing[i]),
+    ]
+    if (missingNames.length === 0) continue
+    const newListing = await listBlocks()
+    if (missingNames.some((name) => newListing.has(name))) return true
   }
   return false
 }

@@ -60,17 +60,17 @@ export class SourceReader {
     if (request.withInbox) {
       // Folds remove inbox entries in order of arrival, so a block that arrived before the oldest listed entry is no
       // longer in the inbox.
-      const oldest = snapshot.inbox[0]?.order ?? Number.POSITIVE_INFINITY
-      this.#cache.removeWhere(indexPartOfInbox(partition), (order) => order < oldest)
+      const oldestListedOrder = snapshot.inbox[0]?.order ?? Number.POSITIVE_INFINITY
+      this.#cache.removeWhere(indexPartOfInbox(partition), (order) => order < oldestListedOrder)
     }
     for (const [i, { resolutionMs, stretch }] of timelines.entries()) {
       const widthMs = windowWidthMs(resolutionMs)
       const { entries } = snapshot.timelines[i]!
-      let listed: Set<string> | undefined
+      let listedNames: Set<string> | undefined
       this.#cache.removeWhere(indexPartOfTimeline(metricId, resolutionMs), (windowMs, name) => {
         if (windowMs >= stretch.toMs || windowMs + widthMs <= stretch.fromMs) return false
-        listed ??= new Set(entries.map(({ block }) => block))
-        return !listed.has(name)
+        listedNames ??= new Set(entries.map(({ block }) => block))
+        return !listedNames.has(name)
       })
     }
     return snapshot
@@ -84,26 +84,26 @@ export class SourceReader {
   async open(
     { partition, metricId }: MetricRow,
     kind: RollupKind,
-    { timelines: levels, inboxEntries, blocksToRead }: PlannedPeriod,
+    { timelines, inboxEntries, blocksToRead }: PlannedPeriod,
     withSketches: boolean,
     pinned: Map<string, Block>,
   ): Promise<OpenedBlocks | undefined> {
-    const indexParts = levels.map(({ resolutionMs }) => indexPartOfTimeline(metricId, resolutionMs))
+    const indexParts = timelines.map(({ resolutionMs }) => indexPartOfTimeline(metricId, resolutionMs))
     const wanted = blocksToRead.map(({ level, entry: { block, sketchBytes, windowMs } }) => ({
       name: block,
       sketchBytes,
       indexPart: indexParts[level]!,
       position: windowMs,
     }))
-    const timelines = await this.#blockReader.read(
+    const timelineRead = await this.#blockReader.read(
       partition,
       metricId,
       wanted,
       withSketches && kind === 'distribution',
       pinned,
     )
-    const resolutionMs = levels[0]!.resolutionMs
-    const inbox = await this.#inboxReader.read(
+    const resolutionMs = timelines[0]!.resolutionMs
+    const inboxRead = await this.#inboxReader.read(
       partition,
       metricId,
       inboxEntries,
@@ -111,17 +111,17 @@ export class SourceReader {
       kind === 'distribution',
       pinned,
     )
-    if (timelines === undefined || inbox === undefined) return undefined
+    if (timelineRead === undefined || inboxRead === undefined) return undefined
     const sections: OpenedSection[] = []
     for (const [i, { level }] of blocksToRead.entries()) {
-      const section = timelines.sections[i]
+      const section = timelineRead.sections[i]
       if (section !== undefined) sections.push({ section, level, isInbox: false })
     }
-    for (const section of inbox.sections) sections.push({ section, level: 0, isInbox: true })
+    for (const section of inboxRead.sections) sections.push({ section, level: 0, isInbox: true })
     return {
       sections,
-      blockCount: blocksToRead.length + inbox.blockCount,
-      cacheHitCount: timelines.cacheHitCount + inbox.cacheHitCount,
+      blockCount: blocksToRead.length + inboxRead.blockCount,
+      cacheHitCount: timelineRead.cacheHitCount + inboxRead.cacheHitCount,
     }
   }
 
@@ -144,8 +144,9 @@ export class SourceReader {
   }
 
   #evictUnlisted({ partition, inboxEntries, replacedBlocks, expiredWindows }: IndexRemovals): void {
-    const newest = inboxEntries.at(-1)?.order
-    if (newest !== undefined) this.#cache.removeWhere(indexPartOfInbox(partition), (order) => order <= newest)
+    const newestFoldedOrder = inboxEntries.at(-1)?.order
+    if (newestFoldedOrder !== undefined)
+      this.#cache.removeWhere(indexPartOfInbox(partition), (order) => order <= newestFoldedOrder)
     for (const name of replacedBlocks) this.#cache.remove(name)
     for (const { metricId, resolutionMs, windowMs } of expiredWindows) {
       this.#cache.removeWhere(indexPartOfTimeline(metricId, resolutionMs), (position) => position === windowMs)

@@ -10,12 +10,12 @@ const ascending = fc
 describe('BucketFinder', () => {
   it('divides if buckets have equal widths, before 1970 too', () => {
     const finder = new BucketFinder(Float64Array.of(-20, -10, 0, 10))
-    expect([-20, -11, -10, -1, 0, 9].map((timeMs) => finder.findAt(timeMs))).toEqual([0, 0, 1, 1, 2, 2])
+    expect([-20, -11, -10, -1, 0, 9].map((timeMs) => finder.bucketIndexAt(timeMs))).toEqual([0, 0, 1, 1, 2, 2])
   })
 
   it('searches if they have different widths', () => {
     const finder = new BucketFinder(Float64Array.of(0, 23, 47, 72))
-    expect([71, 0, 22, 23, 46, 47].map((timeMs) => finder.findAt(timeMs))).toEqual([2, 0, 0, 1, 1, 2])
+    expect([71, 0, 22, 23, 46, 47].map((timeMs) => finder.bucketIndexAt(timeMs))).toEqual([2, 0, 0, 1, 1, 2])
   })
 
   it('finds the bucket that begins at or before an instant and ends after it, in any order of calls', () => {
@@ -25,7 +25,7 @@ describe('BucketFinder', () => {
         const span = edges.at(-1)! - edges[0]!
         for (const pick of picks) {
           const timeMs = edges[0]! + (pick % span)
-          const bucket = finder.findAt(timeMs)
+          const bucket = finder.bucketIndexAt(timeMs)
           expect(edges[bucket]).toBeLessThanOrEqual(timeMs)
           expect(edges[bucket + 1]).toBeGreaterThan(timeMs)
         }
@@ -43,13 +43,13 @@ describe('ReadFinder', () => {
 
   it('finds the read that holds an instant, or none', () => {
     const finder = new PlannedReadFinder(reads)
-    const found = [-1, 0, 9, 10, 39, 40, 49, 50, 59, 60, 5].map((timeMs) => finder.findAt(timeMs))
+    const found = [-1, 0, 9, 10, 39, 40, 49, 50, 59, 60, 5].map((timeMs) => finder.plannedReadAt(timeMs))
     const at = found.map((read) => (read === undefined ? -1 : reads.indexOf(read)))
     expect(at).toEqual([-1, 0, 0, 1, 1, -1, -1, 2, 2, -1, 0])
   })
 
   it('finds nothing without reads', () => {
-    expect(new PlannedReadFinder([]).findAt(0)).toBeUndefined()
+    expect(new PlannedReadFinder([]).plannedReadAt(0)).toBeUndefined()
   })
 
   it('agrees with a linear search', () => {
@@ -60,7 +60,7 @@ describe('ReadFinder', () => {
           .flatMap((toMs, i): PlannedRead[] => (i % 3 === 2 ? [] : [{ level: 0, fromMs: edges[i]!, toMs }]))
         const finder = new PlannedReadFinder(some)
         for (const timeMs of times)
-          expect(finder.findAt(timeMs)).toBe(some.find(({ fromMs, toMs }) => fromMs <= timeMs && timeMs < toMs))
+          expect(finder.plannedReadAt(timeMs)).toBe(some.find(({ fromMs, toMs }) => fromMs <= timeMs && timeMs < toMs))
       }),
     )
   })

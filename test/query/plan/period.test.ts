@@ -74,7 +74,7 @@ describe('planPeriod', () => {
               resolutionsMs: STEPS_MS,
               edgeDivisorMs,
               idRange: undefined,
-              pause: async () => {},
+              waitForTurn: async () => {},
               makePlan: (timelines) => planRange({ ...request, timelines }),
             },
           ).catch((error: unknown) => error)
