@@ -14,16 +14,19 @@ export interface Aggregation {
   readonly types: readonly MetricType[]
   /** The accumulated values that the aggregation needs besides count and sum. */
   readonly needs: readonly OptionalValue[]
-  /** Computes the value of a bucket or of the whole range; NaN if there is none. */
+  /**
+   * Computes the value of a bucket or of the whole range; NaN if there is no such value. Not called without points,
+   * except for sets.
+   */
   compute(accumulated: AccumulatedValues): number
 }
 
-/** What a query accumulates besides count and sum. It follows from the values that the aggregations need. */
+/** Which values a query accumulates besides count and sum: those that its aggregations need. */
 export interface RequiredAccumulators {
   readonly needsMinAndMax: boolean
   readonly needsFirstAndLast: boolean
   readonly needsSketches: boolean
-  /** Counts by the upper limit of a histogram's buckets. */
+  /** Whether the counts of a histogram's buckets are needed, by the upper limit of the bucket. */
   readonly needsCountsByLimit: boolean
 }
 
@@ -35,18 +38,18 @@ export interface AccumulatedValues {
   readonly max: number
   readonly first: number
   readonly last: number
-  /** Seconds of the bucket or range: a rate is divided by them. */
+  /** Length of the part of the bucket or range that a rate covers: a rate is the sum divided by it. */
   readonly seconds: number
-  /** The quantile for `q` in [0, 1]. NaN if there is neither a sketch nor a histogram. */
+  /** Returns the quantile for `q` in [0, 1]. NaN if it is unknown, for example without a sketch or histogram. */
   quantile(q: number): number
 }
 
-/** Accumulated values that a query has only if an aggregation needs them. */
+/** Values that a query accumulates only if an aggregation needs them. */
 type OptionalValue = 'minAndMax' | 'firstAndLast' | 'quantiles'
 
 const QUANTILE_TYPES: readonly MetricType[] = ['distribution', 'histogram']
 
-/** A class and not a closure, so that two aggregations of the same quantile are deeply equal. */
+/** A class and not an object with a closure, so that two aggregations of the same quantile are deeply equal. */
 class Quantile implements Aggregation {
   readonly name: string
   readonly q: number
@@ -158,7 +161,7 @@ export function defaultAggregation(type: MetricType): Aggregation {
   return AGGREGATIONS_BY_NAME.get(DEFAULT_AGGREGATION_NAMES[type])!
 }
 
-/** The names of the aggregations of a metric type, the default first. `pN` stands for any percentile. */
+/** Returns the names of the aggregations of a metric type, the default first. `pN` stands for any percentile. */
 export function aggregationNamesOf(type: MetricType): readonly string[] {
   const names = AGGREGATIONS.filter(({ types }) => types.includes(type)).map(({ name }) => name)
   const anyQuantile = QUANTILE_TYPES.includes(type) ? ['pN'] : []
@@ -168,8 +171,8 @@ export function aggregationNamesOf(type: MetricType): readonly string[] {
 const PERCENTILE_NAME = /^p(\d{1,3}(?:\.\d{1,3})?)$/
 
 /**
- * The aggregation with a name such as `avg`, `p95`, `p99.9`. `p999` is the usual short form of p99.9. Undefined for
- * unknown names.
+ * Returns the aggregation with a name such as `avg`, `p95`, `p99.9`. `p999` is the usual short form of p99.9. Undefined
+ * if there is none.
  */
 export function parseAggregation(name: string): Aggregation | undefined {
   const namedAggregation = AGGREGATIONS_BY_NAME.get(name)
@@ -178,7 +181,7 @@ export function parseAggregation(name: string): Aggregation | undefined {
   return percent <= 100 ? quantile(name, percent / 100) : undefined
 }
 
-/** The aggregation of a quantile in [0, 1], named as its percentile: 0.95 is p95. */
+/** Returns the aggregation of a quantile in [0, 1], named as its percentile: 0.95 is p95. */
 export function quantileAggregation(q: number): Aggregation {
   return quantile(`p${Number((q * 100).toFixed(6))}`, q)
 }
@@ -202,8 +205,8 @@ export function invalidAggregationError(name: string, type: MetricType): Gateway
 }
 
 /**
- * The accumulators that these aggregations need. Quantiles of a histogram are computed from counts by upper limit,
- * quantiles of other types from sketches.
+ * Returns which accumulators these aggregations need. Quantiles of a histogram are computed from counts by upper limit,
+ * quantiles of other types from a sketch with the exact minimum and maximum.
  */
 export function requiredAccumulatorsOf(aggregations: readonly Aggregation[], type: MetricType): RequiredAccumulators {
   const needs = new Set(aggregations.flatMap((aggregation) => aggregation.needs))

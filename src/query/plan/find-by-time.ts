@@ -9,7 +9,7 @@ export class BucketFinder {
   readonly #originMs: number
   /** Width of all buckets; 0 if widths differ. */
   readonly #widthMs: number
-  /** The index that the last call returned. Rows are sorted by time, so it is often right again. */
+  /** Index of the last bucket found by binary search. The rows of a series are sorted by time, so it is tried first. */
   #lastIndex = 0
 
   constructor(edges: Float64Array) {
@@ -39,7 +39,7 @@ export class BucketFinder {
 /** Finds the planned read whose time range contains an instant. The reads must be sorted and disjoint. */
 export class PlannedReadFinder {
   readonly #reads: Plan['reads']
-  /** The read that the last call returned. */
+  /** The last read that was found. The rows of a series are sorted by time, so it is tried first. */
   #lastRead: PlannedRead | undefined
 
   constructor(reads: readonly PlannedRead[]) {
@@ -48,9 +48,9 @@ export class PlannedReadFinder {
   }
 
   /**
-   * Returns the planned read that a stored rollup belongs to. A rollup of a timeline belongs only to a read of its own
-   * resolution, a rollup of the inbox to any read. Returns undefined if no read contains the instant, or if the read
-   * that contains it is of another resolution.
+   * Returns the planned read that a stored rollup belongs to: the one that contains `timeMs`, the start of its bucket.
+   * A rollup of a timeline belongs only to a read of its own resolution, a rollup of the inbox to a read of any
+   * resolution. Undefined if there is no such read; the query then ignores the rollup.
    */
   plannedReadOfRow(
     { level, isInbox }: { readonly level: number; readonly isInbox: boolean },
@@ -60,6 +60,7 @@ export class PlannedReadFinder {
     return read !== undefined && (isInbox || read.level === level) ? read : undefined
   }
 
+  /** Returns the planned read whose time range contains the instant; undefined if there is none. */
   plannedReadAt(timeMs: number): PlannedRead | undefined {
     const lastRead = this.#lastRead
     if (lastRead !== undefined && timeMs >= lastRead.fromMs && timeMs < lastRead.toMs) return lastRead

@@ -35,13 +35,14 @@ export interface PlannedPeriod {
    */
   readonly endOnlyLevelCount: number
   /**
-   * For cumulative counters: reads outside of the plan that search the running total before the first one of the range.
+   * For cumulative counters: reads in addition to the plan, in which the running totals before the first one of the
+   * range are searched. See `planLookback`.
    */
   readonly lookbackReads: readonly PlannedRead[]
   readonly inboxEntries: readonly InboxEntry[]
-  /** All timeline blocks in the index snapshot, by level. */
+  /** The index entries of all timeline blocks in the index snapshot, by level. */
   readonly timelineEntries: readonly (readonly IndexEntry[])[]
-  /** The timeline blocks that the query reads. */
+  /** The timeline blocks that the query reads, sorted by level, then by order of arrival. */
   readonly blocksToRead: readonly ListedBlock[]
 }
 
@@ -52,6 +53,9 @@ interface ListedBlock {
 
 interface PeriodRequest {
   readonly fromMs: number
+  /**
+   * The end, inclusive or exclusive: the index is read until the end of the stored bucket that contains this instant.
+   */
   readonly toMs: number
   /** Widths of the stored buckets, finest first. */
   readonly resolutionsMs: readonly number[]
@@ -60,7 +64,10 @@ interface PeriodRequest {
   /** Range of the ids of matching series; undefined if no series match. */
   readonly idRange: SeriesIdRange | undefined
   readonly makePlan: (timelines: readonly Timeline[]) => Plan
-  /** Yields to the event loop. Awaited before planning, because planning is synchronous and may take long. */
+  /**
+   * Awaited before planning, which is synchronous and may take long: lets the queries of one request plan in different
+   * iterations of the event loop.
+   */
   readonly waitForTurn: () => Promise<void>
 }
 
@@ -106,18 +113,23 @@ export async function planPeriod(
   }
 }
 
-/** Removes duplicates: a block is listed twice if both ends of the range lie in its window. */
+/**
+ * Returns the entries without duplicates: a block, which has data of one window, is listed twice if both ends of the
+ * range lie in this window.
+ */
 function uniqueEntries(entries: readonly IndexEntry[]): readonly IndexEntry[] {
   return [...new Map(entries.map((entry) => [entry.block, entry])).values()]
 }
 
 /**
  * Returns the stretches of time in which a query may read buckets of one resolution. `level` is the index of this
- * resolution, 0 for the finest. A stretch ends one bucket after the range, because the range is widened to whole
- * buckets. It starts at an edge of the next coarser resolution: what lies before this edge is read from coarser
- * buckets. If every result bucket consists of whole buckets of the next coarser resolution, the resolution of `level`
- * is needed only at both ends of the range. The stretch of the coarsest resolution starts with the range, or earlier by
- * the maximum gap of running totals.
+ * resolution, 0 for the finest.
+ *
+ * The last stretch ends with the bucket that contains the end of the range, because the range is widened to whole
+ * buckets. The first one starts at the last edge of the next coarser resolution before the range: anything earlier,
+ * such as earlier running totals, is read from coarser buckets. If all result buckets consist of whole buckets of the
+ * next coarser resolution, the resolution of `level` is needed only at both ends of the range: there are two stretches.
+ * The stretch of the coarsest resolution starts with the range, or earlier by the maximum gap of running totals.
  */
 function stretchesToList(
   { fromMs, toMs, resolutionsMs, edgeDivisorMs }: PeriodRequest,
@@ -138,7 +150,10 @@ function stretchesToList(
   ]
 }
 
-/** The largest duration known before planning of which every edge of a result bucket is a multiple; 1 if unknown. */
+/**
+ * Returns a duration in milliseconds of which every edge of a result bucket will be a multiple, as long as is known
+ * before planning; 1 if nothing is known.
+ */
 export function edgeDivisorOf(
   interval: Interval,
   zone: TimeZone,
@@ -158,8 +173,8 @@ export function countRollups(blocks: readonly ListedBlock[]): number {
 }
 
 /**
- * Returns the finest resolution that can be the interval of the query without reading more than `rollupsMax` rollups,
- * as a text such as `15m`. Returns undefined if there is none.
+ * Returns the finest resolution that can be the interval of the query without reading more than `rollupsMax` rollups of
+ * timelines, as a text such as `15m`. Returns undefined if there is none.
  */
 export function fittingResolution(
   periods: readonly PlannedPeriod[],
@@ -186,7 +201,8 @@ export function fittingResolution(
     }
     return rollupCount
   }
-  // Resolutions whose index was read only at the ends are skipped: they are finer than the interval of the query.
+  // Resolutions whose index was read only at the ends of the range are skipped: they are finer than the interval of the
+  // query.
   const endOnlyLevelCount = Math.max(...periods.map((period) => period.endOnlyLevelCount))
   const fitting = periods[0]?.timelines.find(
     ({ resolutionMs }, level) => level >= endOnlyLevelCount && rollupCountAt(resolutionMs) <= rollupsMax,
@@ -233,8 +249,9 @@ function blocksForReads(
 }
 
 /**
- * Plans the search for running totals before the first one of the range: up to seven days before the range, and in its
- * unavailable buckets, where stored buckets are still kept.
+ * Plans the search for running totals before the first one of the range: from `RUNNING_TOTALS_GAP_MS_MAX` before the
+ * range, rounded down to a bucket of the coarsest resolution, and in the unavailable buckets of the range. A stretch
+ * that the stored buckets still kept do not cover exactly is left out.
  */
 function planLookback(
   { fromMs, toMs, edges, unavailableBuckets }: Plan,

@@ -13,21 +13,21 @@ import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Stretch } from '../../store/store.ts'
 
 /**
- * Decides which stored buckets a query reads. The function is pure: its input is the range, the interval and the
+ * Decides which stored buckets a query reads. All functions are pure: their input is the range, the interval and the
  * expired stretches of each resolution. Each result bucket is divided into parts that stored buckets cover exactly: the
  * coarsest resolution that fits, and finer ones at the edges. A stored bucket is never split: a result bucket that
  * would need a part of one is unavailable.
  */
 
 /**
- * Maximum number of buckets of a query with `interval: auto`, which chooses the finest interval that does not exceed
- * it.
+ * Maximum number of buckets of a query with `interval: auto`, which chooses the finest interval that does not exceed it
+ * and has no unavailable bucket.
  */
 export const AUTO_BUCKETS_MAX = 300
 
 export interface Timeline {
   readonly resolutionMs: number
-  /** Stretches whose data has expired in this resolution; sorted and disjoint. */
+  /** Stretches whose data has expired in this resolution, in any order. They may overlap. */
   readonly expired: readonly Stretch[]
 }
 
@@ -37,7 +37,7 @@ export interface PlanRequest {
   readonly toMs: number
   readonly interval: Interval
   readonly zone: TimeZone
-  /** Finest first; each resolution is a multiple of the one before. */
+  /** At least one, finest first; each resolution is a multiple of the one before. */
   readonly timelines: readonly Timeline[]
   readonly bucketsMax: number
   /** The setting that says how long each resolution is kept. Error messages name it. */
@@ -59,7 +59,7 @@ export interface Plan {
   readonly toMs: number
   /** The starts of all result buckets, and the end of the last one. The outer buckets may extend beyond the range. */
   readonly edges: Float64Array
-  /** Sorted and disjoint. Together they cover exactly [fromMs, toMs) without the unavailable buckets. */
+  /** Sorted and disjoint. Together they cover exactly the parts of all available buckets that lie in [fromMs, toMs). */
   readonly reads: readonly PlannedRead[]
   /** One entry per bucket: 1 = the stored buckets still kept do not cover it exactly, 0 = they do. */
   readonly unavailableBuckets: Uint8Array
@@ -67,8 +67,10 @@ export interface Plan {
 }
 
 /**
- * Plans a range. `auto` chooses an interval without unavailable buckets. Throws `invalid_range`; `invalid_interval`,
- * with the finest kept resolution, if all buckets are unavailable; or `query_too_large`, with an interval that fits.
+ * Plans a range. Throws `invalid_range` if it ends before it starts. Throws `invalid_interval`, with the finest kept
+ * resolution, if the interval is not a multiple of the finest resolution, or if all buckets are unavailable; for
+ * `auto`, if every interval has unavailable buckets. Throws `query_too_large`, with a longer interval, if there are too
+ * many buckets.
  */
 export function planRange(request: PlanRequest): Plan {
   if (request.fromMs > request.toMs) {
@@ -134,8 +136,8 @@ function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCal
 }
 
 /**
- * The reads that cover the stretch exactly, as if it were one bucket. Undefined if the stored buckets still kept do not
- * cover it.
+ * Returns the reads that cover the stretch exactly, as if it were one result bucket. Undefined if the stored buckets
+ * still kept do not cover it exactly.
  */
 export function readsCovering(stretch: Stretch, timelines: readonly Timeline[]): readonly PlannedRead[] | undefined {
   const coverage = coverBuckets(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, withExpiryOfCoarser(timelines))
@@ -157,14 +159,16 @@ function withExpiryOfCoarser(timelines: readonly Timeline[]): Timeline[] {
     .reverse()
 }
 
-/** Widens the range to edges of stored buckets, in the finest resolution that is kept at each end. */
+/**
+ * Widens a range to edges of stored buckets, in the finest resolution that is kept at each end. `toMs` is inclusive.
+ */
 function widenToStoredBuckets(fromMs: number, toMs: number, timelines: readonly Timeline[]): Stretch {
   const fromResolutionMs = finestKeptResolutionMs({ fromMs, toMs: fromMs + 1 }, timelines)
   const toResolutionMs = finestKeptResolutionMs({ fromMs: toMs, toMs: toMs + 1 }, timelines)
   return { fromMs: floorTo(fromMs, fromResolutionMs), toMs: floorTo(toMs, toResolutionMs) + toResolutionMs }
 }
 
-/** The finest resolution whose data is kept in the whole range; the coarsest resolution if there is none. */
+/** Returns the finest resolution whose data is kept in the whole range; the coarsest resolution if there is none. */
 export function finestKeptResolutionMs(range: Stretch, timelines: readonly Timeline[]): number {
   const keptTimeline = timelines.find(({ expired }) => !overlapsAny(expired, range))
   return (keptTimeline ?? timelines[timelines.length - 1]!).resolutionMs
@@ -175,8 +179,9 @@ function overlapsAny(expired: readonly Stretch[], { fromMs, toMs }: Stretch): bo
 }
 
 /**
- * The intervals that `auto` tries, finest first: the kept resolutions, then longer calendar units for ranges of years.
- * Some are followed by a fixed interval of about the same length, for zones whose midnight lies within a stored bucket.
+ * Returns the intervals that `auto` tries, finest first: the resolutions kept in the whole range, then longer calendar
+ * units for ranges of years. Some are followed by a fixed interval of about the same length, for time zones whose
+ * midnight lies within a stored bucket.
  */
 function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrCalendar[] {
   const finestResolutionMs = finestKeptResolutionMs(range, timelines)
@@ -217,8 +222,8 @@ const ROUND_INTERVALS_MS = [
 ]
 
 /**
- * Returns a round interval with which the range has at most `bucketsMax` buckets. The interval is a multiple of
- * `resolutionMs`.
+ * Returns an interval with which the range has at most `bucketsMax` buckets, if that is at least 2: the shortest of
+ * `ROUND_INTERVALS_MS` that fits and is a multiple of `resolutionMs`, otherwise a number of whole days.
  */
 export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, resolutionMs = 1): string {
   const spanMs = toMs - fromMs
@@ -252,8 +257,8 @@ function tooFineError(
 }
 
 /**
- * Returns the coarsest resolution, at most one day, whose buckets start and end at all these edges: the query would
- * succeed if this resolution were kept longer. Returns undefined if it is not a multiple of the finest resolution,
+ * Returns the coarsest resolution, at most one day, that has all these edges: with buckets of this resolution, kept for
+ * the whole range, no bucket would be unavailable. Returns undefined if it is not a multiple of the finest resolution,
  * because no setting allows it then.
  */
 function exactResolution(edges: Float64Array, baseMs: number): string | undefined {
@@ -283,7 +288,7 @@ function coverBuckets(
     const previousReadCount = reads.length
     const previousLastToMs = reads[previousReadCount - 1]?.toMs
     if (coverStretch(fromMs, toMs, timelines.length - 1, timelines, reads)) continue
-    // The bucket is unavailable: the reads added for it are removed again.
+    // The bucket is unavailable: the reads added for it are removed again, and the read before them gets its end back.
     reads.length = previousReadCount
     if (previousLastToMs !== undefined) reads[previousReadCount - 1]!.toMs = previousLastToMs
     unavailableBuckets[i] = 1
@@ -297,8 +302,8 @@ interface MutablePlannedRead extends PlannedRead {
 }
 
 /**
- * Appends reads that cover [fromMs, toMs) exactly, in order of time, from the level `coarsestLevel` or finer ones. Returns
- * false if there are none.
+ * Appends reads that together cover [fromMs, toMs) exactly, in order of time, or extends the last read. They have
+ * `coarsestLevel` or finer levels. Returns false if there are no such reads; `reads` may then have changed in part.
  */
 function coverStretch(
   fromMs: number,

@@ -26,14 +26,14 @@ import {
 } from './request.ts'
 import { compileFilters } from './tag-filter.ts'
 
-/** Maximum number of aggregations in one query. Each is a column of the result, and more are a sign of a mistake. */
+/** Maximum number of aggregations in one query. Each is a column of the result. More are probably a mistake. */
 const QUERY_AGGREGATIONS_MAX = 20
-/** Maximum number of tag keys to group by. The number of groups multiplies with each key. */
+/** Maximum number of tag keys to group by. Each further key can multiply the number of groups. */
 const QUERY_GROUP_BY_MAX = 8
 
 const DEFAULT_RANGE_MS = DAY_MS
 
-/** Validates a query of a metric of the given type. Throws the first error, which names the argument. */
+/** Validates a query of a metric of the given type. Throws a `GatewayError` for the first invalid argument. */
 export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number): QueryRequest {
   const interval = parseInterval(input.interval ?? 'auto')
   if (interval === undefined) {
@@ -94,8 +94,8 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
 }
 
 /**
- * Reads the range of a query; by default the last 24 h. Times without an offset are local times in `zone`. Throws
- * `invalid_range`.
+ * Reads the range of a query. Both ends are inclusive; by default it ends now and starts 24 h before its end. Times
+ * without an offset are local times in `zone`. Throws `invalid_range`.
  */
 export function parseRange(
   input: Pick<QueryInput, 'from' | 'to' | 'last'>,
@@ -171,7 +171,7 @@ function parseTop({ n, by, direction, other }: TopInput, defaultRanking: Aggrega
   return { n, by: ranking, isAscending: direction === 'asc', withRemainder: other ?? false }
 }
 
-/** Reads the argument `compare`. Undefined if the query has no comparison. */
+/** Reads the argument `compare`. Undefined if the query has no comparison. Throws `invalid_range`. */
 function parseCompare({ previousPeriod, offset }: CompareInput): Compare | undefined {
   if (offset === undefined) return previousPeriod === true ? 'previousPeriod' : undefined
   // A text with mixed units such as 1d12h is a fixed length of time.

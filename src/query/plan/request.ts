@@ -15,7 +15,9 @@ export interface TopInput {
   readonly other?: boolean
 }
 
-/** The earlier period of a comparison; clients give exactly one of the two fields. */
+/**
+ * The earlier period of a comparison. With `offset`, `previousPeriod` is ignored. There may be neither: no comparison.
+ */
 export interface CompareInput {
   readonly previousPeriod?: boolean
   /** How far the earlier period lies back: a length of time or calendar units, such as `6h`, `1w`, `1mo`. */
@@ -40,10 +42,14 @@ export type Compare = 'previousPeriod' | FixedOrCalendar
  */
 export interface QueryInput {
   readonly metric: string
-  /** Start of the range: an instant in any accepted form, or text relative to now such as `-6h`. */
+  /**
+   * Start of the range: an instant in any accepted form, or text relative to now such as `-6h`. By default 24 h before
+   * the end.
+   */
   readonly from?: unknown
+  /** End of the range, inclusive, in the forms of `from`; by default now. */
   readonly to?: unknown
-  /** Length of a range that ends at `to`, or now, such as `6h`. Excludes `from`. */
+  /** Length of the range, such as `6h`, in place of `from`. */
   readonly last?: string
   readonly interval?: string
   readonly timezone?: string
@@ -89,8 +95,11 @@ export interface QueryRequest {
   readonly fill: Fill
   /** Maximum number of result buckets, if lower than what the settings allow. */
   readonly bucketsMax?: number
-  /** Queries with equal keys select the same series in the same groups, so they share a cached grouping. */
+  /** Queries of a metric with equal keys select the same series in the same groups, so they share a cached grouping. */
   readonly selectionKey: string
-  /** Queries with equal keys can share one execution, because they differ only in aggregations and `fill`. */
+  /**
+   * Queries of a metric with equal keys can share one execution, because they differ only in aggregations, totals and
+   * `fill`.
+   */
   readonly executionKey: string
 }

@@ -4,9 +4,9 @@ import type { MetricRow, SeriesRow } from '../../store/catalog.ts'
 import type { Store } from '../../store/store.ts'
 import { type SeriesFilter, tagValueOrEmpty } from './tag-filter.ts'
 
-/** Maximum number of series that one call of `readSeries` returns. */
+/** Maximum number of series in one read from the store. */
 const SERIES_PER_READ = 10_000
-/** Maximum number of cached groupings of one metric: enough for a dashboard. A grouping takes four bytes per series. */
+/** Maximum number of cached groupings of one metric: enough for a dashboard. Each takes four bytes per series. */
 const CACHED_GROUPINGS_MAX = 8
 /** A grouping with more groups is not cached, because each group takes an object. */
 const GROUPS_PER_CACHED_GROUPING_MAX = 1_000
@@ -14,8 +14,9 @@ const GROUPS_PER_CACHED_GROUPING_MAX = 1_000
 let lastListId = 0
 
 /**
- * The cached series of one metric. The position of a series (its ordinal) follows the order of registration and never
- * changes, so decoded blocks can cache ordinals. Only new series are fetched from the store.
+ * The cached series of one metric, in the order in which they were registered. The position of a series (its ordinal)
+ * does not change during the life of a list, so decoded blocks can cache ordinals by `listId`. A list that is used
+ * again fetches only new series from the store.
  */
 export class SeriesList {
   readonly metricId: Id64
@@ -38,7 +39,7 @@ export class SeriesList {
     this.metricId = metricId
   }
 
-  /** The ordinal of a series, or -1 if the list lacks it. */
+  /** Returns the ordinal of the series whose id has these two halves, or -1 if the list lacks it. */
   ordinal(hi: number, lo: number): number {
     const ordinalOrMap = this.#ordinalsByHi.get(hi)
     if (ordinalOrMap === undefined) return -1
@@ -80,8 +81,8 @@ export class SeriesList {
 }
 
 /**
- * One list of series for each recently queried metric; together they hold at most `seriesMax` series. The list that was
- * just fetched is never evicted.
+ * One list of series for each recently queried metric. Together they hold at most `seriesMax` series: the least
+ * recently used lists are evicted. The list that was just fetched stays, even if it is longer than that.
  */
 export class SeriesCache {
   readonly #store: Store
@@ -150,8 +151,8 @@ export interface GroupIdentity {
   readonly tags: readonly (readonly [key: string, value: string])[]
   readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
   /**
-   * Set if this is the remainder: all groups outside of the top n, merged. A remainder has no tags; a group whose tag
-   * values are empty has tags.
+   * Set if this is the remainder: all groups outside of the top n, merged. The remainder has no tags. A group of series
+   * without the grouped tags is different: its `tags` have empty values.
    */
   readonly isRemainder?: true
 }
@@ -160,7 +161,10 @@ export const REMAINDER: GroupIdentity = { tags: [], series: undefined, isRemaind
 
 /** How the series of a metric are divided into groups. */
 export interface Grouping {
-  /** The group of each ordinal; -1 for series that do not match the filter. */
+  /**
+   * The index in `groups` of each ordinal's group. -1 for series that do not match the filter, and for those whose
+   * group is outside of the top n.
+   */
   readonly groupOfSeries: Int32Array
   readonly groups: readonly GroupIdentity[]
   /** Number of series that match the filter. */

@@ -7,8 +7,8 @@ import { compileGlob } from './glob.ts'
 export type AcceptedTagValues = ReadonlyMap<string, readonly string[]>
 
 /**
- * Conditions on one tag, as clients state them. All must hold. A missing tag has the empty text as its value; `exists`
- * means that the value is not empty.
+ * Conditions on one tag, as clients state them. All must hold. A missing tag has the empty text as its value. `exists`
+ * says whether the value must be non-empty (true) or empty (false).
  */
 export interface TagFilter {
   readonly key: string
@@ -21,7 +21,7 @@ export interface TagFilter {
   readonly exists?: boolean
 }
 
-/** Maximum number of values in all filters of a query together: they are checked for each series. */
+/** Maximum number of values in `tags` and in all `in` and `notIn` of a query together. */
 const QUERY_TAG_VALUES_MAX = 1_000
 /** Maximum number of filters in `where`: each is evaluated for each series. */
 export const QUERY_WHERE_MAX = 20
