@@ -10,19 +10,20 @@ import { type AcceptedTagValues, compileFilters } from './plan/tag-filter.ts'
 export interface EventQueryInput {
   /** The name of the events, or a prefix followed by `*`. Undefined or empty: all names. */
   readonly name?: string | undefined
-  /** The range, in the same forms as for a metric query; by default the last 24 h. */
+  /** Start of the range, in the same forms as for a metric query; by default 24 h before the end. */
   readonly from?: unknown
+  /** End of the range, inclusive; by default now. */
   readonly to?: unknown
   readonly tags?: AcceptedTagValues | undefined
   readonly limit?: number | undefined
-  /** The cursor `next` of the previous page. */
+  /** The cursor of the previous page (`EventPage.nextCursor`). */
   readonly after?: string | undefined
 }
 
 export interface EventPage {
   /** Sorted by time, newest first. */
   readonly events: readonly Event[]
-  /** The cursor of the next page; undefined on the last page. A page before the last may also be short or empty. */
+  /** The cursor of the next page; undefined on the last page. Any page may have fewer events than `limit`, or none. */
   readonly nextCursor: string | undefined
 }
 
@@ -36,14 +37,19 @@ const EVENTS_PAGE_MAX = 1_000
 const EVENTS_PER_READ = 500
 /** Maximum bytes of the events in one read from the store. */
 const EVENT_BYTES_PER_READ = 1 << 20
-/** Bytes of events after which a page ends. Single events may be large. */
+/**
+ * Length of the JSON of a page's events, in UTF-16 code units, after which the page ends. Single events may be large.
+ */
 const PAGE_CHARS_MAX = 1 << 22
-/** Bytes of all events read for one page, after which it ends early with a cursor. */
+/**
+ * Length of the JSON of all events read for one page, in UTF-16 code units, after which it ends early with a cursor.
+ */
 const SCANNED_CHARS_MAX = 1 << 25
 
 /**
- * Reads the events of a project page by page. Names and tags have no index, so a request reads a bounded number of
- * events. If its page is not full by then, the page ends with a cursor from which the next request continues.
+ * Reads the events of a project page by page. Names and tags have no index, so many events may be read to find few. One
+ * request reads a bounded number of events. If its page is not full by then, the page ends with a cursor from which the
+ * next request continues.
  */
 export class EventReader {
   readonly #store: Store
@@ -99,10 +105,13 @@ export class EventReader {
   }
 }
 
-/** An id that sorts before the ids of all events of the same time. */
+/** An id that is smaller than the ids of all events. */
 const LEAST_ID = '0'
 
-/** The cursor that continues after an event. Opaque to clients; stays valid while events are added and expire. */
+/**
+ * Returns the cursor that continues after an event. Clients must not parse it. It stays valid if events are added or
+ * expire.
+ */
 export function encodeCursor({ timeMs, id }: EventPosition): string {
   return Buffer.from(`${timeMs}:${id}`).toString('base64url')
 }
@@ -110,8 +119,8 @@ export function encodeCursor({ timeMs, id }: EventPosition): string {
 function decodeCursor(cursor: string): EventPosition {
   const [, time, id] = /^(-?\d{1,16}):([0-9A-Z]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   const timeMs = Number(time)
-  // A first page with `limit` 0 ends before the first event of the list. Its cursor is one millisecond after the end of
-  // the range, which may be after the last valid time.
+  // A first page with `limit` 0 ends before the first event of the list. The time of its cursor is one millisecond
+  // after the end of the range, so it may be one millisecond after the last valid instant.
   if (id === undefined || !(isInstant(timeMs) || isInstant(timeMs - 1))) {
     throw new GatewayError('invalid_range', 'after is not a cursor of this list', { details: { argument: 'after' } })
   }

@@ -30,16 +30,17 @@ export interface QuerierSettings {
   readonly resolutionsMs: readonly number[]
   /** Widths of the stored buckets of sets, finest first. */
   readonly setResolutionsMs: readonly number[]
-  /** Maximum number of values in the result of a query: groups × buckets × aggregations. */
+  /** Maximum number of values in the result of a query: groups × buckets × aggregations × periods. */
   readonly valuesMax: number
-  /** Maximum number of stored rollups that the queries of one request read together. */
+  /** Maximum number of rollups that the queries of one request read from timelines together. */
   readonly rollupsMax: number
   readonly blockCacheBytesMax: number
 }
 
 /**
  * Runs queries: validates the input, reads an index snapshot, plans, charges the budget, reads blocks, merges their
- * columns and computes aggregations. The result is the same whether data has been folded or cached, or not.
+ * columns and computes aggregations. Exact values (`QueryMeta.isExact`) do not depend on what has been folded or
+ * cached.
  */
 export class Querier {
   readonly #store: Store
@@ -61,7 +62,9 @@ export class Querier {
     return this.#sourceReader.cacheBytes
   }
 
-  /** Drops cached series. Call it after the store lost writes: it may then assign other ordinals to series. */
+  /**
+   * Drops all cached series. Call it after the store lost writes: it may then register series again in another order.
+   */
   dropCachedSeries(): void {
     this.#seriesCache.clear()
   }
@@ -97,8 +100,8 @@ export class Querier {
   ): Promise<QueryResult> {
     const result = await this.#executeOnce(metric, request, session, execution)
     if (result !== undefined) return result
-    // The index snapshot lists a block that was removed before it was read, because the query was slow or a fold was
-    // fast. The query runs again with a new snapshot.
+    // The store no longer has a block that the index snapshot lists. Usually a fold or merge replaced it before it was
+    // read. The query runs again with a new snapshot.
     const retried = await this.#executeOnce(metric, request, session, execution)
     if (retried !== undefined) return retried
     const { fromMs, toMs } = request
@@ -282,7 +285,10 @@ export class Querier {
     return { list, grouping: list.groupingFor(request.selectionKey, request) }
   }
 
-  /** Adds to each group its last value before the range. Also returns the cost of finding the values. */
+  /**
+   * Adds the last values before the range to the groups that are empty in the first bucket, but not to the remainder.
+   * `cost` is the number of rollups that were charged to find the values.
+   */
   async #addValuesBefore(
     metric: MetricRow,
     request: QueryRequest & Pick<Plan, 'interval'>,
@@ -321,7 +327,10 @@ export class Querier {
     return { groups: new Map(entries), cost }
   }
 
-  /** Maximum number of cells (groups × buckets) in one period of the result. */
+  /**
+   * Returns the maximum number of buckets in one period of the result: what `valuesMax` allows for one group, or less
+   * if the request says so. Closes the outputs of the execution, because the limit depends on their number.
+   */
   #bucketsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, execution: SharedExecution): number {
     const periods = compare === undefined ? 1 : 2
     return Math.min(
@@ -331,8 +340,8 @@ export class Querier {
   }
 
   /**
-   * Charges the rollups that the query reads to the budget of the request. Throws if the budget has fewer left; the
-   * error names a coarser interval that fits.
+   * Charges the timeline rollups that the query reads to the budget of the request. Throws `query_too_large` if the
+   * budget has fewer left; the error suggests a coarser interval if one fits.
    */
   #chargeRollups(
     metric: MetricRow,
@@ -393,7 +402,10 @@ export class Querier {
     return openedPeriods
   }
 
-  /** Returns the opened blocks with the ordinals of their series. Fetches missing series. */
+  /**
+   * Returns the opened blocks as sources. If the cached list lacks one of their series, fetches series and selects
+   * again.
+   */
   async #addSources(
     metric: MetricRow,
     request: QueryRequest,
@@ -404,8 +416,8 @@ export class Querier {
     for (let attemptsLeft = 3; attemptsLeft >= 0; attemptsLeft--) {
       const sources = this.#sourceReader.sourcesOf(openedPeriods, selection.list)
       if (sources !== undefined) return { ...selection, sources }
-      // Either the series was registered after the selection, or the store lost writes and assigned other ordinals. In
-      // the second case the list must be fetched anew.
+      // Either a series was registered after the selection, or the store lost writes and has another order of series.
+      // In the second case all series must be fetched again.
       if (attemptsLeft === 1) this.#seriesCache.drop(metric)
       if (attemptsLeft > 0) selection = await this.#selectSeries(metric, request)
     }
@@ -413,21 +425,22 @@ export class Querier {
   }
 }
 
-/** The series of the metric, and the groups of the series that match the filter. */
+/** The series of a metric, and their grouping by the query. */
 interface SeriesSelection {
   readonly list: SeriesList
   readonly grouping: Grouping
 }
 
 interface SelectionWithSources extends SeriesSelection {
-  /** The opened blocks of each period. */
+  /** For each period its opened blocks. */
   readonly sources: readonly (readonly MergeSource[])[]
 }
 
 interface PlannedQuery {
+  /** The period that the query asks for. */
   readonly current: PlannedPeriod
   readonly comparison: Comparison | undefined
-  /** Undefined if the query has no comparison, or if no bucket has a counterpart. */
+  /** The period to compare with. Undefined if the query has no comparison, or if no bucket has a counterpart. */
   readonly earlier: PlannedPeriod | undefined
 }
 

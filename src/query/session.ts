@@ -17,8 +17,8 @@ export interface QueryOutputs {
 
 /**
  * The state that all queries of one request share: one clock, one budget of rollups, the blocks read so far, and
- * results. Each block is read once and equal queries run once, however often a document repeats them. Blocks stay in
- * memory until the request ends; the budget bounds them.
+ * results. Equal queries of one step run once, however often a document repeats them. The blocks stay in memory as long
+ * as the session, so other queries of the request need not read them again.
  */
 export class QuerySession {
   readonly rollupsMax: number
@@ -29,7 +29,7 @@ export class QuerySession {
   #nextTurn = Promise.resolve()
   readonly #metrics = new Map<string, Promise<MetricRow | undefined>>()
   readonly #executions = new Map<string, SharedExecution>()
-  /** The blocks read by the queries of the request, by name. */
+  /** The blocks and digests read by the queries of the request, by name. */
   readonly blocks = new Map<string, Block>()
 
   constructor(rollupsMax: number, now: () => number) {
@@ -38,7 +38,7 @@ export class QuerySession {
     this.#now = now
   }
 
-  /** The time that all queries of the session take as now. */
+  /** The time that all queries of the session take as now, in each step anew. */
   get nowMs(): number {
     this.#nowMs ??= this.#now()
     return this.#nowMs
@@ -48,7 +48,10 @@ export class QuerySession {
     return this.#rollupsLeft
   }
 
-  /** Begins a step of a request that also writes. Drops earlier results, because the step must see earlier writes. */
+  /**
+   * Begins a step of a request that also writes, such as a field of a mutation. Drops earlier results, because the step
+   * must see the writes of earlier steps. Does nothing if this step has begun already.
+   */
   beginStep(step: string | number): void {
     if (step === this.#currentStep) return
     this.#currentStep = step
@@ -58,8 +61,9 @@ export class QuerySession {
   }
 
   /**
-   * Yields to the event loop. If several queries wait, one resumes in each iteration. Called before planning: a plan
-   * may have tens of thousands of buckets, and the index snapshots of a hundred queries may arrive at once.
+   * Spreads concurrent queries over iterations of the event loop: if several wait, one resumes in each iteration. A
+   * query that waits alone resumes without an iteration. Called before planning: a plan may have tens of thousands of
+   * buckets, and the index snapshots of a hundred queries may arrive at once.
    */
   waitForTurn(): Promise<void> {
     const turn = this.#nextTurn
@@ -67,10 +71,12 @@ export class QuerySession {
     return turn
   }
 
+  /** Takes rollups from the budget; a negative number returns them. */
   chargeRollups(rollupCount: number): void {
     this.#rollupsLeft -= rollupCount
   }
 
+  /** Returns the promise that `read` returned at the first call for this name in this step. */
   findMetricOnce(name: string, read: () => Promise<MetricRow | undefined>): Promise<MetricRow | undefined> {
     let row = this.#metrics.get(name)
     if (row === undefined) this.#metrics.set(name, (row = read()))
@@ -78,8 +84,8 @@ export class QuerySession {
   }
 
   /**
-   * Returns the result of an earlier execution with the same key, if that one computes these outputs or can still add
-   * them. Otherwise starts a new execution.
+   * Returns the result of an earlier execution with the same metric and key, if that one computes these outputs or can
+   * still add them. Otherwise starts a new execution.
    */
   executeShared(
     metric: MetricRow,
@@ -96,7 +102,7 @@ export class QuerySession {
   }
 }
 
-/** One execution, shared by queries that read the same data. Queries may add outputs until the reads are planned. */
+/** One execution, shared by queries that read the same data. Queries may add outputs until planning begins. */
 export class SharedExecution {
   readonly result: Promise<QueryResult>
   readonly #aggregationsByName = new Map<string, Aggregation>()
@@ -122,7 +128,10 @@ export class SharedExecution {
     return true
   }
 
-  /** Refuses further outputs and returns all. `aggregationsMax`: the most aggregations that a single query has. */
+  /**
+   * Refuses further outputs and returns all. `aggregationsMax` is the number of aggregations of the query that has
+   * most, at least 1.
+   */
   closeOutputs(): QueryOutputs & { readonly aggregationsMax: number } {
     this.#isClosed = true
     return {
@@ -133,12 +142,14 @@ export class SharedExecution {
     }
   }
 
-  /** Number of rollups charged for this execution. */
+  /** Number of rollups that this execution has charged to the session. */
   get chargedRollups(): number {
     return this.#chargedRollups
   }
 
-  /** Charges rollups to the session, in place of those that an earlier attempt of this execution has charged. */
+  /**
+   * Charges rollups to the session, in place of those that the first attempt of this execution charged, if it failed.
+   */
   charge(session: QuerySession, rollupCount: number): void {
     session.chargeRollups(rollupCount - this.#chargedRollups)
     this.#chargedRollups = rollupCount

@@ -8,8 +8,8 @@ export interface TagValueCount {
 }
 
 /**
- * The values of a tag: the most frequent first, equally frequent ones in order of code units. Series without the tag
- * are ignored.
+ * Returns at most `max` values of a tag, those that most series have first, equally frequent ones in order of UTF-16
+ * code units. Series without the tag are ignored.
  */
 export function tagValuesOf({ rows }: SeriesList, key: string, max: number): readonly TagValueCount[] {
   const counts = new Map<string, number>()

@@ -2,9 +2,9 @@ import type { Block } from '../../rollup/block/block.ts'
 
 /** Where the index lists a block. Used to find cached blocks that a newer index snapshot no longer lists. */
 export interface IndexPosition {
-  /** The part of the index: the inbox of a partition, or a timeline. */
+  /** Name of the part of the index: the inbox of a partition, or a timeline. */
   readonly indexPart: string
-  /** The arrival number in an inbox, or the start of the window in a timeline. */
+  /** The arrival number (`InboxEntry.order`) in an inbox, or the start of the window, in UNIX ms, in a timeline. */
   readonly position: number
 }
 
@@ -17,9 +17,9 @@ interface CachedBlock {
 const MAP_ENTRY_BYTES = 300
 
 /**
- * A cache of decoded blocks by name, limited in bytes; the least recently used block is evicted first. Columns are
- * decoded on first use, and the growth of a block counts immediately, which lru-cache does not support: it fixes the
- * size of an entry when it is set. Blocks are immutable. A block is also evicted when the index no longer lists it.
+ * A cache of opened blocks by name, limited in bytes; the least recently used block is evicted first. The columns of a
+ * block are decoded on first use, and the growth of a block counts immediately. lru-cache does not support this: it
+ * fixes the size of an entry when it is set. Callers also remove blocks that the index no longer lists.
  */
 export class BlockCache {
   readonly #bytesMax: number
@@ -31,7 +31,7 @@ export class BlockCache {
     this.#bytesMax = bytesMax
   }
 
-  /** Estimated memory of all cached blocks. */
+  /** Estimated memory of all cached blocks, in bytes. */
   get bytes(): number {
     return this.#bytes
   }
@@ -50,7 +50,7 @@ export class BlockCache {
 
   put(block: Block, indexPosition: IndexPosition): void {
     const { name, memory } = block
-    // Another query may have fetched and cached the same block meanwhile.
+    // The cache may have the block already: another query may have read it meanwhile.
     this.remove(name)
     const cached = { block, indexPosition }
     this.#blocks.set(name, cached)

@@ -17,8 +17,8 @@ export interface BlockSections {
 }
 
 /**
- * Reads the sections of a metric from named blocks: from the cache, or from the store in one call. Concurrent queries
- * that need the same block read it once.
+ * Reads the sections of a metric from named blocks. Blocks that are not in memory are read from the store in one call,
+ * and missing sketches in another. Concurrent queries that need the same block read it once.
  */
 export class BlockReader {
   readonly #store: Store
@@ -35,8 +35,8 @@ export class BlockReader {
 
   /**
    * Reads the section of a metric from each wanted block. Returns undefined if the store no longer has a block; the
-   * caller then needs a new index snapshot. `pinned` are the blocks that the caller keeps in memory; the blocks that
-   * this call reads are added to them.
+   * caller then needs a new index snapshot. `pinned` are the blocks that the caller keeps in memory, by name; the
+   * wanted blocks are added to them.
    */
   async read(
     partition: number,
@@ -83,7 +83,7 @@ export class BlockReader {
           const block = openBlock(name, bytes)
           this.#cache.put(block, request)
           // The block is pinned immediately: the cache may be too small to keep it, and other queries of the request
-          // need it too.
+          // may need it too.
           pinned.set(name, block)
           return block
         })

@@ -12,8 +12,8 @@ import type { BlockReader, BlockRequest } from './block-reader.ts'
 /** Number of consecutive inbox blocks that are merged into one digest block. */
 const BLOCKS_PER_DIGEST = 64
 /**
- * Maximum number of rollups in a digest block. If 64 inbox blocks have more rollups, the blocks are large, and merging
- * them in advance would save little.
+ * Maximum number of rollups of the metric in the blocks that a digest merges. If 64 inbox blocks have more, the blocks
+ * are large, and merging them in advance would save little.
  */
 const DIGEST_ROLLUPS_MAX = 1 << 18
 
@@ -24,15 +24,15 @@ export interface InboxContents {
   readonly cacheHitCount: number
 }
 
-/** Returns the name of the index part that is the inbox of this partition. */
+/** Returns the name of the inbox of a partition as a part of the index (`IndexPosition.indexPart`). */
 export function indexPartOfInbox(partition: number): string {
   return `inbox ${partition}`
 }
 
 /**
  * Reads the inbox of a partition for one metric. Under load the inbox has many small blocks with the same series and
- * buckets. Therefore each group of 64 consecutive blocks is merged once, as soon as it is complete. The result (a
- * digest) is cached as a block in place of the 64, and later queries merge one block instead of 64.
+ * buckets. Therefore a query merges each group of 64 consecutive blocks that cannot grow any more. The result (a
+ * digest) is cached as a block in place of the 64, so later queries of the metric merge one block instead of 64.
  */
 export class InboxReader {
   readonly #store: Pick<Store, 'readBlocks'>
@@ -49,7 +49,8 @@ export class InboxReader {
 
   /**
    * Reads the sections of a metric from the inbox entries of a snapshot. Returns undefined if the store no longer has a
-   * block. `isSketched`: the metric's rollups have sketches, which a digest then includes.
+   * block. `isSketched` says whether rollups of the metric have sketches; they are then read too. `pinned` are the
+   * blocks that the caller keeps in memory, by name.
    */
   async read(
     partition: number,
@@ -126,8 +127,8 @@ export class InboxReader {
     const { indexPart, position } = group[0]!
     this.#cache.put(digest, { indexPart, position })
     pinned.set(key, digest)
-    // The digest replaces these blocks, which were cached while the group was incomplete. For other metrics, queries
-    // make other digests and read the blocks again.
+    // The digest replaces these blocks, which may have been cached while the group was incomplete. Queries of other
+    // metrics make other digests and read the blocks again.
     for (const name of names) this.#cache.remove(name)
     return digest.sections
   }
@@ -141,8 +142,9 @@ interface BlockStrings {
 }
 
 /**
- * Merges the data of a metric in several blocks into one block. The source blocks are decoded into reusable buffers and
- * not kept. Returns undefined if there are too many rollups, or if the result cannot be encoded as one block.
+ * Merges the data of a metric in several blocks into one block, whose name is `key`. The source blocks are decoded into
+ * reusable buffers and not kept. Returns undefined if there are too many rollups, or if the result cannot be encoded as
+ * one block.
  */
 function encodeDigest(
   key: string,
@@ -187,8 +189,8 @@ function addSection(sections: MetricSection[], section: MetricSection | undefine
 }
 
 /**
- * Groups inbox entries by arrival number. Only the last group may be incomplete, or the first after a fold removed its
- * beginning.
+ * Groups inbox entries by arrival number: 64 consecutive numbers are a group. Later entries may join only the last
+ * group. The first group may lack entries that were folded.
  */
 function groupByArrival(inbox: readonly InboxEntry[]): InboxEntry[][] {
   const groups: InboxEntry[][] = []

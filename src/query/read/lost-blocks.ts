@@ -2,9 +2,9 @@ import type { MetricRow } from '../../store/catalog.ts'
 import type { Store, Stretch } from '../../store/store.ts'
 
 /**
- * Returns whether the store lost a block of the metric (evicted, deleted by hand or damaged). A block that was only
- * replaced during the query is no longer listed after it was found missing. A lost block is still listed, and retrying
- * the query would fail too.
+ * Returns whether the store lost a block that may have data of the metric in a stretch of time. Redis loses blocks, for
+ * example, if it evicts keys or someone deletes them. A lost block is still listed after it was found missing, and
+ * every retry of the query would fail. A block that was only replaced is no longer listed then.
  */
 export async function hasLostBlocks(
   store: Pick<Store, 'readIndex' | 'readBlocks'>,
@@ -40,5 +40,5 @@ export async function hasLostBlocks(
   return false
 }
 
-/** Number of blocks that are read at a time, so that few are in memory. */
+/** Maximum number of blocks that are read at a time, so that few are in memory. */
 const BLOCKS_PER_READ = 16

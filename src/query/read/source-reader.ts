@@ -11,14 +11,15 @@ import { BlockCache } from './block-cache.ts'
 import { BlockReader } from './block-reader.ts'
 import { InboxReader, indexPartOfInbox } from './inbox-reader.ts'
 
-/** The data of a metric in one block or digest. Sources with the same series and bucket come in arrival order. */
+/**
+ * The data of a metric in one block or digest. In a list of sources, those with the same series and bucket are in
+ * arrival order.
+ */
 export interface MergeSource {
   readonly section: RollupRows
-  /**
-   * Index of the source's resolution, finest first. An inbox block has the base resolution and is part of every read
-   * whose time range contains its buckets.
-   */
+  /** Index of the source's resolution, finest first. An inbox block has the finest resolution. */
   readonly level: number
+  /** Whether the block is in the inbox. Its rollups then count in planned reads of any resolution. */
   readonly isInbox: boolean
   /** For each series of the section, its ordinal in the metric's series list. */
   readonly ordinals: Int32Array
@@ -27,13 +28,13 @@ export interface MergeSource {
 export interface OpenedBlocks {
   readonly sections: readonly OpenedSection[]
   readonly blockCount: number
-  /** Number of blocks that were in memory already, themselves or in a digest. */
+  /** Number of these blocks that were in memory already, themselves or in a digest. */
   readonly cacheHitCount: number
 }
 
 type OpenedSection = Omit<MergeSource, 'ordinals' | 'section'> & { readonly section: MetricSection }
 
-/** Opens the blocks that the index lists in the timelines and the inbox, as sources to merge. */
+/** Reads the index, and opens the blocks that it lists in the timelines and the inbox, as sources to merge. */
 export class SourceReader {
   readonly #store: Store
   readonly #cache: BlockCache
@@ -53,7 +54,9 @@ export class SourceReader {
     return this.#cache.bytes
   }
 
-  /** Reads an index snapshot. Evicts cached blocks that belong to the snapshot's range but are not listed in it. */
+  /**
+   * Reads an index snapshot. Evicts cached blocks that should be in it but are not: they were replaced or have expired.
+   */
   async readIndex(request: IndexRequest): Promise<IndexSnapshot> {
     const snapshot = await this.#store.readIndex(request)
     const { partition, metricId, timelines } = request
@@ -78,8 +81,8 @@ export class SourceReader {
 
   /**
    * Opens the blocks of a period. The result has the blocks of the timelines in arrival order within each level, then
-   * those of the inbox. Returns undefined if the store no longer has a block. `pinned`: blocks that the caller keeps in
-   * memory.
+   * those of the inbox. Returns undefined if the store no longer has a block. `pinned` are the blocks that the caller
+   * keeps in memory, by name.
    */
   async open(
     { partition, metricId }: MetricRow,
@@ -126,8 +129,8 @@ export class SourceReader {
   }
 
   /**
-   * Returns the sources of each period. Returns undefined if a section has a series that is not in the list; the caller
-   * then needs a newer list.
+   * Returns the opened blocks of each period as sources. Returns undefined if a section has a series that is not in the
+   * list; the caller then needs a newer list.
    */
   sourcesOf(openedPeriods: readonly OpenedBlocks[], list: SeriesList): MergeSource[][] | undefined {
     const sources: MergeSource[][] = []
