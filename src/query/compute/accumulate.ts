@@ -11,15 +11,15 @@ import { type CellMergeInput, mergeFirstAndLast, mergeRunningTotals, mergeUnorde
 /** The data of a metric that was read for one period. */
 export interface PeriodSources {
   readonly metric: MetricRow
-  /** The list in which the sources' ordinals are positions. */
+  /** The series of the metric. The ordinals of the sources are positions in this list. */
   readonly list: SeriesList
   readonly resolutionsMs: readonly number[]
   readonly sources: CellMergeInput['sources']
-  /** As in `PlannedPeriod`. */
+  /** For cumulative counters: additional reads, in which earlier running totals are searched. Otherwise empty. */
   readonly lookbackReads: readonly PlannedRead[]
 }
 
-/** Merges opened blocks into cells. For a set metric, also returns the number of distinct members of each cell. */
+/** Merges opened blocks into cells. For a set metric, also returns numbers of distinct members; otherwise undefined. */
 export async function accumulate(
   store: Store,
   { metric, list, resolutionsMs, sources, lookbackReads }: PeriodSources,

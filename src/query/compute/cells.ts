@@ -4,8 +4,8 @@ import type { AccumulatedValues, RequiredAccumulators } from '../plan/aggregatio
 import { HistogramCounts } from './limit-counts.ts'
 
 /**
- * The accumulators of a query, as columns: one cell for each group and result bucket. A group gets a row of cells (a
- * slot) at its first rollup, so groups without data take no memory.
+ * The accumulators of a query, as columns: one cell for each group and result bucket. A group gets a row of cells only
+ * when `ensureCellsOf` is called for it, so groups without data take little memory. The position of a row is its slot.
  */
 export class Cells {
   readonly bucketCount: number
@@ -31,14 +31,15 @@ export class Cells {
   readonly #rangeLast: number[] = []
   /** By cell. Undefined while nothing was added to the cell. */
   readonly sketches: (QuantileSketch | undefined)[] = []
+  /** By cell. Undefined while nothing was added to the cell. */
   readonly countsByLimit: (HistogramCounts | undefined)[] = []
   /**
-   * Whether results may be too small: a count reached `COUNT_MAX`, or a counter may have increased by more than its
-   * stored running totals show.
+   * Whether results may be too small: a count reached `COUNT_MAX`, or a counter may have increased by more than the
+   * running totals show that were read.
    */
   isInexact = false
 
-  /** `requireSize` is called with the new number of cells before the columns grow. It throws if there are too many. */
+  /** `requireSize` is called with the new number of cells when a group gets cells. It throws if there are too many. */
   constructor(
     groupCount: number,
     bucketCount: number,
@@ -51,12 +52,12 @@ export class Cells {
     this.#slotOfGroup = new Int32Array(groupCount).fill(-1)
   }
 
-  /** The groups that have cells, in the order of their rows. */
+  /** The groups that have cells, in the order of their slots. */
   get groupsWithCells(): readonly number[] {
     return this.#groupsBySlot
   }
 
-  /** Adds a row of cells for a group that has none. Returns the index of the first cell of the group. */
+  /** Adds a row of cells for the group if it has none. Returns the index of the first cell of the group. */
   ensureCellsOf(group: number): number {
     let slot = this.#slotOfGroup[group]!
     if (slot < 0) {
@@ -75,7 +76,10 @@ export class Cells {
     return this.cellsWithEnd.has(cell) && Number.isNaN(this.last[cell])
   }
 
-  /** Merges the last value that a series has in the whole range into the last value of its group. */
+  /**
+   * Merges the last value that a series has in the whole range into the last value of its group, which has cells. At
+   * equal times, the greater value counts.
+   */
   mergeRangeLast(group: number, timeMs: number, value: number): void {
     const slot = this.#slotOfGroup[group]!
     const previousMs = this.#rangeLastMs[slot] ?? Number.NEGATIVE_INFINITY
@@ -84,7 +88,7 @@ export class Cells {
     this.#rangeLast[slot] = value
   }
 
-  /** Returns the last value of a group in the whole range; NaN if there is none. */
+  /** Returns the last value of the group with this slot in the whole range; NaN if there is none. */
   rangeLast(slot: number): number {
     return this.#rangeLast[slot] ?? Number.NaN
   }
@@ -168,7 +172,7 @@ export class CellValues implements AccumulatedValues {
   }
 }
 
-/** The values of a group over the whole range, as aggregations read them. Each getter merges the cells of the group. */
+/** The values of a group over the whole range, as aggregations read them. They are computed when they are read. */
 export class RangeValues implements AccumulatedValues {
   readonly #cells: Cells
   readonly #slot: number
@@ -231,7 +235,7 @@ export class RangeValues implements AccumulatedValues {
     return total
   }
 
-  /** The value of the first (step 1) or the last (step -1) cell that has one. */
+  /** Returns the value of the first (step 1) or the last (step -1) cell that has one; NaN if none has. */
   #valueFrom(column: Float64Array, step: 1 | -1): number {
     for (
       let cell = step === 1 ? this.#firstCell : this.#endCell - 1;
@@ -244,6 +248,7 @@ export class RangeValues implements AccumulatedValues {
   }
 }
 
+/** Returns a copy of a column with room for `capacity` cells. The additional cells have the value `fill`. */
 function enlargedCopy(column: Float64Array<ArrayBuffer>, capacity: number, fill: number): Float64Array<ArrayBuffer> {
   const wider = new Float64Array(capacity)
   if (fill !== 0) wider.fill(fill, column.length)

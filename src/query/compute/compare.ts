@@ -8,20 +8,22 @@ import type { Compare } from '../plan/request.ts'
 import type { ComparisonTimes, ResultGroup } from './result.ts'
 
 /**
- * The earlier period that a query is compared with. Each bucket of the query has a counterpart in it, which is computed
- * by local time. So the counterparts may differ from the buckets of an ordinary query over the earlier period. A bucket
- * has no counterpart if the clock or the calendar skipped that time. Some buckets of the earlier period are not the
- * counterpart of any bucket (January 29 to 31, when a February is compared with January).
+ * The earlier period that a query is compared with. The counterpart of a bucket is the bucket of the earlier period
+ * that it is compared with. It is computed by local time, so counterparts may differ from the buckets of an ordinary
+ * query over the earlier period. A bucket has no counterpart if the clock or the calendar skipped that time, or if it
+ * would lie outside of the earlier period. Some days of the earlier period may be in no counterpart: January 29 to 31,
+ * when a February is compared with January.
  */
 export interface Comparison {
   /** Start and end of the earlier period; the end is exclusive. */
   readonly fromMs: number
   readonly toMs: number
   /**
-   * Edges of the earlier buckets to compute, including gaps between counterparts. Empty if no bucket has a counterpart.
+   * Edges of the earlier buckets to compute: the counterparts, and the gaps between them. Empty if no bucket has a
+   * counterpart.
    */
   readonly edges: Float64Array
-  /** The index of the counterpart of each bucket of the query; -1 if it has none. */
+  /** For each bucket of the query, the index of its counterpart in `edges`; -1 if it has none. */
   readonly counterpartOf: Int32Array
   readonly times: ComparisonTimes
 }
@@ -68,7 +70,7 @@ export function planComparison(
 
 /**
  * Returns the starts and ends of all counterparts in ascending order. A counterpart that overlaps the next one ends
- * where the next one begins; half-hour clock changes cause such overlaps.
+ * where the next one begins; a clock change by half an hour can cause this.
  */
 function edgesOf(starts: ReadonlySet<number>, startMs: Float64Array, endMs: Float64Array): Float64Array {
   const sorted = Float64Array.from(starts).sort()

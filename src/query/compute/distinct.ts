@@ -8,14 +8,16 @@ import type { CellMergeInput } from './merge.ts'
 
 /** Numbers of distinct members of sets. */
 export interface DistinctCounts {
+  /** By cell: the number of distinct members of the group in the result bucket. */
   readonly countOfCell: Float64Array
   /** By slot: the number of distinct members of the group in the whole range. Empty unless totals are requested. */
   readonly countOfRange: Float64Array
 }
 
 /**
- * Counts the distinct members of sets. The rollups of a set only show which sketches exist. The store merges the
- * sketches of all series and stored buckets of a cell, so a member counts once per cell.
+ * Counts the distinct members of sets. The rollups of a set have only numbers of points; each shows that the store has
+ * a sketch of this series and bucket. The store merges the sketches of all series and stored buckets of a cell, so a
+ * member counts once per cell.
  */
 export async function countDistinct(
   store: Store,

@@ -18,12 +18,12 @@ export interface Evaluation {
   readonly withTotals: boolean
 }
 
-/** Computes the aggregations of each group from its accumulators. */
+/** Computes the aggregations of all groups that have cells. Returns the results by the index of the group. */
 export function evaluate(evaluation: Evaluation, cells: Cells): ReadonlyMap<number, ResultGroup> {
   return new Map(cells.groupsWithCells.map((group, slot) => [group, evaluateGroup(evaluation, cells, group, slot)]))
 }
 
-/** The result of a group without data. */
+/** Returns the result of a group without data. */
 export function emptyGroup({ groups, aggregations, plan }: Evaluation, group: number): ResultGroup {
   const bucketCount = plan.edges.length - 1
   const emptyColumn = new Float64Array(bucketCount).fill(Number.NaN)
@@ -35,7 +35,7 @@ export function emptyGroup({ groups, aggregations, plan }: Evaluation, group: nu
   }
 }
 
-/** The column `bucketStates` of a group without data. */
+/** Returns the column `bucketStates` of a group without data. */
 function bucketStatesWithoutData({ unavailableBuckets }: Plan): Uint8Array {
   return unavailableBuckets.map((isUnavailable) => isUnavailable * UNAVAILABLE)
 }
@@ -61,7 +61,7 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot
   return { ...evaluation.groups[group]!, bucketStates, values, totals, ...endsOf(cells, firstCell) }
 }
 
-/** The column `ends` of a group; absent if no series ended. */
+/** Returns the column `ends` of a group; an empty object if no series of any group ended. */
 function endsOf(cells: Cells, firstCell: number): Pick<ResultGroup, 'ends'> {
   if (cells.cellsWithEnd.size === 0) return {}
   return { ends: Uint8Array.from({ length: cells.bucketCount }, (_, i) => (cells.isEnd(firstCell + i) ? 1 : 0)) }
@@ -73,8 +73,8 @@ function secondsOfBuckets(evaluation: Evaluation): Float64Array {
 }
 
 /**
- * The seconds of a bucket that lie within the range and before now, at least one base bucket. A bucket that starts
- * after now is not cut at now.
+ * Returns the seconds of a bucket that lie within the range and before now, but at least the width of the finest stored
+ * bucket. A bucket that starts after now is not cut at now.
  */
 export function secondsOf(
   { plan, nowMs, baseResolutionMs }: Pick<Evaluation, 'plan' | 'nowMs' | 'baseResolutionMs'>,

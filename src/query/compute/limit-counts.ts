@@ -1,9 +1,9 @@
 import type { SeriesRow } from '../../store/catalog.ts'
 
 /**
- * The count of each bucket of a histogram, by the upper limit of the bucket. Prometheus stores cumulative counts: the
- * count of a limit includes all lower buckets. Such a count is added to its own bucket and subtracted from the next
- * one. A quantile is interpolated linearly within the bucket that contains its rank.
+ * The count of each bucket of a histogram, by the upper limit of the bucket. Prometheus sends cumulative counts: the
+ * count of a limit includes all lower buckets. The caller adds such a count to its own bucket and subtracts it from the
+ * next one. A quantile is interpolated linearly within the bucket that contains its rank.
  */
 export class HistogramCounts {
   readonly #counts = new Map<number, number>()
@@ -17,8 +17,9 @@ export class HistogramCounts {
   }
 
   /**
-   * Returns the quantile for `q` in [0, 1]. The first bucket starts at 0 if its limit is positive. If the quantile lies
-   * in the bucket without a finite limit, the highest finite limit is returned.
+   * Returns the quantile for `q` in [0, 1]; NaN if no count is positive. The first bucket starts at 0 if its limit is
+   * positive. If the quantile lies in the bucket up to infinity, returns the finite limit below it, or NaN if there is
+   * none.
    */
   quantile(q: number): number {
     const buckets = [...this.#counts].sort(([a], [b]) => a - b)
@@ -49,20 +50,24 @@ function interpolate(start: number, end: number, share: number): number {
   return Number.isFinite(start) ? start + (end - start) * Math.min(1, share) : end
 }
 
-/** The limits of a histogram's buckets, by the ordinals of its series: each bucket is a series. */
+/** The limits of a histogram's buckets, by the ordinals of the metric's series: each bucket is a series. */
 export interface BucketLimits {
   /** The upper limit of each series. Empty unless counts by limit are needed. */
   readonly upperLimit: Float64Array
   /**
    * For series with cumulative counts: the next higher limit of the same histogram in the same group, whose count
-   * includes the count of this series. NaN for other series; empty if there are no such series.
+   * includes the count of this series. NaN for the highest limit and for other series. Empty if no series has
+   * cumulative counts.
    */
   readonly nextLimit: Float64Array
 }
 
 export const NO_BUCKET_LIMITS: BucketLimits = { upperLimit: new Float64Array(0), nextLimit: new Float64Array(0) }
 
-/** The limits of a histogram: `upper_limit` for counts that are not cumulative, `le` for those that are. */
+/**
+ * Reads the limits of a histogram from the tags of its series: `upper_limit` if its counts are not cumulative, `le` if
+ * they are.
+ */
 export function bucketLimitsOf(
   series: readonly SeriesRow[],
   groupOfSeries: Int32Array,
@@ -72,7 +77,7 @@ export function bucketLimitsOf(
   return { upperLimit: needsUpperLimits ? upperLimitsOf(series) : NO_BUCKET_LIMITS.upperLimit, nextLimit }
 }
 
-/** The upper limit of each series of a histogram. */
+/** Returns the upper limit of each series of a histogram: infinity if no tag has it. */
 export function upperLimitsOf(series: readonly SeriesRow[]): Float64Array {
   return Float64Array.from(series, ({ tags }) => {
     const text = tags.find(([key]) => key === 'upper_limit' || key === 'le')?.[1] ?? '+Inf'

@@ -12,9 +12,9 @@ import type { BucketLimits } from './limit-counts.ts'
 import { RowsByCell } from './rows-by-cell.ts'
 
 /**
- * Merges block columns into cells, without an object per rollup. Count, sum, min, max and sketch bins do not depend on
- * order: they are merged block by block. First, last and running totals depend on the order of points within a series:
- * they are merged series by series, with the blocks of a series in order of arrival.
+ * Merges block columns into cells. Only running totals take an object per rollup. Count, sum, min, max and sketch bins
+ * do not depend on order: they are merged block by block. First, last and running totals depend on the order of points
+ * within a series: they are merged series by series, with the blocks of a series in order of arrival.
  */
 
 export interface CellMergeInput {
@@ -23,8 +23,8 @@ export interface CellMergeInput {
   readonly resolutionsMs: readonly number[]
   readonly sources: readonly MergeSource[]
   /**
-   * The group of each ordinal; -1 for a series in no group. Ordinals beyond the end belong to series that were
-   * registered later; they are in no group.
+   * The index of the group of each ordinal; -1 for a series in no group. Ordinals beyond the end belong to series that
+   * were registered later; they are in no group.
    */
   readonly groupOfSeries: Int32Array
   /** Empty unless the metric is a histogram. */
@@ -37,7 +37,10 @@ function hasNextLimit({ nextLimit }: BucketLimits, ordinal: number): boolean {
   return nextLimit.length > 0 && !Number.isNaN(nextLimit[ordinal]!)
 }
 
-/** Adds a cumulative histogram count to its own bucket, and subtracts it from the next one. */
+/**
+ * Adds a cumulative histogram count to its own bucket, and subtracts it from the next one. Does not add it to the sum
+ * of the cell: the count of the highest limit includes it.
+ */
 function addCumulativeCount(
   cells: Cells,
   cell: number,
@@ -105,8 +108,8 @@ export function mergeUnordered(
  * `first` the one that arrived first. At equal times in different series of a group, `last` is the greater value and
  * `first` the smaller one.
  *
- * A series that ended in a bucket has no last value there. A bucket in which a series ended, and none has a last value,
- * is an end of the group.
+ * A series ends in a bucket if an end marker is the latest that it has there. It then has no last value in this bucket.
+ * A bucket in which a series ended, and none has a last value, is an end of the group.
  */
 export function mergeFirstAndLast(input: CellMergeInput, cells: Cells): void {
   const { plan, groupOfSeries } = input
@@ -172,9 +175,9 @@ function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): v
 
 /**
  * Merges running totals of counters. The increase between two totals of a series is added to the result bucket of the
- * later total. `lookback` are additional reads, before the range and in its unavailable buckets, that search the total
- * before the first total of the range. If data between two totals was not read, their increase is not added, and the
- * result is marked as inexact.
+ * later total. `lookback` are additional reads, before the range and in its unavailable buckets: a total found there is
+ * only the earlier one of two. If data between two totals was not read, their increase is not added, and the result is
+ * marked as inexact.
  */
 export function mergeRunningTotals(input: CellMergeInput, lookback: readonly PlannedRead[], cells: Cells): void {
   const { plan, resolutionsMs, groupOfSeries, bucketLimits, accumulators } = input
@@ -229,7 +232,7 @@ export function mergeRunningTotals(input: CellMergeInput, lookback: readonly Pla
 }
 
 /**
- * Returns, for each bucket, a time up to which not everything was read: the end of the last bucket, among this one and
+ * Returns for each bucket the time from which on everything was read: the end of the last bucket, among this one and
  * the earlier ones, that is unavailable and that `lookback` does not cover. -Infinity if there is no such bucket.
  */
 function unreadUntilMsByBucket(
@@ -254,8 +257,8 @@ interface SeriesOccurrence {
 }
 
 /**
- * Calls `visit` once for each series that is in a group. `occurrences` are the places where the sources have data of
- * the series, in the order of the sources.
+ * Calls `visit` once for each series that is in a group and in a source. `occurrences` are the places where the sources
+ * have data of the series, in the order of the sources.
  */
 function forEachSeries(
   { sources, groupOfSeries }: CellMergeInput,

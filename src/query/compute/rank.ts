@@ -16,7 +16,7 @@ const GROUPS_PER_SKETCHED_PASS_MAX = 4_096
 /**
  * Ranks the groups by one value over the whole range and returns the first n in this order. The other groups are left
  * out, or merged into one more group, the remainder. Groups of equal value are ordered by tags, groups whose value is
- * NaN come last, and groups without data are left out. Each group takes one cell, because only values over the whole
+ * NaN come last, and groups without data have no rank. Each group takes one cell, because only values over the whole
  * range are computed.
  */
 export async function selectTopGroups(
@@ -28,7 +28,7 @@ export async function selectTopGroups(
   top: Top,
 ): Promise<Grouping> {
   const { groups, groupOfSeries } = grouping
-  // One bucket. The rank is computed without the unavailable buckets.
+  // A single bucket. The reads leave out the unavailable buckets, so the rank is computed without them.
   const wholeRange: Plan = {
     ...plan,
     edges: Float64Array.of(plan.fromMs, plan.toMs),

@@ -7,7 +7,9 @@ import type { Grouping } from '../plan/series-cache.ts'
 import { Cells } from './cells.ts'
 import { isGrouped } from './result-groups.ts'
 
-/** Creates the cells of a period. They throw `query_too_large` when there are more cells than `valuesMax` allows. */
+/**
+ * Creates the cells of a period. Adding a group throws `query_too_large` if `valuesMax` does not allow so many cells.
+ */
 export function createResultCells(
   request: QueryRequest,
   period: PlannedPeriod,
@@ -41,7 +43,7 @@ export function createResultCells(
       },
     )
   })
-  // A query without grouping returns one group even if there is no data.
+  // A query without grouping returns its only group even if there is no data.
   if (!isGrouped(request) && groups.length > 0) cells.ensureCellsOf(0)
   return cells
 }

@@ -11,7 +11,10 @@ export interface EvaluatedPeriod {
   readonly groups: ReadonlyMap<number, ResultGroup>
 }
 
-/** The groups of the result: those with data in either period, sorted by rank or by tags. */
+/**
+ * Returns the groups of the result, sorted by rank or by tags. If the query groups its series, only groups with data in
+ * either period are returned.
+ */
 export function resultGroups(
   request: QueryRequest,
   { evaluation, groups }: EvaluatedPeriod,
@@ -41,7 +44,7 @@ function hasData(group: ResultGroup | undefined): boolean {
   return group?.bucketStates.includes(1) ?? false
 }
 
-/** The number of buckets that are unavailable, or whose counterpart is. */
+/** Returns the number of buckets that are unavailable, or whose counterpart is. */
 export function countUnavailableBuckets(
   current: Plan,
   earlier: Plan | undefined,

@@ -24,8 +24,8 @@ export interface QueryResult {
   /** The buckets of the earlier period; undefined if the query has no comparison. */
   readonly comparison?: ComparisonTimes | undefined
   /**
-   * The groups, sorted by tags or by rank; the remainder (see `isRemainder`) is last. A query without grouping has
-   * exactly one group.
+   * The groups, sorted by tags or by rank; the remainder (see `isRemainder`) is last. A query with neither grouping nor
+   * `top` has exactly one group, even without data.
    */
   readonly groups: readonly ResultGroup[]
   readonly meta: QueryMeta
@@ -33,6 +33,7 @@ export interface QueryResult {
 
 /** The times of the counterpart of each bucket: the bucket of the earlier period that it is compared with. */
 export interface ComparisonTimes {
+  /** Start of each counterpart; where it would start if the bucket has none. */
   readonly startMs: Float64Array
   /** End of each counterpart, exclusive. Equal to `startMs` if the bucket has no counterpart. */
   readonly endMs: Float64Array
@@ -54,20 +55,21 @@ export interface ResultGroup {
    */
   readonly bucketStates: Uint8Array
   /**
-   * One entry per bucket of a gauge: 1 = a series of the group ended in it, and no series has a last value there.
-   * Absent if no series of the result ended.
+   * For gauges, one entry per bucket: 1 = a series of the group ended in it, and no series has a last value there.
+   * Absent if no series of the result ended, or if no aggregation needs first or last values.
    */
   readonly ends?: Uint8Array
   /** One column of values for each computed aggregation, by its name. NaN where there is no value. */
   readonly values: ReadonlyMap<string, Float64Array>
   /**
-   * The value of each aggregation over the whole range; NaN if a bucket is unavailable. Empty if the group has no data
-   * or totals were not requested.
+   * The value of each aggregation over the whole range; NaN if there is none, or if a bucket is unavailable. Empty if
+   * totals were not requested; may be empty if the group has no data.
    */
   readonly totals: ReadonlyMap<string, number>
   /**
-   * The last value before the range for each aggregation, by its name; NaN if the group has ended. Set only for
-   * `fill: previous`.
+   * The last value before the range for each aggregation, by its name; NaN if the group has ended since. Only for
+   * `fill: previous`, and only of groups that are empty in the first bucket. Other queries of a shared execution ignore
+   * it.
    */
   readonly valuesBefore?: ReadonlyMap<string, number>
   /** Set if this group is the remainder: all groups outside of the top n, merged. It has no tags. */
@@ -79,35 +81,35 @@ export interface ResultGroup {
   readonly comparison?: ResultGroup
 }
 
-/** Identifies a group: the same group has the same key in every result. */
+/** Identifies a group: the same group has the same key in all results of queries with equal grouping. */
 export function groupKey({ tags, series, isRemainder }: Pick<ResultGroup, 'tags' | 'series' | 'isRemainder'>): string {
   if (isRemainder === true) return 'remainder'
   return series === undefined ? JSON.stringify(tags) : formatId(series.seriesId)
 }
 
 export interface QueryMeta {
-  /** Widths of the stored buckets that were read, finest first. */
+  /** Widths of the stored buckets in the plan, finest first. */
   readonly resolutionsMs: readonly number[]
   readonly rollupsRead: number
   readonly blocksRead: number
-  /** Number of blocks that were in memory already, themselves or in a digest. */
+  /** Number of these blocks that were in memory already, themselves or in a digest. */
   readonly cacheHits: number
   /**
-   * False if values may be too small: a count reached its bound, or running totals arrived too late or decreased too
-   * often.
+   * False if values may be too small: a count reached its bound, or running totals arrived too late, decreased too
+   * often or have expired in part.
    */
   readonly isExact: boolean
-  /** Number of unavailable buckets, in the range or the earlier period. */
+  /** Number of buckets that are unavailable, or whose counterpart is. */
   readonly bucketsUnavailable: number
-  /** Number of rollups charged to the budget of the request. */
+  /** Number of rollups that were charged to the budget of the request for this result. */
   readonly cost: number
   readonly durationMs: number
   readonly nowMs: number
 }
 
 /**
- * One line of a chart after filling: two arrays of equal length, in order of time. `values[i]` is `null` if bucket i
- * has no value.
+ * One line of a chart after filling: two arrays of equal length, in order of time. `values[i]` is the value of the
+ * bucket `bucketIndexes[i]`; `null` if it has none.
  */
 export interface FilledLine {
   readonly bucketIndexes: readonly number[]
@@ -115,16 +117,18 @@ export interface FilledLine {
 }
 
 /**
- * Returns a column of a group with its empty buckets filled. `none` omits empty buckets, `null` and `zero` set this
- * value, `previous` repeats the last value, also from before the range (`null` if there is none). It does not repeat
- * `last` after the group ended. An unavailable bucket is always null. A bucket counts as empty only if it is empty in
- * both periods, so a line and its comparison have the same rows.
+ * Returns a column of a group with its empty buckets filled: `null` and `zero` set this value, `previous` repeats the
+ * last value, also from before the range (`null` if there is none). It does not repeat `last` after the group ended,
+ * nor any value after an unavailable bucket. An unavailable bucket is always null. `none` omits the buckets that are
+ * empty in both periods, so a line and its comparison have the same rows.
  */
 export function fillLine(group: ResultGroup, name: string, fill: Fill): FilledLine {
   return lineOf(group, group, name, fill)
 }
 
-/** The line of the earlier period, with the same rows as {@link fillLine}. Undefined if the query has no comparison. */
+/**
+ * Returns the line of the earlier period, with the same rows as `fillLine`. Undefined if the query has no comparison.
+ */
 export function fillComparison(group: ResultGroup, name: string, fill: Fill): FilledLine | undefined {
   return group.comparison && lineOf(group, group.comparison, name, fill)
 }

@@ -6,12 +6,12 @@ import { AUTO_BUCKETS_MAX } from '../plan/plan.ts'
 import { groupKey, type QueryResult } from './result.ts'
 
 /**
- * Finds the last value of each group before a range, from which `fill: previous` starts. It queries the buckets right
- * before the range, then coarse buckets over seven days, then the fine buckets within each coarse bucket that contains
- * a last value. So it takes a handful of small queries at any interval.
+ * Finds the last value of each group before a range, with which `fill: previous` starts. It queries the buckets right
+ * before the range, then, if values are still missing, coarse buckets over seven days, then the fine buckets within the
+ * coarse buckets that contain a last value. So it takes at most ten small queries at any interval.
  */
 
-/** Maximum time before the range in which a last value is searched. */
+/** How far before the range a last value is searched. */
 export const VALUE_BEFORE_SEARCH_MS = 7 * DAY_MS
 /**
  * Maximum number of coarse buckets that are searched again with fine buckets, newest first. For the others, the coarse
@@ -32,7 +32,7 @@ interface LastValueSearch {
   readonly fromMs: number
   readonly interval: FixedOrCalendar
   readonly zone: TimeZone
-  /** Keys of the groups that are empty in the first bucket of the range. */
+  /** Keys of the groups whose last values are searched. */
   readonly groupKeys: readonly string[]
   /** Names of the aggregations whose last values are searched. */
   readonly aggregationNames: readonly string[]
@@ -42,7 +42,7 @@ interface LastValueSearch {
   readonly query: (stretch: { fromMs: number; toMs: number; interval: Interval }) => Promise<QueryResult | undefined>
 }
 
-/** Returns the last values of each group, by group key. */
+/** Returns the last values of each group, by group key. A value that was not found is missing. */
 export async function findValuesBefore(search: LastValueSearch): Promise<ReadonlyMap<string, LastValues>> {
   const { fromMs, interval, zone, groupKeys, aggregationNames, query } = search
   const lastValues = new Map(groupKeys.map((key) => [key, new Map<string, number>()]))

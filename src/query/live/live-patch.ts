@@ -9,16 +9,13 @@ import {
 } from '../compute/result.ts'
 
 /**
- * The next update of a live query. A snapshot replaces everything that the client has. A patch holds new and changed
- * buckets, and only groups that have some. The client removes buckets that start before `dropBeforeMs`, and then groups
- * without buckets.
+ * The next update of a live query. A snapshot replaces everything that the client has. A patch has only new and changed
+ * buckets, and only the groups that changed. The client removes the buckets that start before `dropBeforeMs`, and then
+ * groups without buckets.
  */
 export interface LiveUpdate {
   readonly kind: 'snapshot' | 'patch'
-  /**
-   * In a snapshot the whole result. In a patch the changed part of the newest result, with empty buckets already
-   * filled.
-   */
+  /** In a snapshot the whole result. In a patch the changed part of the newest result, already filled (`fillLine`). */
   readonly result: QueryResult
   /** Undefined if the client has nothing to remove. */
   readonly dropBeforeMs: number | undefined
@@ -36,8 +33,8 @@ export function snapshotOf(result: QueryResult): LiveUpdate {
 }
 
 /**
- * Returns the update from one result to a later one: a snapshot if a patch cannot express it, undefined if they are
- * equal.
+ * Returns the update from one result to a later one: a snapshot if a patch cannot express it, undefined if the client
+ * has everything already.
  */
 export function updateBetween(before: QueryResult, after: QueryResult, options: PatchOptions): LiveUpdate | undefined {
   const shift = bucketShiftBetween(before, after)
@@ -51,7 +48,7 @@ export function updateBetween(before: QueryResult, after: QueryResult, options: 
     const earlier = remainingGroups.get(key)
     remainingGroups.delete(key)
     const position = positions.get(key)
-    // A patch can neither change the order of groups nor insert a group into a ranking.
+    // A patch cannot change the order of groups. A new group could belong anywhere in a ranking.
     if (position === undefined ? options.isRanked : position < lastPosition) return snapshotOf(after)
     if (position !== undefined) lastPosition = position
     const changed = changedBuckets(before, earlier, after, group, shift)
@@ -76,7 +73,7 @@ export function updateBetween(before: QueryResult, after: QueryResult, options: 
 
 /**
  * Returns by how many buckets the range moved: bucket i of `after` is bucket i + shift of `before`. Returns undefined
- * if the results differ in anything else than this shift of their buckets, such as the interval or the metric.
+ * if the buckets do not match in this way, or if interval, time zone, metric or kind of comparison differ.
  */
 function bucketShiftBetween(before: QueryResult, after: QueryResult): number | undefined {
   const areComparable =
@@ -93,8 +90,9 @@ function bucketShiftBetween(before: QueryResult, after: QueryResult): number | u
 }
 
 /**
- * Returns one entry per bucket of `after`: 1 = the group has this bucket, and it is new or changed. Undefined if the
- * group lost a bucket.
+ * Returns one entry per bucket of `after`: 1 = the group has this bucket, and it is new, has another value, or has
+ * ended since `before`. Undefined if the group lost a bucket that is still in the range. `earlier` is the group in
+ * `before`; undefined if it is new.
  */
 function changedBuckets(
   before: QueryResult,
@@ -138,12 +136,12 @@ function markDifferences(before: FilledLine, after: FilledLine, shift: number, d
   }
 }
 
-/** The buckets that a line of the group has after filling. */
+/** Returns the indexes of the buckets that a line of the group has after filling. */
 function bucketsInLine(group: ResultGroup, fill: QueryResult['fill'] = 'none'): readonly number[] {
   return fillLine(group, '', fill).bucketIndexes
 }
 
-/** The group reduced to its changed buckets, with filled values. */
+/** Returns the group reduced to its changed buckets, with filled values. */
 function onlyChangedBuckets(result: QueryResult, group: ResultGroup, changed: Uint8Array): ResultGroup {
   const { comparison } = group
   const names = [...group.values.keys()]
@@ -157,7 +155,7 @@ function onlyChangedBuckets(result: QueryResult, group: ResultGroup, changed: Ui
   }
 }
 
-/** The values of a line as a column with one entry per bucket; NaN where the line has none. */
+/** Returns the values of a line as a column with one entry per bucket; NaN where the line has none. */
 function columnOfLine(line: FilledLine | undefined, bucketCount: number): Float64Array {
   const column = new Float64Array(bucketCount).fill(Number.NaN)
   line?.bucketIndexes.forEach((bucket, row) => {

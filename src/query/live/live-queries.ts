@@ -8,11 +8,13 @@ export interface LiveSettings {
   /** Minimum time between the starts of two runs of a query. */
   readonly runIntervalMsMin: number
   /**
-   * Time after which a query runs even without commits: its range moves on, and notifications of commits may be lost.
+   * Minimum time after which a query runs even without commits: its range moves on, and notifications of commits may be
+   * lost. The time is longer while results do not change.
    */
   readonly pollIntervalMs: number
-  /** Maximum number of subscriptions in this process, and for each API key. */
+  /** Maximum number of subscriptions in this process. */
   readonly subscriptionsMax: number
+  /** Maximum number of subscriptions of one API key in this process. */
   readonly subscriptionsPerKeyMax: number
   /** Maximum number of queries that run at the same time; others wait in a queue. */
   readonly concurrentRunsMax: number
@@ -20,7 +22,7 @@ export interface LiveSettings {
 
 /** Minimum time between the starts of two runs of a live query: people do not read charts faster. */
 const LIVE_RUN_INTERVAL_MS_MIN = 1_000
-/** Time after which a live query runs even without commits, because notifications of commits may be lost. */
+/** Minimum time after which a live query runs even without commits, because notifications of commits may be lost. */
 const LIVE_POLL_INTERVAL_MS = 10_000
 /** Maximum number of live queries that run at the same time: other queries need the CPU too. */
 const LIVE_CONCURRENT_RUNS_MAX = 4
@@ -32,12 +34,16 @@ export const FIXED_LIVE_SETTINGS = {
   concurrentRunsMax: LIVE_CONCURRENT_RUNS_MAX,
 }
 
-/** The operations of the gateway that live queries need. */
+/** What live queries need from the gateway, the store and the clock. */
 export interface LiveQueryBackend {
   query(project: string, input: QueryInput): Promise<QueryResult>
+  /**
+   * Calls the listener with the metrics of each commit, if the notification is not lost. Returns a function that
+   * removes it.
+   */
   onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
   now(): number
-  /** Starts a timer. The returned function cancels it. */
+  /** Calls `run` after `ms` milliseconds. Returns a function that cancels the call. */
   startTimer(ms: number, run: () => void): () => void
 }
 
@@ -47,9 +53,9 @@ interface Subscriber {
 }
 
 /**
- * Runs live queries. All subscribers of equal queries share one {@link LiveQuery}. It runs after commits to its metric,
- * and each subscriber gets the difference between its previous result and the newest one. A slow subscriber skips
- * results: nothing is queued for it.
+ * Runs live queries. All subscribers of a project with equal queries share one {@link LiveQuery}. It runs after commits
+ * to its metric, and each subscriber gets the difference between its previous result and the newest one. A slow
+ * subscriber skips results: nothing is queued for it.
  *
  * | state of a live query | meaning | on a commit or a new subscriber |
  * | --- | --- | --- |
@@ -59,13 +65,14 @@ interface Subscriber {
  * | `running` | the query runs, then `idle` | `outdated` |
  * | `outdated` | the query runs, then `delayed` or `queued` | – |
  *
- * A live query is dropped when its last subscription ends.
+ * A new live query is `idle` without a timer until its first subscriber is added. It is dropped when its last
+ * subscription ends.
  */
 export class LiveQueries {
   readonly #backend: LiveQueryBackend
   readonly #settings: LiveSettings
   readonly #liveQueries = new Map<string, LiveQuery>()
-  /** Number of subscriptions, by the id of the API key. */
+  /** Number of subscriptions of each API key that has some, by the hash of the key. */
   readonly #subscriptionCountByKeyHash = new Map<string, number>()
   readonly #queue: LiveQuery[] = []
   #runningCount = 0
@@ -89,8 +96,8 @@ export class LiveQueries {
 
   /**
    * Yields a snapshot, then updates, until the caller ends the iterator or `close` is called. An error of the query
-   * ends the iterator, except while the store is unavailable. Throws `rate_limited` or `overloaded` if there are too
-   * many subscriptions.
+   * ends the iterator, unless it is `store_unavailable` or `overloaded`: then the query runs again later. Throws
+   * `rate_limited` or `overloaded` if there are too many subscriptions, and `overloaded` after `close`.
    */
   subscribe({ project, keyHash }: Subscriber, input: QueryInput): AsyncIterableIterator<LiveUpdate> {
     const { subscriptionsMax, subscriptionsPerKeyMax } = this.#settings
@@ -146,7 +153,7 @@ export class LiveQueries {
     if (this.#liveQueries.size === 0) return
     const ids = new Set(metricIds.map(formatId))
     for (const liveQuery of this.#liveQueries.values()) {
-      // The metric id is unknown before the first result, so every commit counts.
+      // The metric id is unknown before the first result, so the query runs after every commit.
       if (liveQuery.metricId === undefined || ids.has(liveQuery.metricId)) this.#refresh(liveQuery)
     }
   }
@@ -204,7 +211,7 @@ export class LiveQueries {
     }
   }
 
-  /** Runs the query and publishes its result. Never rejects. */
+  /** Runs the query and publishes its result. An error ends the subscriptions or is retried: it does not reject. */
   async #runQuery(liveQuery: LiveQuery): Promise<void> {
     liveQuery.state = 'running'
     liveQuery.lastStartMs = this.#backend.now()
@@ -226,7 +233,8 @@ export class LiveQueries {
 
   /**
    * Returns the time until the next poll. It doubles with each equal result, up to `POLL_BACKOFF_FACTOR_MAX` times
-   * `pollIntervalMs`. If the current bucket ends earlier, the poll is at this end, but not before `pollIntervalMs`.
+   * `pollIntervalMs`. If a bucket of the result ends earlier, the poll is at the first such end, but not before
+   * `pollIntervalMs`.
    */
   #pollDelayMs({ equalResultCount, result }: LiveQuery): number {
     const { pollIntervalMs } = this.#settings
@@ -237,11 +245,9 @@ export class LiveQueries {
   }
 }
 
-/**
- * Maximum factor by which the poll interval of an unchanging query grows. A commit to its metric still runs it at once.
- */
+/** Maximum factor by which the poll interval of a query with equal results grows. It still runs after commits. */
 const POLL_BACKOFF_FACTOR_MAX = 16
-/** For the check whether a result changed: if all buckets are equal, so are totals and ranks. */
+/** For the poll interval, results count as equal if their buckets are equal: totals are not compared. */
 const COMPARE_BUCKETS_ONLY: PatchOptions = { withTotals: false, isRanked: false }
 
 type LiveQueryState = 'idle' | 'delayed' | 'queued' | 'running' | 'outdated'
@@ -253,15 +259,18 @@ class LiveQuery {
   readonly input: QueryInput
   readonly subscriptions = new Set<Subscription>()
   state: LiveQueryState = 'idle'
+  /** Cancels the timer of the next run. Undefined if none was started since the last enqueued run. */
   cancelTimer: (() => void) | undefined
+  /** The id of the metric in the newest result. Undefined before the first result. */
   metricId: string | undefined
+  /** The newest result. */
   result: QueryResult | undefined
   /** The number of the run that returned `result`, from 1. */
   resultRunNumber = 0
   /** The number of the run that started last. */
   lastRunNumber = 0
   lastStartMs = Number.NEGATIVE_INFINITY
-  /** How many results in a row were equal to the result before. */
+  /** Number of newest results in a row that were equal to the result before them. */
   equalResultCount = 0
 
   constructor(key: string, project: string, input: QueryInput) {
@@ -270,7 +279,7 @@ class LiveQuery {
     this.input = input
   }
 
-  /** Whether data may have changed since the current run started. */
+  /** Whether a commit or a new subscription since the start of the current run requires another run. */
   get isOutdated(): boolean {
     return this.state === 'outdated'
   }
@@ -290,8 +299,8 @@ class LiveQuery {
 }
 
 /**
- * The updates of one subscriber. The subscriber pulls each update; a result that it has not pulled is replaced by the
- * next one.
+ * The updates of one subscriber. The subscriber pulls each update. A result that it has not pulled is replaced by the
+ * next one. When the subscription ends, it is discarded.
  */
 class Subscription implements AsyncIterableIterator<LiveUpdate> {
   readonly #liveQuery: LiveQuery
@@ -318,7 +327,10 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
     return this
   }
 
-  /** Resolves with the next update. The caller must wait for it before the next call. */
+  /**
+   * Resolves with the next update. After the end it rejects once with the error that ended the subscription, if there
+   * is one. The caller must wait for it before the next call.
+   */
   async next(): Promise<IteratorResult<LiveUpdate>> {
     for (;;) {
       const update = this.#isEnded ? undefined : this.#nextUpdate()
@@ -374,7 +386,7 @@ function stoppingError(): GatewayError {
   return new GatewayError('overloaded', 'the gateway is stopping; connect again', { details: { reconnect: true } })
 }
 
-/** Whether the next run of the query may succeed. */
+/** Whether a later run of the query may succeed although this one failed. */
 function isTransient(error: unknown): boolean {
   return error instanceof GatewayError && (error.code === 'store_unavailable' || error.code === 'overloaded')
 }
