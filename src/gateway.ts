@@ -72,7 +72,7 @@ export interface Gateway {
    * Returns false if there is no such metric, or if it has no points. A query in progress may still return a result.
    */
   deleteMetric(project: string, name: string): Promise<boolean>
-  /** Returns the metrics that match the filter, sorted by name. Without a limit there may be many: see `metricPages`. */
+  /** Returns all metrics that match the filter, sorted by name. They may be many: see `metricPages`. */
   metrics(project: string, filter?: MetricFilter): Promise<readonly MetricRow[]>
   /**
    * Yields the metrics that match the filter in pages, sorted by name. Each page is read from the store when the caller

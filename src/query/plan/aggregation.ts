@@ -132,7 +132,7 @@ export const AGGREGATIONS: readonly Aggregation[] = [
     needs: [],
     compute: ({ sum, seconds }) => sum / seconds,
   },
-  quantile('p50', 0.5, 'Median, within 1 % (like every percentile).'),
+  quantile('p50', 0.5, 'Median. Percentiles are within 1 %, or interpolated in a HISTOGRAM.'),
   quantile('p75', 0.75, '75th percentile.'),
   quantile('p90', 0.9, '90th percentile.'),
   quantile('p95', 0.95, '95th percentile.'),
