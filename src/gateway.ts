@@ -66,7 +66,7 @@ export interface Gateway {
   events(project: string, input: EventQueryInput): Promise<EventPage>
   metric(project: string, name: string): Promise<MetricRow | undefined>
   /** Returns at most `max` values of a tag, sorted by the number of series that have the value, greatest first. */
-  tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValueCount[]>
+  tagValues(metric: MetricRow, tagKey: string, max: number): Promise<readonly TagValueCount[]>
   /**
    * Deletes a metric. Its data is removed in the background, and the name can be defined again at once, with any type.
    * Returns false if there is no such metric, or if it has no points. A query in progress may still return a result.
@@ -80,7 +80,7 @@ export interface Gateway {
    */
   metricPages(project: string, filter?: MetricFilter): AsyncIterableIterator<readonly MetricRow[]>
   /** Returns the sender that an API key belongs to. Undefined if the key does not exist, was revoked or has expired. */
-  authenticate(key: string): Principal | undefined | Promise<Principal | undefined>
+  authenticate(apiKey: string): Principal | undefined | Promise<Principal | undefined>
   /** Takes a permit for a request of this class. Returns undefined if such requests are not limited. */
   takePermit(
     principal: Principal,
@@ -189,14 +189,14 @@ export function createGateway(options: GatewayOptions): Gateway {
       const row = await findMetricWithPoints(store, project, name)
       return row !== undefined && writer.deleteMetric({ project, name, generation: row.generation })
     },
-    tagValues: (metric, key, max) => querier.tagValues(metric, key, max),
+    tagValues: (metric, tagKey, max) => querier.tagValues(metric, tagKey, max),
     async metrics(project, filter) {
       const rows: MetricRow[] = []
       for await (const page of listMetrics(store, project, filter)) for (const row of page) rows.push(row)
       return rows
     },
     metricPages: (project, filter) => listMetrics(store, project, filter),
-    authenticate: (key) => keys.authenticate(key),
+    authenticate: (apiKey) => keys.authenticate(apiKey),
     takePermit: (principal, rateClass, address) => limiter.take(principal, rateClass, address),
     async ping() {
       writer.requireAvailableStore()

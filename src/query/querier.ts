@@ -69,8 +69,8 @@ export class Querier {
     this.#seriesCache.clear()
   }
 
-  async tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValueCount[]> {
-    return tagValuesOf(await this.#seriesCache.sync(metric), key, max)
+  async tagValues(metric: MetricRow, tagKey: string, max: number): Promise<readonly TagValueCount[]> {
+    return tagValuesOf(await this.#seriesCache.sync(metric), tagKey, max)
   }
 
   /** Creates a session for the queries of one request. */
@@ -134,11 +134,12 @@ export class Querier {
     const periods = earlier === undefined ? [current] : [current, earlier]
     this.#chargeRollups(metric, periods, request, selection.grouping.idRange, session, execution)
     const outputs = execution.closeOutputs()
-    const computed = request.top === undefined ? outputs.aggregations : [...outputs.aggregations, request.top.by]
+    const aggregationsToCompute =
+      request.top === undefined ? outputs.aggregations : [...outputs.aggregations, request.top.by]
     const openedPeriods = await this.#openBlocks(
       metric,
       periods,
-      requiredAccumulatorsOf(computed, metric.type).needsSketches,
+      requiredAccumulatorsOf(aggregationsToCompute, metric.type).needsSketches,
       session,
     )
     if (openedPeriods === undefined) return undefined
@@ -155,7 +156,7 @@ export class Querier {
       request.top === undefined
         ? grouping
         : await selectTopGroups(this.#store, periodSources[0]!, current.plan, clock, grouping, request.top)
-    const { evaluated, isExact } = await this.#evaluatePeriods(
+    const { evaluatedPeriods, isExact } = await this.#evaluatePeriods(
       request,
       periods,
       periodSources,
@@ -165,10 +166,10 @@ export class Querier {
     )
     let cost = execution.chargedRollups
     if (outputs.withValuesBefore) {
-      for (const [i, { evaluation, groups }] of evaluated.entries()) {
+      for (const [i, { evaluation, groups }] of evaluatedPeriods.entries()) {
         const periodRequest = { ...request, ...evaluation.plan }
         const withValues = await this.#addValuesBefore(metric, periodRequest, groups, grouping.groups.length, session)
-        evaluated[i] = { evaluation, groups: withValues.groups }
+        evaluatedPeriods[i] = { evaluation, groups: withValues.groups }
         cost += withValues.cost
       }
     }
@@ -183,7 +184,7 @@ export class Querier {
       aggregations: request.aggregations,
       startMs: edges.subarray(0, -1),
       endMs: edges.subarray(1),
-      groups: resultGroups(request, evaluated[0]!, evaluated[1], comparison),
+      groups: resultGroups(request, evaluatedPeriods[0]!, evaluatedPeriods[1], comparison),
       comparison: comparison?.times,
       meta: {
         resolutionsMs: [...new Set(periods.flatMap((period) => period.plan.reads.map(({ level }) => level)))]
@@ -247,9 +248,9 @@ export class Querier {
     grouping: Grouping,
     clock: Pick<Evaluation, 'baseResolutionMs' | 'nowMs'>,
     { aggregations, withTotals, aggregationsMax }: ReturnType<SharedExecution['closeOutputs']>,
-  ): Promise<{ readonly evaluated: EvaluatedPeriod[]; readonly isExact: boolean }> {
+  ): Promise<{ readonly evaluatedPeriods: EvaluatedPeriod[]; readonly isExact: boolean }> {
     const accumulators = requiredAccumulatorsOf(aggregations, periodSources[0]!.metric.type)
-    const evaluated: EvaluatedPeriod[] = []
+    const evaluatedPeriods: EvaluatedPeriod[] = []
     let isExact = true
     for (const [i, period] of periods.entries()) {
       const cells = createResultCells(
@@ -271,9 +272,9 @@ export class Querier {
         distinctCounts,
         withTotals,
       }
-      evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
+      evaluatedPeriods.push({ evaluation, groups: evaluate(evaluation, cells) })
     }
-    return { evaluated, isExact }
+    return { evaluatedPeriods, isExact }
   }
 
   #resolutionsOf({ type }: MetricRow): readonly number[] {

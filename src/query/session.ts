@@ -94,8 +94,8 @@ export class QuerySession {
     execute: (execution: SharedExecution) => Promise<QueryResult>,
   ): Promise<QueryResult> {
     const key = `${formatId(metric.metricId)} ${executionKey}`
-    const earlier = this.#executions.get(key)
-    if (earlier?.addOutputs(outputs) === true) return earlier.result
+    const earlierExecution = this.#executions.get(key)
+    if (earlierExecution?.addOutputs(outputs) === true) return earlierExecution.result
     const execution = new SharedExecution(outputs, execute)
     this.#executions.set(key, execution)
     return execution.result

@@ -11,10 +11,10 @@ export interface TagValueCount {
  * Returns at most `max` values of a tag, those that most series have first, equally frequent ones in order of UTF-16
  * code units. Series without the tag are ignored.
  */
-export function tagValuesOf({ rows }: SeriesList, key: string, max: number): readonly TagValueCount[] {
+export function tagValuesOf({ rows }: SeriesList, tagKey: string, max: number): readonly TagValueCount[] {
   const counts = new Map<string, number>()
   for (const { tags } of rows) {
-    const value = tagValueOrEmpty(tags, key)
+    const value = tagValueOrEmpty(tags, tagKey)
     if (value !== '') counts.set(value, (counts.get(value) ?? 0) + 1)
   }
   return [...counts]

@@ -73,28 +73,32 @@ export function planComparison(
  * where the next one begins; a clock change by half an hour can cause this.
  */
 function edgesOf(starts: ReadonlySet<number>, startMs: Float64Array, endMs: Float64Array): Float64Array {
-  const sorted = Float64Array.from(starts).sort()
+  const sortedStarts = Float64Array.from(starts).sort()
   const endOf = new Map<number, number>()
   for (let i = 0; i < startMs.length; i++) if (endMs[i]! > startMs[i]!) endOf.set(startMs[i]!, endMs[i]!)
   const edges: number[] = []
-  for (const [i, start] of sorted.entries()) {
+  for (const [i, start] of sortedStarts.entries()) {
     edges.push(start)
-    const end = Math.min(endOf.get(start)!, sorted[i + 1] ?? Number.POSITIVE_INFINITY)
-    if (end !== sorted[i + 1]) edges.push(end)
+    const end = Math.min(endOf.get(start)!, sortedStarts[i + 1] ?? Number.POSITIVE_INFINITY)
+    if (end !== sortedStarts[i + 1]) edges.push(end)
   }
   return Float64Array.from(edges)
 }
 
 /** Returns the group with its earlier values as `comparison`, aligned to the buckets of the query. */
-export function withComparison(group: ResultGroup, earlier: ResultGroup, { counterpartOf }: Comparison): ResultGroup {
+export function withComparison(
+  group: ResultGroup,
+  earlierGroup: ResultGroup,
+  { counterpartOf }: Comparison,
+): ResultGroup {
   const bucketCount = counterpartOf.length
   const aligned = (column: Float64Array): Float64Array =>
     Float64Array.from({ length: bucketCount }, (_, i) => column[counterpartOf[i]!] ?? Number.NaN)
   const comparison: ResultGroup = {
-    ...earlier,
-    bucketStates: Uint8Array.from({ length: bucketCount }, (_, i) => earlier.bucketStates[counterpartOf[i]!] ?? 0),
-    ...(earlier.ends && { ends: Uint8Array.from(counterpartOf, (bucket) => earlier.ends?.[bucket] ?? 0) }),
-    values: new Map([...earlier.values].map(([name, column]) => [name, aligned(column)])),
+    ...earlierGroup,
+    bucketStates: Uint8Array.from({ length: bucketCount }, (_, i) => earlierGroup.bucketStates[counterpartOf[i]!] ?? 0),
+    ...(earlierGroup.ends && { ends: Uint8Array.from(counterpartOf, (bucket) => earlierGroup.ends?.[bucket] ?? 0) }),
+    values: new Map([...earlierGroup.values].map(([name, column]) => [name, aligned(column)])),
   }
   return { ...group, comparison }
 }

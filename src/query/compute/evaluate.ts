@@ -93,10 +93,10 @@ function computeTotals(evaluation: Evaluation, cells: Cells, slot: number): Read
   if (plan.unavailableCount > 0) return new Map(aggregations.map(({ name }) => [name, Number.NaN]))
   const seconds = secondsOf(evaluation, plan.fromMs, plan.toMs)
   const distinctCount = distinctCounts?.countOfRange[slot]
-  const range = new RangeValues(cells, slot, seconds, distinctCount)
-  const hasPoints = range.count > 0 || distinctCount !== undefined
+  const rangeValues = new RangeValues(cells, slot, seconds, distinctCount)
+  const hasPoints = rangeValues.count > 0 || distinctCount !== undefined
   return new Map(
-    aggregations.map((aggregation) => [aggregation.name, hasPoints ? aggregation.compute(range) : Number.NaN]),
+    aggregations.map((aggregation) => [aggregation.name, hasPoints ? aggregation.compute(rangeValues) : Number.NaN]),
   )
 }
 

@@ -37,7 +37,7 @@ export async function selectTopGroups(
   }
   const accumulators = requiredAccumulatorsOf([top.by], periodSources.metric.type)
   const seconds = secondsOf({ plan: wholeRange, ...clock }, wholeRange.fromMs, wholeRange.toMs)
-  const ranked: { readonly group: number; readonly value: number }[] = []
+  const rankedGroups: { readonly group: number; readonly value: number }[] = []
   const groupsPerPass =
     accumulators.needsSketches || accumulators.needsCountsByLimit
       ? GROUPS_PER_SKETCHED_PASS_MAX
@@ -56,20 +56,20 @@ export async function selectTopGroups(
     )
     for (const [slot, group] of cells.groupsWithCells.entries()) {
       if (cells.count[slot]! === 0) continue
-      ranked.push({
+      rankedGroups.push({
         group: firstGroup + group,
         value: top.by.compute(new CellValues(cells, slot, seconds, distinctCounts?.countOfCell)),
       })
     }
   }
   const sign = top.isAscending ? 1 : -1
-  ranked.sort(
+  rankedGroups.sort(
     (a, b) =>
       Number(Number.isNaN(a.value)) - Number(Number.isNaN(b.value)) ||
       sign * (a.value - b.value) ||
       compareTags(groups[a.group]!.tags, groups[b.group]!.tags),
   )
-  const topGroups = ranked.slice(0, top.n)
+  const topGroups = rankedGroups.slice(0, top.n)
   const hasRemainder = top.withRemainder && topGroups.length < groups.length
   const rankOfGroup = new Int32Array(groups.length).fill(hasRemainder ? topGroups.length : -1)
   for (const [rank, { group }] of topGroups.entries()) rankOfGroup[group] = rank

@@ -45,17 +45,17 @@ export function updateBetween(before: QueryResult, after: QueryResult, options: 
   const positions = new Map([...remainingGroups.keys()].map((key, index) => [key, index]))
   for (const group of after.groups) {
     const key = groupKey(group)
-    const earlier = remainingGroups.get(key)
+    const previousGroup = remainingGroups.get(key)
     remainingGroups.delete(key)
     const position = positions.get(key)
     // A patch cannot change the order of groups. A new group could belong anywhere in a ranking.
     if (position === undefined ? options.isRanked : position < lastPosition) return snapshotOf(after)
     if (position !== undefined) lastPosition = position
-    const changed = changedBuckets(before, earlier, after, group, shift)
+    const changed = changedBuckets(before, previousGroup, after, group, shift)
     if (changed === undefined) return snapshotOf(after)
     const isChanged =
       changed.includes(1) ||
-      (options.withTotals && (earlier === undefined || !haveSameTotals(earlier.totals, group.totals)))
+      (options.withTotals && (previousGroup === undefined || !haveSameTotals(previousGroup.totals, group.totals)))
     if (isChanged) groups.push(onlyChangedBuckets(after, group, changed))
   }
   // A group may disappear only if the client then has none of its buckets left, after it drops those before the range.
@@ -91,28 +91,28 @@ function bucketShiftBetween(before: QueryResult, after: QueryResult): number | u
 
 /**
  * Returns one entry per bucket of `after`: 1 = the group has this bucket, and it is new, has another value, or has
- * ended since `before`. Undefined if the group lost a bucket that is still in the range. `earlier` is the group in
- * `before`; undefined if it is new.
+ * ended since `before`. Undefined if the group lost a bucket that is still in the range. `previousGroup` is the group
+ * in `before`; undefined if it is new.
  */
 function changedBuckets(
   before: QueryResult,
-  earlier: ResultGroup | undefined,
+  previousGroup: ResultGroup | undefined,
   after: QueryResult,
   group: ResultGroup,
   shift: number,
 ): Uint8Array | undefined {
   const changed = new Uint8Array(after.startMs.length)
   for (const bucket of bucketsInLine(group, after.fill)) changed[bucket] = 1
-  if (earlier === undefined) return changed
-  const previousBuckets = bucketsInLine(earlier, before.fill)
+  if (previousGroup === undefined) return changed
+  const previousBuckets = bucketsInLine(previousGroup, before.fill)
   for (const bucket of previousBuckets) {
     if (bucket >= shift && changed[bucket - shift] === 0) return undefined
   }
   const differs = new Uint8Array(changed.length)
   for (const name of group.values.keys()) {
-    markDifferences(fillLine(earlier, name, before.fill), fillLine(group, name, after.fill), shift, differs)
+    markDifferences(fillLine(previousGroup, name, before.fill), fillLine(group, name, after.fill), shift, differs)
     const comparison = fillComparison(group, name, after.fill)
-    const previousComparison = fillComparison(earlier, name, before.fill)
+    const previousComparison = fillComparison(previousGroup, name, before.fill)
     if (comparison !== undefined && previousComparison !== undefined)
       markDifferences(previousComparison, comparison, shift, differs)
   }

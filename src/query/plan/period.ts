@@ -261,11 +261,11 @@ function planLookback(
   const lookbackFromMs = floorTo(fromMs - RUNNING_TOTALS_GAP_MS_MAX, coarsestMs)
   const reads = [...(readsCovering({ fromMs: lookbackFromMs, toMs: fromMs }, timelines) ?? [])]
   for (let start = unavailableBuckets.indexOf(1); start >= 0; ) {
-    const next = unavailableBuckets.indexOf(0, start)
-    const end = next < 0 ? unavailableBuckets.length : next
+    const nextAvailable = unavailableBuckets.indexOf(0, start)
+    const end = nextAvailable < 0 ? unavailableBuckets.length : nextAvailable
     const gap = { fromMs: Math.max(fromMs, edges[start]!), toMs: Math.min(toMs, edges[end]!) }
     for (const read of readsCovering(gap, timelines) ?? []) reads.push(read)
-    start = next < 0 ? -1 : unavailableBuckets.indexOf(1, next)
+    start = nextAvailable < 0 ? -1 : unavailableBuckets.indexOf(1, nextAvailable)
   }
   return reads
 }

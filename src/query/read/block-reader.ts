@@ -34,23 +34,23 @@ export class BlockReader {
   }
 
   /**
-   * Reads the section of a metric from each wanted block. Returns undefined if the store no longer has a block; the
+   * Reads the section of a metric from each requested block. Returns undefined if the store no longer has a block; the
    * caller then needs a new index snapshot. `pinned` are the blocks that the caller keeps in memory, by name; the
-   * wanted blocks are added to them.
+   * blocks of all requests are added to them.
    */
   async read(
     partition: number,
     metricId: Id64,
-    wanted: readonly BlockRequest[],
+    requests: readonly BlockRequest[],
     withSketches: boolean,
     pinned: Map<string, Block>,
   ): Promise<BlockSections | undefined> {
-    const inMemory = wanted.map(({ name }) => pinned.get(name) ?? this.#cache.get(name))
-    const missing = wanted.filter((_, i) => inMemory[i] === undefined)
-    const openedBlocks = missing.length === 0 ? [] : await this.#openBlocks(partition, missing, pinned)
+    const blocksInMemory = requests.map(({ name }) => pinned.get(name) ?? this.#cache.get(name))
+    const notInMemory = requests.filter((_, i) => blocksInMemory[i] === undefined)
+    const openedBlocks = notInMemory.length === 0 ? [] : await this.#openBlocks(partition, notInMemory, pinned)
     const blocks: Block[] = []
     let nextOpened = 0
-    for (const blockInMemory of inMemory) {
+    for (const blockInMemory of blocksInMemory) {
       const block = blockInMemory ?? openedBlocks[nextOpened++]
       if (block === undefined) return undefined
       blocks.push(block)
@@ -59,19 +59,19 @@ export class BlockReader {
     const sections = blocks.map((block) => block.section(metricId))
     if (withSketches) {
       const withoutSketches = blocks.filter(
-        (block, i) => wanted[i]!.sketchBytes > 0 && sections[i] !== undefined && !block.areSketchesAttached,
+        (block, i) => requests[i]!.sketchBytes > 0 && sections[i] !== undefined && !block.areSketchesAttached,
       )
       if (withoutSketches.length > 0 && !(await this.#attachSketches(partition, withoutSketches))) return undefined
     }
-    return { sections, cacheHitCount: wanted.length - missing.length }
+    return { sections, cacheHitCount: requests.length - notInMemory.length }
   }
 
   async #openBlocks(
     partition: number,
-    wanted: readonly BlockRequest[],
+    requests: readonly BlockRequest[],
     pinned: Map<string, Block>,
   ): Promise<readonly (Block | undefined)[]> {
-    const notInProgress = wanted.filter(({ name }) => !this.#openingBlocks.has(name))
+    const notInProgress = requests.filter(({ name }) => !this.#openingBlocks.has(name))
     if (notInProgress.length > 0) {
       const names = notInProgress.map(({ name }) => name)
       const fetched = this.#store.readBlocks(partition, names, 'scalars')
@@ -90,7 +90,7 @@ export class BlockReader {
         this.#trackUntilSettled(this.#openingBlocks, name, opening)
       }
     }
-    return Promise.all(wanted.map(({ name }) => this.#openingBlocks.get(name)))
+    return Promise.all(requests.map(({ name }) => this.#openingBlocks.get(name)))
   }
 
   async #attachSketches(partition: number, blocks: readonly Block[]): Promise<boolean> {

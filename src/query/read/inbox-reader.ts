@@ -38,7 +38,7 @@ export class InboxReader {
   readonly #store: Pick<Store, 'readBlocks'>
   readonly #blockReader: BlockReader
   readonly #cache: BlockCache
-  /** Digests in progress, by cache key. They resolve to undefined if the store no longer has a block. */
+  /** Digests in progress, by name of the digest. They resolve to undefined if the store no longer has a block. */
   readonly #digestsInProgress = new Map<string, Promise<readonly MetricSection[] | undefined>>()
 
   constructor(store: Pick<Store, 'readBlocks'>, blocks: BlockReader, cache: BlockCache) {
@@ -66,25 +66,33 @@ export class InboxReader {
     const sections: MetricSection[] = []
     let cacheHitCount = 0
     for (const group of groups) {
-      const key = `${formatId(metricId)} ${resolutionMs} ${group[0]!.block} ${group.length}`
-      const digest = pinned.get(key) ?? this.#cache.get(key)
+      const digestName = `${formatId(metricId)} ${resolutionMs} ${group[0]!.block} ${group.length}`
+      const digest = pinned.get(digestName) ?? this.#cache.get(digestName)
       if (digest !== undefined) {
         cacheHitCount += group.length
         addSection(sections, digest.section(metricId))
         continue
       }
-      let digestInProgress = this.#digestsInProgress.get(key)
+      let digestInProgress = this.#digestsInProgress.get(digestName)
       if (digestInProgress === undefined) {
-        const wanted = group.map((entry) => blockRequestOf(entry, indexPart))
-        digestInProgress = this.#createDigest(key, partition, metricId, wanted, resolutionMs, isSketched, pinned)
-        this.#digestsInProgress.set(key, digestInProgress)
+        const blockRequests = group.map((entry) => blockRequestOf(entry, indexPart))
+        digestInProgress = this.#createDigest(
+          digestName,
+          partition,
+          metricId,
+          blockRequests,
+          resolutionMs,
+          isSketched,
+          pinned,
+        )
+        this.#digestsInProgress.set(digestName, digestInProgress)
       }
-      const digestSections = await digestInProgress.finally(() => this.#digestsInProgress.delete(key))
+      const digestSections = await digestInProgress.finally(() => this.#digestsInProgress.delete(digestName))
       if (digestSections === undefined) return undefined
       for (const section of digestSections) sections.push(section)
     }
-    const wanted = incompleteGroup.map((entry) => blockRequestOf(entry, indexPart))
-    const incompleteRead = await this.#blockReader.read(partition, metricId, wanted, isSketched, pinned)
+    const blockRequests = incompleteGroup.map((entry) => blockRequestOf(entry, indexPart))
+    const incompleteRead = await this.#blockReader.read(partition, metricId, blockRequests, isSketched, pinned)
     if (incompleteRead === undefined) return undefined
     for (const section of incompleteRead.sections) addSection(sections, section)
     return { sections, blockCount: inbox.length, cacheHitCount: cacheHitCount + incompleteRead.cacheHitCount }
@@ -95,7 +103,7 @@ export class InboxReader {
    * group is large. Returns undefined if the store no longer has a block.
    */
   async #createDigest(
-    key: string,
+    digestName: string,
     partition: number,
     metricId: Id64,
     group: readonly BlockRequest[],
@@ -119,14 +127,14 @@ export class InboxReader {
         return undefined
       blockStrings.push({ name, scalars: scalarBytes, sketches: sketchesByName.get(name) })
     }
-    const digest = encodeDigest(key, metricId, blockStrings, resolutionMs)
+    const digest = encodeDigest(digestName, metricId, blockStrings, resolutionMs)
     if (digest === undefined) {
       const read = await this.#blockReader.read(partition, metricId, group, isSketched, pinned)
       return read?.sections.filter((section) => section !== undefined)
     }
     const { indexPart, position } = group[0]!
     this.#cache.put(digest, { indexPart, position })
-    pinned.set(key, digest)
+    pinned.set(digestName, digest)
     // The digest replaces these blocks, which may have been cached while the group was incomplete. Queries of other
     // metrics make other digests and read the blocks again.
     for (const name of names) this.#cache.remove(name)
@@ -142,12 +150,12 @@ interface BlockStrings {
 }
 
 /**
- * Merges the data of a metric in several blocks into one block, whose name is `key`. The source blocks are decoded into
- * reusable buffers and not kept. Returns undefined if there are too many rollups, or if the result cannot be encoded as
- * one block.
+ * Merges the data of a metric in several blocks into one block, whose name is `digestName`. The source blocks are
+ * decoded into reusable buffers and not kept. Returns undefined if there are too many rollups, or if the result cannot
+ * be encoded as one block.
  */
 function encodeDigest(
-  key: string,
+  digestName: string,
   metricId: Id64,
   blocks: readonly BlockStrings[],
   resolutionMs: number,
@@ -168,7 +176,7 @@ function encodeDigest(
     if (rollupCount > DIGEST_ROLLUPS_MAX) return undefined
     if (sections.length > 0) merged = mergeRows(sections, resolutionMs)
     const { scalars, sketches } = encodeBlock(resolutionMs, merged === undefined ? [] : [{ metricId, rows: merged }])
-    const digest = openBlock(key, scalars)
+    const digest = openBlock(digestName, scalars)
     if (sketches !== undefined) digest.attachSketches(sketches)
     return digest
   } catch (error) {

@@ -92,7 +92,7 @@ export class SourceReader {
     pinned: Map<string, Block>,
   ): Promise<OpenedBlocks | undefined> {
     const indexParts = timelines.map(({ resolutionMs }) => indexPartOfTimeline(metricId, resolutionMs))
-    const wanted = blocksToRead.map(({ level, entry: { block, sketchBytes, windowMs } }) => ({
+    const blockRequests = blocksToRead.map(({ level, entry: { block, sketchBytes, windowMs } }) => ({
       name: block,
       sketchBytes,
       indexPart: indexParts[level]!,
@@ -101,7 +101,7 @@ export class SourceReader {
     const timelineRead = await this.#blockReader.read(
       partition,
       metricId,
-      wanted,
+      blockRequests,
       withSketches && kind === 'distribution',
       pinned,
     )
