@@ -67,9 +67,8 @@ export interface ResultGroup {
    */
   readonly totals: ReadonlyMap<string, number>
   /**
-   * The last value before the range for each aggregation, by its name; NaN if the group has ended since. Only for
-   * `fill: previous`, and only of groups that are empty in the first bucket. Other queries of a shared execution ignore
-   * it.
+   * The last value before the range for each aggregation, by its name; NaN for `last` if the group has ended since. Set
+   * only if the groups are to be filled with `previous`, and only if this group is empty in the first bucket.
    */
   readonly valuesBefore?: ReadonlyMap<string, number>
   /** Set if this group is the remainder: all groups outside of the top n, merged. It has no tags. */

@@ -38,7 +38,7 @@ export interface AccumulatedValues {
   readonly max: number
   readonly first: number
   readonly last: number
-  /** Length of the part of the bucket or range that a rate covers: a rate is the sum divided by it. */
+  /** Length in seconds of the part of the bucket or range that a rate covers: a rate is the sum divided by it. */
   readonly seconds: number
   /** Returns the quantile for `q` in [0, 1]. NaN if it is unknown, for example without a sketch or histogram. */
   quantile(q: number): number

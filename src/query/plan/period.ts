@@ -35,8 +35,8 @@ export interface PlannedPeriod {
    */
   readonly endOnlyLevelCount: number
   /**
-   * For cumulative counters: reads in addition to the plan, in which the running totals before the first one of the
-   * range are searched. See `planLookback`.
+   * For cumulative counters: reads in addition to the plan, before the range and in its unavailable buckets. The
+   * running total before the first one of the range is searched in them.
    */
   readonly lookbackReads: readonly PlannedRead[]
   readonly inboxEntries: readonly InboxEntry[]
@@ -126,8 +126,8 @@ function uniqueEntries(entries: readonly IndexEntry[]): readonly IndexEntry[] {
  * resolution, 0 for the finest.
  *
  * The last stretch ends with the bucket that contains the end of the range, because the range is widened to whole
- * buckets. The first one starts at the last edge of the next coarser resolution before the range: anything earlier,
- * such as earlier running totals, is read from coarser buckets. If all result buckets consist of whole buckets of the
+ * buckets. The first one starts with the bucket of the next coarser resolution that contains the start of the range:
+ * earlier running totals are read from coarser buckets. If all result buckets consist of whole buckets of the
  * next coarser resolution, the resolution of `level` is needed only at both ends of the range: there are two stretches.
  * The stretch of the coarsest resolution starts with the range, or earlier by the maximum gap of running totals.
  */

@@ -13,9 +13,9 @@ import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Stretch } from '../../store/store.ts'
 
 /**
- * Decides which stored buckets a query reads. All functions are pure: their input is the range, the interval and the
- * expired stretches of each resolution. Each result bucket is divided into parts that stored buckets cover exactly: the
- * coarsest resolution that fits, and finer ones at the edges. A stored bucket is never split: a result bucket that
+ * Decides which stored buckets a query reads. Planning does no I/O: the plan follows from the range, the interval and
+ * the expired stretches of each resolution. Each result bucket is divided into parts that stored buckets cover exactly:
+ * the coarsest resolution that fits, and finer ones at the edges. A stored bucket is never split: a result bucket that
  * would need a part of one is unavailable.
  */
 
@@ -69,8 +69,8 @@ export interface Plan {
 /**
  * Plans a range. Throws `invalid_range` if it ends before it starts. Throws `invalid_interval`, with the finest kept
  * resolution, if the interval is not a multiple of the finest resolution, or if all buckets are unavailable; for
- * `auto`, if every interval has unavailable buckets. Throws `query_too_large`, with a longer interval, if there are too
- * many buckets.
+ * `auto`, if every interval has unavailable buckets. Throws `query_too_large`, with a suggested interval, if there are
+ * too many buckets.
  */
 export function planRange(request: PlanRequest): Plan {
   if (request.fromMs > request.toMs) {

@@ -16,7 +16,8 @@ export interface TopInput {
 }
 
 /**
- * The earlier period of a comparison. With `offset`, `previousPeriod` is ignored. There may be neither: no comparison.
+ * The earlier period of a comparison. With `offset`, `previousPeriod` is ignored. Without `offset`, there is a
+ * comparison only if `previousPeriod` is true.
  */
 export interface CompareInput {
   readonly previousPeriod?: boolean

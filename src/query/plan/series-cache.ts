@@ -163,7 +163,7 @@ export const REMAINDER: GroupIdentity = { tags: [], series: undefined, isRemaind
 export interface Grouping {
   /**
    * The index in `groups` of each ordinal's group. -1 for series that do not match the filter, and for those whose
-   * group is outside of the top n.
+   * group is outside of the top n and not merged into the remainder.
    */
   readonly groupOfSeries: Int32Array
   readonly groups: readonly GroupIdentity[]
