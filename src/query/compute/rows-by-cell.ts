@@ -11,46 +11,48 @@ import type { Cells } from './cells.ts'
  */
 export class RowsByCell {
   /** By cell: 1 plus the row that was added last; 0 if there is none. */
-  #lastRow = new Uint32Array(0)
+  #lastRowPlusOne = new Uint32Array(0)
   /** By row: 1 plus the row of the same cell that was added before; 0 if there is none. */
-  #previousRow = new Uint32Array(0)
+  #previousRowPlusOne = new Uint32Array(0)
   /** The cells that have rows. */
-  #cells: number[] = []
+  #cellsWithRows: number[] = []
 
   add(cell: number, row: number): void {
-    if (cell >= this.#lastRow.length) this.#lastRow = grown(this.#lastRow, cell + 1)
-    if (row >= this.#previousRow.length) this.#previousRow = grown(this.#previousRow, row + 1)
-    const previous = this.#lastRow[cell]!
-    if (previous === 0) this.#cells.push(cell)
-    this.#previousRow[row] = previous
-    this.#lastRow[cell] = row + 1
+    if (cell >= this.#lastRowPlusOne.length) this.#lastRowPlusOne = enlargedCopy(this.#lastRowPlusOne, cell + 1)
+    if (row >= this.#previousRowPlusOne.length)
+      this.#previousRowPlusOne = enlargedCopy(this.#previousRowPlusOne, row + 1)
+    const previousRowPlusOne = this.#lastRowPlusOne[cell]!
+    if (previousRowPlusOne === 0) this.#cellsWithRows.push(cell)
+    this.#previousRowPlusOne[row] = previousRowPlusOne
+    this.#lastRowPlusOne[cell] = row + 1
   }
 
-  /** Adds the bins of all rows to the sketches of their cells, and forgets the rows. */
+  /** Adds the bins of all added rows to the sketches of their cells, and removes the rows. `rows` is their block. */
   mergeInto(cells: Cells, rows: RollupRows): void {
-    // A merge that has thrown may have left bins in `binAccumulator`.
+    // `binAccumulator` is shared, and a merge that has thrown may have left bins in it.
     if (binAccumulator.binCount > 0) binAccumulator.clear()
-    for (const cell of this.#cells) {
+    for (const cell of this.#cellsWithRows) {
       const sketch = cells.sketchOf(cell)
-      const last = this.#lastRow[cell]!
-      this.#lastRow[cell] = 0
-      if (this.#previousRow[last - 1] === 0) {
-        addBinsToSketch(rows, last - 1, sketch)
+      const lastRowPlusOne = this.#lastRowPlusOne[cell]!
+      this.#lastRowPlusOne[cell] = 0
+      if (this.#previousRowPlusOne[lastRowPlusOne - 1] === 0) {
+        addBinsToSketch(rows, lastRowPlusOne - 1, sketch)
         continue
       }
-      for (let next = last; next > 0; next = this.#previousRow[next - 1]!)
-        if (rows.count[next - 1]! > 0) addBinsToAccumulator(rows, next - 1, binAccumulator)
+      for (let rowPlusOne = lastRowPlusOne; rowPlusOne > 0; rowPlusOne = this.#previousRowPlusOne[rowPlusOne - 1]!)
+        if (rows.count[rowPlusOne - 1]! > 0) addBinsToAccumulator(rows, rowPlusOne - 1, binAccumulator)
       binAccumulator.moveTo(cellBins)
       sketch.addBins(cellBins)
     }
-    this.#cells = []
+    this.#cellsWithRows = []
   }
 }
 
 /** Scratch columns of `mergeInto`. */
 const cellBins = new BinColumns()
 
-function grown(column: Uint32Array<ArrayBuffer>, lengthMin: number): Uint32Array<ArrayBuffer> {
+/** Returns a copy of a column with at least `lengthMin` rows or cells. The additional ones have the value 0. */
+function enlargedCopy(column: Uint32Array<ArrayBuffer>, lengthMin: number): Uint32Array<ArrayBuffer> {
   const longer = new Uint32Array(Math.max(lengthMin, column.length * 2))
   longer.set(column)
   return longer
