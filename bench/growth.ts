@@ -115,7 +115,7 @@ async function measureGateways(report: Report, options: Options): Promise<void> 
         name: `${count} gateway${count === 1 ? '' : 's'}`,
         measured: median(own),
         unit: 'µs',
-        ...(count === 1 ? {} : { floor: costs[0]!, budget: count / SCALE_GOAL }),
+        ...(count === 1 ? {} : { floor: costs[0]!, budget: Math.round((count / SCALE_GOAL) * 100) / 100 }),
         note: `${median(inRedis).toFixed(2)} µs in Redis; ${((count * costs[0]!) / median(own)).toFixed(2)} × the points of one`,
       })
     }

@@ -99,11 +99,8 @@ export function LineChart(props: LineChartProps) {
     if (step === undefined || plot.current === undefined || times.length === 0) return
     event.preventDefault()
     const from = cursor?.row ?? (step < 0 ? times.length : -1)
-    const row = Math.min(Math.max(from + step, 0), times.length - 1)
-    const { over } = plot.current
-    plot.current.setCursor({ left: plot.current.valToPos(times[row]!, 'x'), top: over.clientHeight / 3 })
+    showCursorAt(plot.current, times[Math.min(Math.max(from + step, 0), times.length - 1)]!)
   }
-  const hideCursor = (): void => plot.current?.setCursor({ left: -10, top: -10 })
 
   return (
     <div class="line-chart">
@@ -115,7 +112,7 @@ export function LineChart(props: LineChartProps) {
         // biome-ignore lint/a11y/noNoninteractiveTabindex: the arrow keys move its cursor
         tabIndex={0}
         onKeyDown={moveCursor}
-        onBlur={hideCursor}
+        onBlur={() => plot.current && hideCursor(plot.current)}
       />
       {cursor !== undefined && plot.current !== undefined && (
         <Tooltip
@@ -130,6 +127,14 @@ export function LineChart(props: LineChartProps) {
       )}
     </div>
   )
+}
+
+function showCursorAt(plot: uPlot, time: number): void {
+  plot.setCursor({ left: plot.valToPos(time, 'x'), top: plot.over.clientHeight / 3 })
+}
+
+function hideCursor(plot: uPlot): void {
+  plot.setCursor({ left: -10, top: -10 })
 }
 
 function dataOf(columns: Columns): uPlot.AlignedData {
