@@ -41,32 +41,16 @@ export function LineChart(props: LineChartProps) {
   const [cursor, setCursor] = useState<CursorPosition | undefined>(undefined)
   const theme = useTheme()
   const columns = useMemo(() => columnsOf(lines), [lines])
-  const latestProps = useRef({ columns, onRange })
-  latestProps.current = { columns, onRange }
-  // Everything that the plot options depend on. Values of the lines are not part of it.
-  const optionsKey = JSON.stringify([
-    theme,
-    timezone,
-    lines.map(({ id, label, comparedWith }) => [id, label, comparedWith]),
-  ])
+  const latestOnRange = useRef(onRange)
+  latestOnRange.current = onRange
+  const optionsKey = optionsKeyOf(props, theme)
 
   useLayoutEffect(() => {
     const element = container.current
     if (element === null) return
-    const style = getComputedStyle(element)
-    const options = plotOptions({
-      lines,
-      hidden,
-      colours,
-      timezone,
-      width: Math.max(element.clientWidth, 1),
-      height,
-      styleOf: (name) => style.getPropertyValue(name).trim(),
-      onCursor: ({ cursor: { idx, left = -1, top = -1 } }) =>
-        setCursor(idx === null || idx === undefined || left < 0 ? undefined : { row: idx, left, top }),
-      onSelect: (newPlot) => applySelection(newPlot, latestProps.current.onRange),
-    })
-    const newPlot = new uPlot(options, dataOf(latestProps.current.columns), element)
+    const newPlot = createPlot(element, props, columns, setCursor, (selected) =>
+      applySelection(selected, latestOnRange.current),
+    )
     plot.current = newPlot
     const observer = new ResizeObserver(() => {
       newPlot.setSize({ width: Math.max(element.clientWidth, 1), height: newPlot.height })
@@ -127,6 +111,34 @@ export function LineChart(props: LineChartProps) {
       )}
     </div>
   )
+}
+
+/** Everything that the options of a plot depend on. The values of the lines are not part of it. */
+function optionsKeyOf({ lines, timezone }: LineChartProps, theme: string): string {
+  return JSON.stringify([theme, timezone, lines.map(({ id, label, comparedWith }) => [id, label, comparedWith])])
+}
+
+function createPlot(
+  element: HTMLElement,
+  { lines, hidden, colours, timezone, height }: LineChartProps,
+  columns: Columns,
+  onCursor: (position: CursorPosition | undefined) => void,
+  onSelect: (plot: uPlot) => void,
+): uPlot {
+  const style = getComputedStyle(element)
+  const options = plotOptions({
+    lines,
+    hidden,
+    colours,
+    timezone,
+    width: Math.max(element.clientWidth, 1),
+    height,
+    styleOf: (name) => style.getPropertyValue(name).trim(),
+    onCursor: ({ cursor: { idx, left = -1, top = -1 } }) =>
+      onCursor(idx === null || idx === undefined || left < 0 ? undefined : { row: idx, left, top }),
+    onSelect,
+  })
+  return new uPlot(options, dataOf(columns), element)
 }
 
 function showCursorAt(plot: uPlot, time: number): void {
