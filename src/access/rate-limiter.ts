@@ -37,8 +37,8 @@ const RESERVATION_WAIT_MS = 500
 /** Minimum time from a failed attempt to reserve permits to the next one. Other requests are counted locally. */
 const STORE_RETRY_PAUSE_MS = 1_000
 /**
- * A reservation is a number of permits that this gateway takes from the store at once: the limit divided by this
- * number, or more if more requests are waiting.
+ * A gateway takes several permits from the store at once, as one reservation: the limit divided by this constant, or
+ * one for each waiting request if more are waiting.
  */
 const RESERVATIONS_PER_LIMIT = 50
 

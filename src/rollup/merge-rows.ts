@@ -63,9 +63,9 @@ export interface MergeOptions extends SeriesRange {
 
 /**
  * Merges rollups of one kind into buckets of `resolutionMs`, which must be a multiple of the resolution of each source.
- * The sources must be in the order in which their points arrived. For example, a fold makes rollups of coarser
- * resolutions, and a merge of a window makes one block from several. Throws a RangeError if there is no source, or if
- * their kinds differ.
+ * A fold makes rollups of coarser resolutions in this way, and a merge of a window makes one block from several. The
+ * sources must be in the order in which their points arrived. Throws a RangeError if there is no source, or if their
+ * kinds differ.
  */
 export function mergeRows(
   sources: readonly RollupRows[],

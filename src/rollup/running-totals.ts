@@ -203,8 +203,8 @@ export class RunningTotals {
 }
 
 /**
- * Whether a late point shows a reset that its two neighbours did not show: the total does not decrease from `before` to
- * `after`, but `value` is not between them.
+ * Whether a point that is inserted between two others shows a reset that these did not show: the total does not
+ * decrease from `before` to `after`, but `value` is not between them.
  */
 function revealsReset(before: number | undefined, value: number, after: number | undefined): boolean {
   return before !== undefined && after !== undefined && before <= after && (value < before || value > after)

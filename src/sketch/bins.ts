@@ -131,7 +131,7 @@ export function readNextBin(bytes: Uint8Array, offset: number): void {
   binCursor.offset = varintOffset
 }
 
-/** Maximum of a first key in zigzag encoding. Those of all keys in [-BIN_KEY_MAX, BIN_KEY_MAX] are far below it. */
+/** Maximum that is accepted for a first key in zigzag encoding. The encodings of valid keys are far below it. */
 const KEY_ZIGZAG_MAX = 2 ** 30
 
 /** Offset of the next varint that `nextVarint` reads. */

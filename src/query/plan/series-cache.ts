@@ -89,6 +89,8 @@ export class SeriesCache {
   readonly #seriesMax: number
   readonly #lists = new Map<string, SeriesList>()
   #cachedSeriesCount = 0
+  /** Number of calls that dropped lists. A fetch during which it changes starts again. */
+  #dropCount = 0
 
   constructor(store: Store, seriesMax: number) {
     this.#store = store
@@ -101,11 +103,14 @@ export class SeriesCache {
     let list = this.#lists.get(id) ?? new SeriesList(metric.metricId)
     for (;;) {
       const cursor = list.rows.length
+      const dropCount = this.#dropCount
       const page = await this.#store.readSeries(metric.partition, metric.metricId, cursor, SERIES_PER_READ)
       if (page === undefined) {
         // The store has fewer series than the list because it lost writes: the ordinals are no longer valid.
         this.#drop(id)
-        list = new SeriesList(metric.metricId)
+      }
+      if (page === undefined || this.#dropCount !== dropCount) {
+        list = this.#lists.get(id) ?? new SeriesList(metric.metricId)
         continue
       }
       // A concurrent query may have appended some of these series during the read.
@@ -116,12 +121,14 @@ export class SeriesCache {
     }
   }
 
-  /** Drops the list of a metric. The next `sync` fetches all of its series. */
+  /** Drops the list of a metric. Calls of `sync` that are in progress, and the next one, fetch all of its series. */
   drop(metric: MetricRow): void {
     this.#drop(formatId(metric.metricId))
   }
 
+  /** Drops all lists. */
   clear(): void {
+    this.#dropCount++
     this.#lists.clear()
     this.#cachedSeriesCount = 0
   }
@@ -140,6 +147,7 @@ export class SeriesCache {
   }
 
   #drop(id: string): void {
+    this.#dropCount++
     const list = this.#lists.get(id)
     if (list === undefined) return
     this.#lists.delete(id)

@@ -19,14 +19,15 @@ export function readExpiredStretches(
   within: Stretch,
 ): Stretch[] {
   const stretches: Stretch[] = []
-  const earliest = lastStretchBeginningBy(tables, partition, metricId, resolutionMs, within.fromMs)
-  if (earliest !== undefined && earliest.toMs > within.fromMs && earliest.fromMs < within.toMs) stretches.push(earliest)
+  const firstCandidate = lastStretchBeginningBy(tables, partition, metricId, resolutionMs, within.fromMs)
+  if (firstCandidate !== undefined && firstCandidate.toMs > within.fromMs && firstCandidate.fromMs < within.toMs)
+    stretches.push(firstCandidate)
   if (within.toMs <= within.fromMs) return stretches
   const start = windowKey(partition, metricId, resolutionMs, within.fromMs)
   const end = windowKey(partition, metricId, resolutionMs, within.toMs)
   for (const { key, value } of tables.expired.rows({ start, end })) {
     const fromMs = readTime(key, WINDOW_TIME_OFFSET)
-    if (fromMs !== earliest?.fromMs) stretches.push({ fromMs, toMs: decodeTime(value) })
+    if (fromMs !== firstCandidate?.fromMs) stretches.push({ fromMs, toMs: decodeTime(value) })
   }
   return stretches
 }

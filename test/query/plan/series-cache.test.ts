@@ -5,7 +5,7 @@ import { type SeriesFilter, tagValueOrEmpty } from '../../../src/query/plan/tag-
 import type { MetricRow, SeriesRow } from '../../../src/store/catalog.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { decoderOf, openStore, openWriter, PROJECT } from '../../support/engine.ts'
-import { FaultyStore, lostRequest, respondWith } from '../../support/faulty-store.ts'
+import { FaultyStore, gate, lostRequest, respondWith } from '../../support/faulty-store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 let store: Store
@@ -71,6 +71,31 @@ describe('SeriesIndex', () => {
     await addSeries('cpu', 'c', 'd')
     const lists = await Promise.all([index.sync(metric), index.sync(metric), index.sync(metric)])
     for (const list of lists) expect(hostsOf(list)).toEqual(['a', 'b', 'c', 'd'])
+  })
+
+  it.each([
+    ['drop', (index: SeriesCache, metric: MetricRow) => index.drop(metric)],
+    ['clear', (index: SeriesCache) => index.clear()],
+  ])('caches no list again that was dropped while it was fetched (%s)', async (_, drop) => {
+    const metric = await addSeries('cpu', 'a', 'b')
+    const index = new SeriesCache(faulty.store, 1_000)
+    for (const isFirst of [true, false]) {
+      const before = isFirst ? undefined : await index.sync(metric)
+      const reading = gate()
+      faulty.next('readSeries', async (proceed) => {
+        const page = await proceed()
+        await reading.fault(async () => undefined)
+        return page
+      })
+      const after = index.sync(metric)
+      await reading.reached
+      drop(index, metric)
+      reading.open()
+      expect(await after).not.toBe(before)
+      expect(hostsOf(await after)).toEqual(['a', 'b'])
+      expect(await index.sync(metric)).toBe(await after)
+      expect(faulty.calls('readSeries').length).toBe(isFirst ? 3 : 3 + 4)
+    }
   })
 
   it('passes on an error of the store and recovers afterwards', async () => {
