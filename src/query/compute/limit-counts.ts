@@ -64,10 +64,7 @@ export interface BucketLimits {
 
 export const NO_BUCKET_LIMITS: BucketLimits = { upperLimit: new Float64Array(0), nextLimit: new Float64Array(0) }
 
-/**
- * Reads the limits of a histogram from the tags of its series: `upper_limit` if its counts are not cumulative, `le` if
- * they are.
- */
+/** Reads the limits of a histogram from the tags of its series, see `limitOf`. */
 export function bucketLimitsOf(
   series: readonly SeriesRow[],
   groupOfSeries: Int32Array,
@@ -79,20 +76,36 @@ export function bucketLimitsOf(
 
 /** Returns the upper limit of each series of a histogram: infinity if no tag has it. */
 export function upperLimitsOf(series: readonly SeriesRow[]): Float64Array {
-  return Float64Array.from(series, ({ tags }) => {
-    const text = tags.find(([key]) => key === 'upper_limit' || key === 'le')?.[1] ?? '+Inf'
-    return Number(INFINITE_LIMITS.get(text) ?? text)
-  })
+  return Float64Array.from(series, ({ tags }) => limitOf(tags).limit)
+}
+
+/**
+ * Returns the upper limit of a series of a histogram: infinity if no tag has it. A series may have both tags, because
+ * clients choose the other tags freely. The gateway writes `upper_limit` for counts that are not cumulative. The limit
+ * of cumulative counts is in `le`; beside it a label `upper_limit` is taken as the limit only if it is a number.
+ */
+function limitOf(tags: SeriesRow['tags']): { readonly limit: number; readonly isCumulative: boolean } {
+  const upperLimit = numberInTag(tags, 'upper_limit')
+  if (upperLimit !== undefined) return { limit: upperLimit, isCumulative: false }
+  const cumulativeLimit = numberInTag(tags, 'le')
+  return { limit: cumulativeLimit ?? Number.POSITIVE_INFINITY, isCumulative: cumulativeLimit !== undefined }
+}
+
+function numberInTag(tags: SeriesRow['tags'], key: string): number | undefined {
+  const text = tags.find(([name]) => name === key)?.[1]
+  if (text === undefined || text === '') return undefined
+  const number = Number(INFINITE_LIMITS.get(text) ?? text)
+  return Number.isNaN(number) ? undefined : number
 }
 
 function nextLimitsOf(series: readonly SeriesRow[], groupOfSeries: Int32Array): Float64Array {
   const histograms = new Map<string, { readonly ordinal: number; readonly limit: number }[]>()
   for (const [ordinal, { tags }] of series.entries()) {
-    const text = tags.find(([key]) => key === 'le')?.[1]
+    const { limit, isCumulative } = limitOf(tags)
     const group = groupOfSeries[ordinal] ?? -1
-    if (text === undefined || group < 0 || tags.some(([key]) => key === 'upper_limit')) continue
+    if (!isCumulative || group < 0) continue
     const key = JSON.stringify([group, tags.filter(([name]) => name !== 'le')])
-    const seriesLimit = { ordinal, limit: Number(INFINITE_LIMITS.get(text) ?? text) }
+    const seriesLimit = { ordinal, limit }
     const limits = histograms.get(key)
     if (limits === undefined) histograms.set(key, [seriesLimit])
     else limits.push(seriesLimit)

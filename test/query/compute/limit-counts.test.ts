@@ -191,4 +191,45 @@ describe('counts that are cumulative over limits', () => {
     expect(nextOf([0, 0], [['upper_limit', '1']], [['upper_limit', '+Inf']])).toEqual([])
     expect([...bucketLimitsOf(rows(le('1'), le('+Inf')), Int32Array.of(0, 0), true).upperLimit]).toEqual([1, INF])
   })
+
+  test.each<[string, [string, string][], [limit: number, isCumulative: boolean]]>([
+    [
+      'an attribute le beside our upper_limit',
+      [
+        ['le', '5'],
+        ['upper_limit', '10'],
+      ],
+      [10, false],
+    ],
+    [
+      'a label upper_limit, not a number, beside le',
+      [
+        ['le', '5'],
+        ['upper_limit', 'gold'],
+      ],
+      [5, true],
+    ],
+    [
+      'an empty label upper_limit beside le',
+      [
+        ['le', '5'],
+        ['upper_limit', ''],
+      ],
+      [5, true],
+    ],
+    [
+      'an attribute le, not a number, beside our upper_limit',
+      [
+        ['le', 'x'],
+        ['upper_limit', '10'],
+      ],
+      [10, false],
+    ],
+  ])('are told from single counts also with %s', (_, tags, [limit, isCumulative]) => {
+    const above = tags.map(([key]): [string, string] => [key, key === 'le' || !isCumulative ? '+Inf' : tags[1]![1]])
+    const { upperLimit, nextLimit } = bucketLimitsOf(rows(tags, above), Int32Array.of(0, 0), true)
+    expect([...upperLimit]).toEqual([limit, INF])
+    expect([...nextLimit]).toEqual(isCumulative ? [INF, NONE] : [])
+    expect([...upperLimitsOf(rows(tags))]).toEqual([limit])
+  })
 })
