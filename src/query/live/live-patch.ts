@@ -55,7 +55,7 @@ export function updateBetween(before: QueryResult, after: QueryResult, options: 
     if (changed === undefined) return snapshotOf(after)
     const isChanged =
       changed.includes(1) ||
-      (options.withTotals && (previousGroup === undefined || !haveSameTotals(previousGroup.totals, group.totals)))
+      (options.withTotals && (previousGroup === undefined || !haveSameTotals(previousGroup, group)))
     if (isChanged) groups.push(onlyChangedBuckets(after, group, changed))
   }
   // A group may disappear only if the client then has none of its buckets left, after it drops those before the range.
@@ -164,7 +164,9 @@ function columnOfLine(line: FilledLine | undefined, bucketCount: number): Float6
   return column
 }
 
-function haveSameTotals(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
-  for (const [name, value] of b) if (!Object.is(a.get(name), value)) return false
-  return true
+/** Whether two groups have the same totals, also in the earlier period. A missing total counts as NaN. */
+function haveSameTotals(a: ResultGroup, b: ResultGroup): boolean {
+  for (const name of new Set([...a.totals.keys(), ...b.totals.keys()]))
+    if (!Object.is(a.totals.get(name) ?? Number.NaN, b.totals.get(name) ?? Number.NaN)) return false
+  return a.comparison === undefined || b.comparison === undefined || haveSameTotals(a.comparison, b.comparison)
 }

@@ -93,6 +93,47 @@ describe('a patch holds', () => {
   })
 })
 
+describe('with a comparison, a patch holds a group of which only the total', () => {
+  const totals = (total: number | undefined) => new Map(total === undefined ? [] : [['sum', total]])
+  /** An ungrouped result whose data is in the earlier period only. */
+  const comparedOf = (from: number, earlier: readonly (number | undefined)[], mainTotal?: number): QueryResult => {
+    const result = resultOf({ main: earlier.map((_, i) => (i === 0 ? 1 : U)) }, from)
+    const [earlierGroup] = resultOf({ earlier }, from).groups
+    const empty = { bucketStates: new Uint8Array(earlier.length), values: new Map([['sum', new Float64Array()]]) }
+    const earlierTotal = earlier.reduce<number>((sum, value) => sum + (value ?? 0), 0)
+    return {
+      ...result,
+      comparison: { startMs: result.startMs, endMs: result.endMs, label: 'previous period' },
+      groups: [
+        {
+          ...result.groups[0]!,
+          ...empty,
+          totals: totals(mainTotal),
+          comparison: { ...(earlierGroup ?? { ...result.groups[0]!, ...empty }), totals: totals(earlierTotal) },
+        },
+      ],
+    }
+  }
+  const receivedGroup = (before: QueryResult, after: QueryResult) => between(before, after)?.result.groups[0]
+
+  test('of the earlier period differs, because data left it', () => {
+    const [before, after] = [comparedOf(0, [1, 2, U]), comparedOf(1, [2, U, U])]
+    expect(between(before, after)).toMatchObject({ kind: 'patch', dropBeforeMs: STEP_MS })
+    expect(receivedGroup(before, after)?.comparison?.totals.get('sum')).toBe(2)
+    expect(between(before, after, { withTotals: false, isRanked: false })?.result.groups).toEqual([])
+  })
+
+  test('does not exist any more', () => {
+    const [before, after] = [comparedOf(0, [U, 2, U], 5), comparedOf(1, [2, U, U])]
+    expect(receivedGroup(before, after)?.totals.get('sum')).toBeUndefined()
+    expect(receivedGroup(before, after)).toBeDefined()
+  })
+
+  test('and nothing, if neither total differs', () => {
+    expect(receivedGroup(comparedOf(0, [U, 2, U]), comparedOf(1, [2, U, U]))).toBeUndefined()
+  })
+})
+
 describe('a snapshot is sent instead of a patch when', () => {
   const before = resultOf({ a: [1, 2], b: [3, 4] }, 0)
 
