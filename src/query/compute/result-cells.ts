@@ -24,11 +24,12 @@ export function createResultCells(
   const cellsMax = Math.floor(valuesMax / valuesPerCell)
   const cells = new Cells(groups.length, bucketCount, accumulators, (cellCount) => {
     if (cellCount <= cellsMax) return
-    const bucketsMax = Math.floor(cellsMax / groups.length)
-    // However long the interval, the range may overlap two buckets. So if fewer than two buckets are allowed, no
-    // interval is sure to fit.
-    const suggestedInterval =
-      bucketsMax < 2 ? undefined : fittingInterval(plan, bucketsMax, finestKeptResolutionMs(plan, timelines))
+    const suggestedInterval = fittingInterval(
+      plan,
+      request.zone,
+      Math.floor(cellsMax / groups.length),
+      finestKeptResolutionMs(plan, timelines),
+    )
     const advice = suggestedInterval === undefined ? '' : `; an interval of ${suggestedInterval} would fit`
     throw new GatewayError(
       'query_too_large',

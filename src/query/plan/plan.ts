@@ -123,13 +123,20 @@ function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCal
   if (edges === undefined) {
     const suggestedInterval = fittingInterval(
       range,
+      request.zone,
       request.bucketsMax,
       finestKeptResolutionMs(range, request.timelines),
     )
+    const advice = suggestedInterval === undefined ? '' : `; an interval of ${suggestedInterval} would fit`
     throw new GatewayError(
       'query_too_large',
-      `the range has more than ${request.bucketsMax} buckets of ${formatInterval(interval)}; an interval of ${suggestedInterval} would fit`,
-      { details: { bucketsMax: request.bucketsMax, fits: suggestedInterval } },
+      `the range has more than ${request.bucketsMax} buckets of ${formatInterval(interval)}${advice}`,
+      {
+        details: {
+          bucketsMax: request.bucketsMax,
+          ...(suggestedInterval !== undefined && { fits: suggestedInterval }),
+        },
+      },
     )
   }
   return planReads({ ...request, interval }, range, edges)
@@ -222,13 +229,21 @@ const ROUND_INTERVALS_MS = [
 ]
 
 /**
- * Returns an interval with which the range has at most `bucketsMax` buckets, if that is at least 2: the shortest of
- * `ROUND_INTERVALS_MS` that fits and is a multiple of `resolutionMs`, otherwise a number of whole days.
+ * Returns an interval with which the range has at most `bucketsMax` buckets: the shortest of `ROUND_INTERVALS_MS` that
+ * fits and is a multiple of `resolutionMs`, otherwise a number of whole days. Undefined if fewer than two buckets are
+ * allowed: however long the interval, the range may overlap two buckets, so no interval is sure to fit.
  */
-export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, resolutionMs = 1): string {
-  const spanMs = toMs - fromMs
+export function fittingInterval(
+  { fromMs, toMs }: Stretch,
+  zone: TimeZone,
+  bucketsMax: number,
+  resolutionMs = 1,
+): string | undefined {
+  if (bucketsMax < 2) return undefined
+  // Buckets may be those of the local clock, which shows a longer time if it was set forward in the range.
+  const spanMs = toMs - fromMs + Math.max(0, zone.offsetMs(toMs) - zone.offsetMs(fromMs))
   const roundMs = ROUND_INTERVALS_MS.find((ms) => ms % resolutionMs === 0 && spanMs / ms + 1 <= bucketsMax)
-  return formatDuration(roundMs ?? Math.ceil(spanMs / Math.max(1, bucketsMax - 1) / DAY_MS) * DAY_MS)
+  return formatDuration(roundMs ?? Math.ceil(spanMs / (bucketsMax - 1) / DAY_MS) * DAY_MS)
 }
 
 function tooFineError(

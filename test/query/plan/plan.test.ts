@@ -176,6 +176,28 @@ describe('plan', () => {
     expect(error).toMatchObject({ code: 'query_too_large', details: { bucketsMax: 100, fits: '15m' } })
   })
 
+  it('names no interval if a range could overlap two buckets of any interval, and one is allowed', () => {
+    const midnightMs = NOON_MS + DAY_MS / 2
+    const range = { fromMs: midnightMs - HOUR_MS, toMs: midnightMs + HOUR_MS - 1 }
+    const error = errorOf(() => planRange(request({ ...range, interval: interval('1d'), bucketsMax: 1 })))
+    expect(error).toMatchObject({ code: 'query_too_large', details: { bucketsMax: 1 } })
+    expect(error.details).not.toHaveProperty('fits')
+    expect(error.message).toBe('the range has more than 1 buckets of 1d')
+  })
+
+  it('names an interval that has few enough buckets across a day of 23 hours', () => {
+    const halfHourBeforeDayMs = Date.UTC(2024, 2, 10, 4, 30)
+    const fields = {
+      fromMs: halfHourBeforeDayMs,
+      toMs: halfHourBeforeDayMs + DAY_MS - 1,
+      zone: zone('America/New_York'),
+    }
+    const asked = request({ ...fields, timelines: timelines({}, [10_000, HOUR_MS]), bucketsMax: 2 })
+    const error = errorOf(() => planRange({ ...asked, interval: interval('1d') }))
+    expect(error).toMatchObject({ code: 'query_too_large', details: { bucketsMax: 2, fits: '1w' } })
+    expect(planRange({ ...asked, interval: interval('1w') }).edges.length - 1).toBeLessThanOrEqual(2)
+  })
+
   it('refuses a range that ends before it begins', () => {
     expect(errorOf(() => planRange(request({ toMs: NOON_MS - 1 })))).toMatchObject({ code: 'invalid_range' })
   })
@@ -184,11 +206,12 @@ describe('plan', () => {
 describe('fittingInterval', () => {
   it('is the finest round interval with which a range has few enough buckets', () => {
     const day = { fromMs: NOON_MS, toMs: NOON_MS + DAY_MS }
-    expect(fittingInterval(day, 10_000)).toBe('10s')
-    expect(fittingInterval(day, 1_441)).toBe('1m')
-    expect(fittingInterval(day, 1_440)).toBe('5m')
-    expect(fittingInterval(day, 2)).toBe('1d')
-    expect(parseDuration(fittingInterval({ fromMs: 0, toMs: 5_000 * DAY_MS }, 3))).toBeGreaterThanOrEqual(
+    expect(fittingInterval(day, zone('UTC'), 10_000)).toBe('10s')
+    expect(fittingInterval(day, zone('UTC'), 1_441)).toBe('1m')
+    expect(fittingInterval(day, zone('UTC'), 1_440)).toBe('5m')
+    expect(fittingInterval(day, zone('UTC'), 2)).toBe('1d')
+    expect(fittingInterval(day, zone('UTC'), 1)).toBeUndefined()
+    expect(parseDuration(fittingInterval({ fromMs: 0, toMs: 5_000 * DAY_MS }, zone('UTC'), 3)!)).toBeGreaterThanOrEqual(
       2_500 * DAY_MS,
     )
   })
