@@ -57,7 +57,19 @@ export function timeZone(name: string): TimeZone | undefined {
     if (zone === undefined) cacheUnknownName(key)
     else cachedZones.set(key, zone)
   }
-  return zone
+  // Only the canonical name has a known case. An alias (US/Eastern) keeps the case that this caller wrote, although
+  // other callers use the same cached zone.
+  if (zone === undefined || zone === UTC_ZONE || zone.name.toLowerCase() === key) return zone
+  return withName(zone, name)
+}
+
+function withName(zone: TimeZone, name: string): TimeZone {
+  return {
+    name,
+    offsetMs: (utcMs) => zone.offsetMs(utcMs),
+    offsetConstantUntilMs: (utcMs) => zone.offsetConstantUntilMs(utcMs),
+    lookUpOffsetMs: (utcMs) => zone.lookUpOffsetMs(utcMs),
+  }
 }
 
 /**
@@ -88,14 +100,13 @@ function cacheUnknownName(key: string): void {
   unknownNameLookupCount++
 }
 
+/** Creates the zone of a name, with the name that Intl resolves it to: Asia/Katmandu for Asia/Kathmandu. */
 function createZone(name: string): TimeZone | undefined {
   const format = offsetFormatter(name)
   if (format === undefined) return undefined
   const resolved = format.resolvedOptions().timeZone
   if (UTC_NAMES.has(resolved)) return UTC_ZONE
-  // Intl may return another name of the same zone: Asia/Katmandu for Asia/Kathmandu. Then the caller's name is used.
-  const zoneName = resolved.toLowerCase() === name.toLowerCase() ? resolved : name
-  return new ZoneWithOffsetChanges(zoneName, intlOffsetSource(format))
+  return new ZoneWithOffsetChanges(resolved, intlOffsetSource(format))
 }
 
 const UTC_NAMES: ReadonlySet<string> = new Set(['UTC', 'Etc/UTC', 'GMT', 'Etc/GMT', 'Etc/UCT', 'UCT'])

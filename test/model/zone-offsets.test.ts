@@ -72,6 +72,14 @@ describe('timeZone', () => {
     expect(timeZone(name)?.name).toBe(expected)
   })
 
+  it('names an alias as its own caller wrote it, whoever asked before', () => {
+    for (const name of ['us/eastern', 'US/Eastern', 'us/EASTERN']) expect(timeZone(name)?.name).toBe(name)
+    expect(timeZone('US/Eastern')?.offsetMs(Date.UTC(2024, 6, 1))).toBe(-4 * HOUR_MS)
+    expect(timeZone('us/eastern')?.offsetConstantUntilMs(Date.UTC(2024, 6, 1))).toBe(Date.UTC(2024, 10, 3, 6))
+    expect(timeZone('us/eastern')?.lookUpOffsetMs(Date.UTC(2024, 0, 1))).toBe(-5 * HOUR_MS)
+    for (const name of ['gmt', 'Zulu', 'etc/utc']) expect(timeZone(name)?.name).toBe('UTC')
+  })
+
   it.each(['', ' ', 'Mars/Olympus', 'Europe', 'Europe/Berlin ', '+25:00', '+02:99', '+', '02:00', 'x'.repeat(10_000)])(
     'does not know "%s"',
     (name) => {
