@@ -10,7 +10,7 @@ import type { LiveQueries } from '../query/live/live-queries.ts'
 import type { Store } from '../store/store.ts'
 import type { ShareMetrics } from '../telemetry/telemetry-interface.ts'
 import type { FoldLoop } from '../write/fold/fold-loop.ts'
-import { createComponents } from './create-components.ts'
+import { createComponents, type GatewayComponents } from './create-components.ts'
 import { createServerWithRoutes } from './create-routes.ts'
 import { listenOnFreePort } from './listen.ts'
 import { openStore } from './open-store.ts'
@@ -34,7 +34,7 @@ export interface RunningGateway {
 
 /**
  * Opens the store, creates the gateway and listens. `shareMetrics` merges the metrics of all processes; undefined if
- * the gateway has only one.
+ * the gateway has only one. If a step after opening the store fails, the store is closed again.
  */
 export async function startInThisProcess(
   config: Config,
@@ -42,10 +42,28 @@ export async function startInThisProcess(
   now: () => number = Date.now,
   shareMetrics?: ShareMetrics,
 ): Promise<RunningGateway> {
-  const { host } = config.http
   const registeredDocuments = await loadRegisteredDocuments(config)
   const store = await openStore(config, log, now)
-  const { gateway, folds, live, telemetry } = createComponents(config, { store, log, now, shareMetrics })
+  let closeAfterFailure = () => store.close()
+  try {
+    const components = createComponents(config, { store, log, now, shareMetrics })
+    closeAfterFailure = () => components.gateway.close()
+    return await startGateway(config, components, registeredDocuments, log, now)
+  } catch (error) {
+    await closeAfterFailure().catch((err: unknown) => log.warn({ err }, 'the store could not be closed'))
+    throw error
+  }
+}
+
+/** Creates the first key if it is needed, starts the background work and listens. */
+async function startGateway(
+  config: Config,
+  { gateway, store, folds, live, telemetry }: GatewayComponents,
+  registeredDocuments: ReadonlyMap<string, string>,
+  log: Logger,
+  now: () => number,
+): Promise<RunningGateway> {
+  const { host } = config.http
   const firstKey = config.access.apiKeys.size > 0 ? undefined : await ensureFirstKey(store, now())
   await folds.start()
   let isDraining = false
@@ -58,12 +76,7 @@ export async function startInThisProcess(
     isDraining: () => isDraining,
   })
   const closeServer = prepareClosing(server, config.process.closeMsMax)
-  try {
-    await listenOnFreePort(config.http, (port) => server.listen({ host, port }))
-  } catch (error) {
-    await gateway.close()
-    throw error
-  }
+  await listenOnFreePort(config.http, (port) => server.listen({ host, port }))
   return {
     url: browserUrlOf(host, server.server.address() as AddressInfo),
     firstKey,
