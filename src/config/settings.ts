@@ -67,7 +67,7 @@ export const SETTINGS_TABLE = {
       name: 'HOST',
       default: '127.0.0.1',
       unit: 'address',
-      meaning: 'The address to listen on; 0.0.0.0 for all.',
+      meaning: 'The address to listen on; 0.0.0.0 for all, :: for all with IPv6.',
       parse: parseText,
     },
     trustProxy: {

@@ -102,8 +102,11 @@ function loadRegisteredDocuments({ persisted }: Config): Promise<ReadonlyMap<str
   })
 }
 
-/** Returns the URL of the gateway, with `localhost` in place of 0.0.0.0, which a browser cannot open everywhere. */
-function browserUrlOf(host: string, { port }: AddressInfo): string {
-  if (host === '0.0.0.0') return `http://localhost:${port}`
+/**
+ * Returns the URL of a gateway that listens on `host`, which is bound to `address`. `localhost` replaces the addresses
+ * that mean all of this machine, because a browser cannot open them everywhere.
+ */
+export function browserUrlOf(host: string, { address, port }: AddressInfo): string {
+  if (address === '0.0.0.0' || address === '::') return `http://localhost:${port}`
   return host.includes(':') ? `http://[${host}]:${port}` : `http://${host}:${port}`
 }

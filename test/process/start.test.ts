@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { browserUrlOf } from '../../src/process/start.ts'
 import { type ChildGateway, runChild, startChild } from '../support/child-gateway.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -75,6 +76,19 @@ describe('the first start', () => {
     const [, url] = /curl "([^"]*)"/.exec(ask!)!
     const queried = await fetch(url!, { headers })
     expect(await queried.json()).toMatchObject({ data: { series: [{ p50: 145.2, p95: 145.2 }] } })
+  })
+})
+
+describe('the URL that a gateway prints', () => {
+  it.each([
+    ['0.0.0.0', '0.0.0.0', 'http://localhost:4000'],
+    ['::', '::', 'http://localhost:4000'],
+    ['0:0:0:0:0:0:0:0', '::', 'http://localhost:4000'],
+    ['127.0.0.1', '127.0.0.1', 'http://127.0.0.1:4000'],
+    ['::1', '::1', 'http://[::1]:4000'],
+    ['gauges.example', '192.0.2.1', 'http://gauges.example:4000'],
+  ])('of HOST %s can be opened', (host, address, url) => {
+    expect(browserUrlOf(host, { address, family: '', port: 4000 })).toBe(url)
   })
 })
 
