@@ -90,10 +90,13 @@ export function parseRetentionMs(text: string): number {
   return keptMs
 }
 
-/** Parses a duration, also in years of 365 days, to milliseconds. Undefined if the text is not a duration. */
+/**
+ * Parses a duration, also in years of 365 days, to milliseconds. Undefined if the text is not a duration, or if it is
+ * longer than `parseDuration` allows.
+ */
 function parseLongDuration(text: string): number | undefined {
   const years = /^(\d+)y$/.exec(text)?.[1]
-  return years === undefined ? parseDuration(text) : Number(years) * 365 * 86_400_000
+  return parseDuration(years === undefined ? text : `${Number(years) * 365}d`)
 }
 
 /**

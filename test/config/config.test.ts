@@ -101,6 +101,10 @@ describe('readConfig', () => {
     ['RESOLUTIONS', '10s:0s,1d:5y'],
     ['RESOLUTIONS', '10s:6h,70s:7d,1d:5y'],
     ['RESOLUTIONS', '10s:6h,160s:7d,1d:5y'],
+    ['RESOLUTIONS', '10s:6h,1m:7d,15m:35d,1h:400d,1d:999999999999y'],
+    ['RESOLUTIONS', '10s:6h,1m:7d,15m:35d,1h:400d,1d:11000y'],
+    ['EVENT_RETENTION', '11000y'],
+    ['EVENT_RETENTION', '999999999999999999999999y'],
     ['SET_RESOLUTIONS', '1m:6h,1h:35d'],
     ['SET_RESOLUTIONS', '1h:35d,1d:1y,7d:5y'],
   ])('refuses %s=%s, naming the variable', (name, value) => {
