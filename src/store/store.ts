@@ -122,7 +122,8 @@ export interface Store {
 
   /**
    * Stores blocks before `commitFold` adds them to an index. Blocks that are not added expire after
-   * `UNCOMMITTED_BLOCK_KEPT_MS`. They need not be durable when the call resolves.
+   * `UNCOMMITTED_BLOCK_KEPT_MS`, or when `commitFold` rejects or returns false. They need not be durable when the call
+   * resolves.
    */
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**

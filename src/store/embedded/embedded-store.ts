@@ -247,14 +247,14 @@ class EmbeddedStore implements Store {
   }
 
   async commitFold(fold: FoldCommit): Promise<boolean> {
-    const isCommitted = await this.#environment
-      .write((writes) => commitFold(writes, this.#heldBlocks, fold))
-      .catch((error: unknown) => {
-        // The next attempt to fold writes new blocks. Without the removal, the blocks of each failed attempt would stay
-        // in memory until they expire.
-        for (const block of addedBlockNames(fold)) this.#heldBlocks.remove(fold.partition, block)
-        throw error
-      })
+    let isCommitted = false
+    try {
+      isCommitted = await this.#environment.write((writes) => commitFold(writes, this.#heldBlocks, fold))
+    } finally {
+      // The next attempt to fold writes new blocks. Without the removal, the blocks of each attempt that failed or was
+      // refused would stay in memory until they expire.
+      if (!isCommitted) for (const block of addedBlockNames(fold)) this.#heldBlocks.remove(fold.partition, block)
+    }
     if (isCommitted) this.#indexRemovalListeners.notify(removedByFold(fold))
     return isCommitted
   }

@@ -190,9 +190,10 @@ export class Environment {
   async #commitNextFrame(): Promise<void> {
     const executedWrites: { readonly waiting: WaitingWrite; readonly writes: WriteSet; readonly result: unknown }[] = []
     const untilMs = performance.now() + FRAME_MS_MAX
+    const frameKey = {}
     do {
       const waiting = this.#queue.shift()!
-      const writes = new WriteSet(this.#writeTables)
+      const writes = new WriteSet(this.#writeTables, frameKey)
       try {
         const result = convertLmdbErrors(() => waiting.verb(writes))
         if (this.#frameLayer.isEmpty) this.#frameLayer = writes.layer

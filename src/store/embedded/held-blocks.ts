@@ -3,8 +3,8 @@ import type { WriteSet } from './write-set.ts'
 
 /**
  * A block that is no longer listed is held only if all held blocks, this one included, then take at most this much
- * memory (without those that other writes of the same frame add). Blocks that a fold writes are always held: there is
- * only one fold at a time.
+ * memory. Blocks that a fold writes are always held: there is only one fold at a time, and a fold that fails or is
+ * refused drops its blocks.
  */
 export const HELD_BYTES_MAX = 33_554_432
 
@@ -16,8 +16,11 @@ export const HELD_BYTES_MAX = 33_554_432
 export class HeldBlocks {
   readonly #blocks = new Map<string, { readonly block: NamedBlock; readonly expiresMs: number }>()
   #memoryBytes = 0
-  /** For each write that is not durable yet: memory of the blocks that `addOnceDurable` will add. */
-  readonly #bytesToAdd = new WeakMap<WriteSet, number>()
+  /**
+   * By the key of the frame that is not durable yet: memory of the blocks that `addOnceDurable` will add. There is at
+   * most one such frame. If it fails, its bytes no longer count.
+   */
+  readonly #bytesToAdd = new WeakMap<object, number>()
 
   get memoryBytes(): number {
     return this.#memoryBytes
@@ -31,9 +34,9 @@ export class HeldBlocks {
 
   /** Adds a block when the write is durable. Returns false, and does not add the block, if this exceeds the maximum. */
   addOnceDurable(writes: WriteSet, partition: number, block: NamedBlock, expiresMs: number): boolean {
-    const bytesToAdd = (this.#bytesToAdd.get(writes) ?? 0) + memoryBytesOf(block)
+    const bytesToAdd = (this.#bytesToAdd.get(writes.frameKey) ?? 0) + memoryBytesOf(block)
     if (this.#memoryBytes + bytesToAdd > HELD_BYTES_MAX) return false
-    this.#bytesToAdd.set(writes, bytesToAdd)
+    this.#bytesToAdd.set(writes.frameKey, bytesToAdd)
     writes.onceDurable(() => this.add(partition, block, expiresMs))
     return true
   }

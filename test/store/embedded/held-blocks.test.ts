@@ -12,12 +12,30 @@ import { blockKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { sweepOneStep } from '../../../src/store/embedded/sweep.ts'
 import { UNCOMMITTED_BLOCK_KEPT_MS, UNLISTED_BLOCK_KEPT_MS } from '../../../src/store/lifetimes.ts'
-import type { Store } from '../../../src/store/store.ts'
+import type { IndexEntry, Store } from '../../../src/store/store.ts'
 import { failingJournal } from '../../support/failing-journal.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 import { block, commit, DAY, entryOf, exists, metricOf, NOW, part, SECONDS_10 } from '../contract/fixtures.ts'
 
 const UNAVAILABLE = { code: 'store_unavailable' }
+
+const TIMELINE = { metricId: metricOf('folded').metricId, resolutionMs: SECONDS_10 }
+
+/** Writes a block and a fold that adds it. `removed`: an index entry that the fold replaces. */
+async function foldBlock(store: Store, removed?: IndexEntry): Promise<{ name: string; isDone: Promise<boolean> }> {
+  const written = block(8, 9)
+  await store.writeBlocks(0, [written], NOW)
+  const entry = entryOf(written.name, NOW, { scalarBytes: 8, sketchBytes: 9 })
+  const isDone = store.commitFold({
+    partition: 0,
+    inbox: [],
+    removed: removed === undefined ? [] : [{ timeline: TIMELINE, entry: removed }],
+    added: [{ timeline: TIMELINE, entry }],
+    touched: [{ ...TIMELINE, windowMs: NOW, expiresMs: NOW + DAY }],
+    nowMs: NOW,
+  })
+  return { name: written.name, isDone }
+}
 
 async function openStore(journal = failingJournal()): Promise<Store> {
   const resolutions = [{ bucketWidthMs: SECONDS_10, keptMs: DAY }]
@@ -37,32 +55,25 @@ async function openStore(journal = failingJournal()): Promise<Store> {
 test('the blocks of a fold that the journal refuses are dropped at once; the next fold is stored', async () => {
   const journal = failingJournal()
   const store = await openStore(journal)
-  const timeline = { metricId: metricOf('folded').metricId, resolutionMs: SECONDS_10 }
-  const fold = async () => {
-    const written = block(8, 9)
-    await store.writeBlocks(0, [written], NOW)
-    const entry = entryOf(written.name, NOW, { scalarBytes: 8, sketchBytes: 9 })
-    const touched = [{ ...timeline, windowMs: NOW, expiresMs: NOW + DAY }]
-    const isDone = store.commitFold({
-      partition: 0,
-      inbox: [],
-      removed: [],
-      added: [{ timeline, entry }],
-      touched,
-      nowMs: NOW,
-    })
-    return { name: written.name, isDone }
-  }
   journal.failure = 'sync'
   for (let attempts = 0; attempts < 3; attempts++) {
-    const { name, isDone } = await fold()
+    const { name, isDone } = await foldBlock(store)
     await expect(isDone).rejects.toMatchObject(UNAVAILABLE)
     expect(await exists(store, 0, name)).toBe(false)
   }
   journal.failure = undefined
-  const { name, isDone } = await fold()
+  const { name, isDone } = await foldBlock(store)
   expect(await isDone).toBe(true)
   expect(await exists(store, 0, name)).toBe(true)
+})
+
+test('the blocks of a fold that the store refuses are dropped at once', async () => {
+  const store = await openStore()
+  for (let attempts = 0; attempts < 3; attempts++) {
+    const { name, isDone } = await foldBlock(store, entryOf('gone', NOW, { scalarBytes: 8, sketchBytes: 9 }))
+    expect(await isDone).toBe(false)
+    expect(await exists(store, 0, name)).toBe(false)
+  }
 })
 
 test('a sweep drops expired blocks from memory also while the journal cannot be written', async () => {
@@ -78,7 +89,7 @@ test('a sweep drops expired blocks from memory also while the journal cannot be 
   expect(await exists(store, 0, written.name)).toBe(false)
 })
 
-test('the blocks that one write unlists fill memory up to its bound; the others stay in their table', async () => {
+test.each([1, 2, 6])('the blocks that %i writes of a frame unlist fill memory up to its bound', async (writeCount) => {
   const folder = await temporaryFolder()
   // No checkpoint runs, so no block is in LMDB.
   const environment = await Environment.open(folder, new Lmdb(folder), { layerBytesMax: 1e9, journalBytesMax: 1e9 })
@@ -91,11 +102,15 @@ test('the blocks that one write unlists fill memory up to its bound; the others 
   }
   const read = () =>
     environment.read((tables) => names.filter((name) => readBlock(tables, held, 0, name, 'scalars') !== undefined))
-  await environment.write((writes) => {
-    for (const name of names) expireBlockIfUnlisted(writes, held, 0, name, NOW)
-  })
+  const unlist = (first: number) =>
+    environment.write((writes) => {
+      for (const name of names.slice(first, first + names.length / writeCount))
+        expireBlockIfUnlisted(writes, held, 0, name, NOW)
+    })
+  await Promise.all(Array.from({ length: writeCount }, (_, i) => unlist((i * names.length) / writeCount)))
   expect(held.memoryBytes).toBeGreaterThan(HELD_BYTES_MAX / 2)
   expect(held.memoryBytes).toBeLessThanOrEqual(HELD_BYTES_MAX)
+  // The others stay in their table.
   expect(await read()).toEqual(names)
   held.sweep(NOW + DAY)
   expect(await read()).toEqual(names.slice(3))
