@@ -27,6 +27,7 @@ import type { Layer } from './layer.ts'
  */
 
 const FILE_MAGIC = Buffer.from('GQJ\x01', 'latin1')
+const VERSION_OFFSET = 3
 const SALT_BYTES = 16
 const SALT_END = FILE_MAGIC.length + SALT_BYTES
 const HEADER_BYTES = SALT_END + 4
@@ -148,8 +149,8 @@ export class Journal {
   }
 }
 
-function headerOf(salt: Buffer): Buffer {
-  const header = Buffer.concat([FILE_MAGIC, salt, Buffer.alloc(4)])
+function headerOf(salt: Buffer, magic = FILE_MAGIC): Buffer {
+  const header = Buffer.concat([magic, salt, Buffer.alloc(4)])
   header.writeUInt32LE(crc32(header.subarray(0, -4)), header.length - 4)
   return header
 }
@@ -196,7 +197,7 @@ export interface JournalSummary {
 
 /**
  * Calls `onRow` for every row of the complete frames, in order. Throws an Error that names the file if the file is
- * damaged; rows before the damage have been passed to `onRow` then.
+ * damaged or of a newer version; rows before the damage have been passed to `onRow` then.
  */
 export function readJournal(folder: string, fileNumber: number, onRow: (row: JournalRow) => void): JournalSummary {
   const path = pathOf(folder, fileNumber)
@@ -204,19 +205,24 @@ export function readJournal(folder: string, fileNumber: number, onRow: (row: Jou
     new Error(
       `the file ${path} is damaged at byte ${offset}; restore the folder from a backup, or move it away to begin with an empty store`,
     )
+  const newerVersion = (): Error =>
+    new Error(`the file ${path} is of a newer version of the gateway; start that version or restore a backup`)
   const bytes = readFileSync(path)
   const salt = bytes.subarray(FILE_MAGIC.length, SALT_END)
   if (!headerOf(salt).equals(bytes.subarray(0, HEADER_BYTES))) {
     // No frame is written before the header is synced, so such a file has no frames.
     if (bytes.length <= HEADER_BYTES) return { frameCount: 0, isCut: true }
-    throw damaged(0)
+    throw hasNewerHeader(bytes) ? newerVersion() : damaged(0)
   }
   let offset = HEADER_BYTES
   let frameCount = 0
   for (;;) {
     const frame = frameAt(bytes, offset, salt)
     if (frame?.frameNumber !== frameCount) break
-    for (const row of rowsOf(frame.rows)) onRow(row)
+    for (const row of rowsOf(frame.rows)) {
+      if (row === undefined) throw newerVersion()
+      onRow(row)
+    }
     offset = frame.end
     frameCount++
   }
@@ -226,6 +232,14 @@ export function readJournal(folder: string, fileNumber: number, onRow: (row: Jou
     if (frameAt(bytes, next, salt) !== undefined) throw damaged(offset)
   }
   return { frameCount, isCut: offset < bytes.length }
+}
+
+/** Whether a file begins with an undamaged header that differs from ours only by a higher version. */
+function hasNewerHeader(bytes: Buffer): boolean {
+  const magic = Buffer.from(FILE_MAGIC)
+  magic[VERSION_OFFSET] = bytes[VERSION_OFFSET]!
+  const header = headerOf(bytes.subarray(FILE_MAGIC.length, SALT_END), magic)
+  return magic[VERSION_OFFSET] > FILE_MAGIC[VERSION_OFFSET]! && header.equals(bytes.subarray(0, HEADER_BYTES))
 }
 
 interface Frame {
@@ -245,13 +259,17 @@ function frameAt(bytes: Buffer, offset: number, salt: Buffer): Frame | undefined
   return { frameNumber: frame.readUInt32LE(8), rows: frame.subarray(FRAME_HEADER_BYTES), end }
 }
 
-function* rowsOf(rows: Buffer): Generator<JournalRow> {
+/** Reads the rows of a frame. Yields undefined, and ends, at a row of an unknown table or kind. */
+function* rowsOf(rows: Buffer): Generator<JournalRow | undefined> {
   for (let offset = 0; offset < rows.length; ) {
     const keyAt = offset + ROW_HEADER_BYTES
     const valueAt = keyAt + rows.readUInt16LE(offset + 2)
     const table = TABLES[rows.readUInt8(offset)]
     const kind = ROW_KINDS[rows.readUInt8(offset + 1)]
-    if (table === undefined || kind === undefined) throw new Error('the journal is of a newer version of the gateway')
+    if (table === undefined || kind === undefined) {
+      yield undefined
+      return
+    }
     offset = valueAt + rows.readUInt32LE(offset + 4)
     yield { table, kind, key: rows.subarray(keyAt, valueAt), value: rows.subarray(valueAt, offset) }
   }

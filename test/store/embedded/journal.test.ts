@@ -1,10 +1,13 @@
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { HyperLogLog } from '../../../src/sketch/hyperloglog.ts'
 import { Journal, type JournalRow, journalFileNumbers, readJournal } from '../../../src/store/embedded/journal.ts'
 import { Layer } from '../../../src/store/embedded/layer.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
+
+const FRAME_HEADER_BYTES = 16
 
 function membersOf(number: number): HyperLogLog {
   const members = new HyperLogLog()
@@ -93,6 +96,33 @@ describe('a journal file', () => {
       writeFileSync(path, damaged)
       expect(() => read(folder)).toThrow(`the file ${path} is damaged at byte`)
     }
+  })
+
+  test.each([
+    ['table', 0],
+    ['kind', 1],
+  ])('with a row of an unknown %s is an error that names the file', async (_, rowOffset) => {
+    const folder = await temporaryFolder()
+    const { path, ends } = await journalOf(folder, 1)
+    const bytes = readFileSync(path)
+    const frame = bytes.subarray(ends[0])
+    frame.writeUInt8(200, FRAME_HEADER_BYTES + rowOffset)
+    const checked = [bytes.subarray(4, 20), frame.subarray(4, 12), frame.subarray(FRAME_HEADER_BYTES)]
+    frame.writeUInt32LE(crc32(Buffer.concat(checked)), 12)
+    writeFileSync(path, bytes)
+    expect(() => read(folder)).toThrow(`the file ${path} is of a newer version of the gateway`)
+  })
+
+  test('with a higher version in its header is an error that names the file, and says that it is newer', async () => {
+    const folder = await temporaryFolder()
+    const { path } = await journalOf(folder, 1)
+    const bytes = readFileSync(path)
+    bytes.writeUInt8(2, 3)
+    writeFileSync(path, bytes)
+    expect(() => read(folder)).toThrow(`the file ${path} is damaged at byte 0`)
+    bytes.writeUInt32LE(crc32(bytes.subarray(0, 20)), 20)
+    writeFileSync(path, bytes)
+    expect(() => read(folder)).toThrow(`the file ${path} is of a newer version of the gateway`)
   })
 
   test('of a block that holds the bytes of another journal is no damage', async () => {
