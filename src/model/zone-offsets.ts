@@ -19,8 +19,8 @@ export interface TimeZone {
    */
   offsetMs(utcMs: number): number
   /**
-   * Returns an instant after `utcMs`; infinity if the zone has no clock changes. From `utcMs` until this instant, the
-   * offset does not change. It may also be the same afterwards.
+   * Returns an instant after `utcMs`; infinity for UTC and for zones given as an offset. From `utcMs` until this
+   * instant, the offset does not change. It may also be the same afterwards.
    */
   offsetConstantUntilMs(utcMs: number): number
   /** Returns the same as `offsetMs`, but caches nothing and calls Intl at most once. Use it for single instants. */
@@ -188,7 +188,7 @@ interface PeriodOffsets {
 }
 
 /**
- * A zone with clock changes. `lookUpOffsetMs` calls `source` each time. All other calls together call it a limited
+ * A named zone, which may have clock changes. `lookUpOffsetMs` calls `source` each time. All other calls together call it a limited
  * number of times, whatever instants are asked for.
  */
 export class ZoneWithOffsetChanges implements TimeZone {
