@@ -4,8 +4,8 @@ import { KEYS_USAGE, parseKeysCommand, UsageError } from './access/keys-command.
 import { readConfig } from './config/config.ts'
 import { startMessage } from './process/greeting.ts'
 import { openApiKeyStore } from './process/open-store.ts'
-import { isWorker, startProcesses } from './process/processes.ts'
 import { startInThisProcess } from './process/start.ts'
+import { isWorker, startProcesses } from './process/worker-pool.ts'
 import { sendToPrimary } from './telemetry/worker-messages.ts'
 import { shareMetrics } from './telemetry/worker-metrics.ts'
 

@@ -1,5 +1,5 @@
 import { type Config, usesRedis } from '../config/config.ts'
-import type { ListeningGateway } from './processes.ts'
+import type { ListeningGateway } from './worker-pool.ts'
 
 /**
  * Returns the text that a gateway prints when it listens: its URLs, and with a first key also commands that use it. The

@@ -8,7 +8,7 @@ import type { OmittedData } from './fold-step.ts'
 import { FoldLeases } from './leases.ts'
 import { mergeWindow, RUNS_PER_MERGE } from './merge-window.ts'
 import { type OpenWindow, OpenWindows } from './open-windows.ts'
-import { clearDeletedMetrics, expireDueWindows, expireEvents } from './retention.ts'
+import { clearDeletedMetrics, expireDueWindows, expireEvents } from './remove-expired.ts'
 
 export interface FoldLoopSettings extends FoldSettings {
   /** A partition is folded when its inbox holds this many bytes. */

@@ -5,7 +5,7 @@ import type { Store } from '../../../src/store/store.ts'
 import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
 import { foldInbox } from '../../../src/write/fold/fold.ts'
 import { mergeWindow } from '../../../src/write/fold/merge-window.ts'
-import { clearDeletedMetrics } from '../../../src/write/fold/retention.ts'
+import { clearDeletedMetrics } from '../../../src/write/fold/remove-expired.ts'
 import {
   ask,
   decoderOf,
