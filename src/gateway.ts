@@ -1,10 +1,10 @@
 import type { ApiKeyAuthenticator, Principal } from './access/api-keys.ts'
 import type { RateLimitDecision, RateLimiter } from './access/rate-limiter.ts'
-import { GatewayError, type ItemError } from './model/errors.ts'
+import { GatewayError, type ItemError, metricNotFoundError } from './model/errors.ts'
 import type { NewEvent } from './model/event.ts'
 import { type EventIdGenerator, keyedEventId } from './model/event-id.ts'
 import { METRIC_NAME_CODE_UNITS_MAX, type MetricType, partitionOf } from './model/metric.ts'
-import { type Decode, describeValue } from './model/point.ts'
+import type { Decode } from './model/point.ts'
 import type { RateClass } from './model/rate.ts'
 import type { QueryResult } from './query/compute/result.ts'
 import type { EventPage, EventQueryInput, EventReader } from './query/events.ts'
@@ -210,10 +210,6 @@ export function createGateway(options: GatewayOptions): Gateway {
       await store.close()
     },
   }
-}
-
-function metricNotFoundError(name: string): GatewayError {
-  return new GatewayError('metric_not_found', `there is no metric ${describeValue(name)}`)
 }
 
 /** The decoder of a batch without points. */

@@ -105,3 +105,7 @@ export class ErrorMessageBudget {
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)
 }
+
+export function metricNotFoundError(name: string): GatewayError {
+  return new GatewayError('metric_not_found', `there is no metric ${quote(name)}`)
+}

@@ -1,9 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../../gateway.ts'
-import { GatewayError } from '../../model/errors.ts'
+import { metricNotFoundError } from '../../model/errors.ts'
 import { METRIC_TYPES } from '../../model/metric.ts'
 import type { PointLimits, PointSink } from '../../model/point.ts'
-import { describeValue } from '../../model/point.ts'
 import type { Steps } from '../../model/steps.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 import { decodeFluxBatch } from '../../wire/flux-batch.ts'
@@ -116,10 +115,6 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
       return sendJson(reply, 200, writeQueryResult(result, groupingOf(input)))
     },
   )
-}
-
-function metricNotFoundError(name: string): GatewayError {
-  return new GatewayError('metric_not_found', `there is no metric ${describeValue(name)}`)
 }
 
 function groupingOf({ bySeries, groupBy }: QueryInput): 'none' | 'tags' | 'series' {
