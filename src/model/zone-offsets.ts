@@ -188,8 +188,8 @@ interface PeriodOffsets {
 }
 
 /**
- * A named zone, which may have clock changes. `lookUpOffsetMs` calls `source` each time. All other calls together call it a limited
- * number of times, whatever instants are asked for.
+ * A named zone, which may have clock changes. `lookUpOffsetMs` calls `source` each time. All other calls together call
+ * it a limited number of times, whatever instants are asked for.
  */
 export class ZoneWithOffsetChanges implements TimeZone {
   readonly name: string
