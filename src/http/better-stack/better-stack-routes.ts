@@ -11,7 +11,7 @@ import {
 } from '../../wire/better-stack-body.ts'
 import { projectOf, requireScope } from '../access/authenticate.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
-import { API_KEY_ERROR_CODES, IDEMPOTENCY_KEY_HEADER, type Operation } from '../openapi/operation.ts'
+import { IDEMPOTENCY_KEY_HEADER, INGEST_ERROR_CODES, type Operation } from '../openapi/operation.ts'
 import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 import { serveIdempotently } from '../server/idempotency.ts'
 
@@ -209,14 +209,7 @@ function sendMetricsAt(path: string): Operation {
         'X-Metrics-Unreadable-Time': 'Items stored at the time of reception because their own time is unreadable.',
       },
     },
-    errors: [
-      ...API_KEY_ERROR_CODES,
-      'invalid_body',
-      'request_timeout',
-      'idempotency_conflict',
-      'payload_too_large',
-      'overloaded',
-    ],
+    errors: INGEST_ERROR_CODES,
     errorFormat: {
       content: { 'text/plain': { type: 'string' } },
       statusOf: betterStackStatusOf,

@@ -93,8 +93,8 @@ function successObject({ description, content, headers }: SuccessResponse, isRat
 const JSON_ERROR_FORMAT: ErrorFormat = { content: jsonContent(refTo('Error')) }
 
 /**
- * Describes the error responses, by status. Each description lists the error codes that have this status;
- * `descriptionsWithoutCode` is used only for a status without codes.
+ * Describes the error responses, by status. Each description lists the error codes that have this status, after the
+ * text of `descriptionsWithoutCode` for this status.
  */
 function errorObjects({ errors, errorFormat = JSON_ERROR_FORMAT }: Operation): Record<string, object> {
   const codesByStatus = new Map<number, ErrorCode[]>()
@@ -103,7 +103,11 @@ function errorObjects({ errors, errorFormat = JSON_ERROR_FORMAT }: Operation): R
     codesByStatus.set(status, [...(codesByStatus.get(status) ?? []), code])
   }
   const descriptions: Record<string, string> = { ...errorFormat.descriptionsWithoutCode }
-  for (const [status, codes] of codesByStatus) descriptions[status] = codes.map((code) => `\`${code}\``).join(', ')
+  for (const [status, codes] of codesByStatus) {
+    const codeList = codes.map((code) => `\`${code}\``).join(', ')
+    const otherDescription = descriptions[status]
+    descriptions[status] = otherDescription === undefined ? codeList : `${otherDescription} Or: ${codeList}`
+  }
   return Object.fromEntries(
     Object.entries(descriptions).map(([status, description]) => [
       status,

@@ -25,7 +25,7 @@ export interface Operation {
 export interface ErrorFormat {
   readonly content: Content
   readonly statusOf?: (code: ErrorCode) => number
-  /** Descriptions of error responses, by status. Ignored for a status that one of the operation's error codes has. */
+  /** Descriptions of the responses that have no error code, by status. The status may be that of an error code too. */
   readonly descriptionsWithoutCode?: Readonly<Record<number, string>>
 }
 

@@ -65,6 +65,16 @@ describe('the OpenAPI document', () => {
     expect(ERROR_CODES.filter((code) => !descriptions.includes(`\`${code}\``))).toEqual([])
   })
 
+  it('describes responses without an error code, also those that share their status with one', () => {
+    const description = (path: string, status: string) => document.paths[path]?.['post']?.responses[status]?.description
+    expect(description('/api/v1/write', '400')).toBe(
+      'Some samples cannot be stored; the others are. Or: `invalid_body`',
+    )
+    expect(description('/metrics', '406')).toBe(
+      'The body cannot be decoded; nothing is stored. Or: `unsupported_media_type`',
+    )
+  })
+
   it('refers only to schemas that exist, and to each of them', () => {
     const refs = [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name)
     expect([...new Set(refs)].sort()).toEqual(Object.keys(document.components.schemas).sort())
