@@ -103,7 +103,11 @@ const PARTS: readonly Part[] = [
     packages: ['fastify'],
   },
   { path: 'http/body/', imports: ['model/', 'http/access/'], packages: ['fastify'] },
-  { path: 'http/openapi/', imports: ['model/', 'http/response/'], packages: ['fastify'] },
+  {
+    path: 'http/openapi/',
+    imports: ['model/', 'http/response/', 'http/body/content-encoding.ts'],
+    packages: ['fastify'],
+  },
   {
     path: 'http/server/',
     imports: ['model/', 'http/response/', 'http/access/', 'http/body/', 'http/openapi/'],

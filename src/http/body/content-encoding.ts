@@ -12,6 +12,12 @@ type Decompressor = ReturnType<typeof createGunzip | typeof createBrotliDecompre
 
 export type Compression = 'gzip' | 'deflate' | 'br'
 
+/** The content encodings of request bodies that the gateway decompresses. */
+export const CONTENT_ENCODINGS = ['identity', 'gzip', 'deflate', 'br'] as const satisfies readonly (
+  | Compression
+  | 'identity'
+)[]
+
 /** Reads the header `Content-Encoding`. Throws `unsupported_media_type`. */
 export function parseContentEncoding(header: string | undefined): Compression | 'identity' {
   const encoding = header?.trim().toLowerCase() ?? ''

@@ -1,8 +1,9 @@
 import type { ErrorCode } from '../../model/errors.ts'
+import { CONTENT_ENCODINGS } from '../body/content-encoding.ts'
 import { statusOf } from '../response/error-status.ts'
 import {
-  CONTENT_ENCODING_HEADER,
   type Content,
+  contentEncodingHeader,
   type ErrorFormat,
   jsonContent,
   OPERATION_TAGS,
@@ -52,9 +53,10 @@ function documentedRoutes(routes: readonly Route[]): readonly DocumentedRoute[] 
 }
 
 function operationObject(operation: Operation): object {
-  const { id, tag, summary, scope, body, response } = operation
+  const { id, tag, summary, scope, body, contentEncodings = CONTENT_ENCODINGS, response } = operation
   const description = descriptionOf(operation)
-  const parameters = [...(operation.parameters ?? []), ...(body === undefined ? [] : [CONTENT_ENCODING_HEADER])]
+  const bodyHeaders = body === undefined ? [] : [contentEncodingHeader(contentEncodings)]
+  const parameters = [...(operation.parameters ?? []), ...bodyHeaders]
   return {
     operationId: id,
     tags: [tag],

@@ -15,6 +15,8 @@ export interface Operation {
   readonly scope?: 'ingest' | 'query' | 'admin' | 'any'
   readonly parameters?: readonly Parameter[]
   readonly body?: Content
+  /** The content encodings of the body. Default: those that the gateway decompresses for every route. */
+  readonly contentEncodings?: readonly string[]
   readonly response: SuccessResponse
   /** The codes of error responses. */
   readonly errors: readonly ErrorCode[]
@@ -121,13 +123,13 @@ export const IDEMPOTENCY_KEY_HEADER: Parameter = {
   schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[!-~]+$' },
 }
 
-/** A header that the document lists for every route with a body. */
-export const CONTENT_ENCODING_HEADER: Parameter = {
+/** The header that the document lists for every route with a body. */
+export const contentEncodingHeader = (encodings: readonly string[]): Parameter => ({
   in: 'header',
   name: 'Content-Encoding',
   description: 'Compression of the body. The size limit holds before and after decompression.',
-  schema: { type: 'string', enum: ['identity', 'gzip', 'deflate', 'br'] },
-}
+  schema: { type: 'string', enum: encodings },
+})
 
 /** Error codes of every route that needs an API key. */
 export const API_KEY_ERROR_CODES = [

@@ -73,6 +73,8 @@ interface WriteOutcome {
   readonly message: string
 }
 
+/** The only content encoding of the protocol, and the default. */
+const SNAPPY = 'snappy'
 const PROTOBUF_CONTENT_TYPE = /^ *application\/x-protobuf *(?:; *proto="?([\w.]+)"? *)?$/i
 const PROTO_V1 = 'prometheus.WriteRequest'
 const PROTO_V2 = 'io.prometheus.write.v2.Request'
@@ -83,12 +85,12 @@ const PROTO_V2 = 'io.prometheus.write.v2.Request'
  * reader does not support it.
  */
 function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
-  const { 'content-encoding': encoding = 'snappy' } = request.headers
+  const { 'content-encoding': encoding = SNAPPY } = request.headers
   if (messageTypeOf(request) === undefined) {
     const message = `the content type must be application/x-protobuf, with proto=${PROTO_V1} or proto=${PROTO_V2}`
     done(new GatewayError('unsupported_media_type', message))
-  } else if (encoding.trim().toLowerCase() !== 'snappy') {
-    done(new GatewayError('unsupported_media_type', 'the content encoding must be snappy'))
+  } else if (encoding.trim().toLowerCase() !== SNAPPY) {
+    done(new GatewayError('unsupported_media_type', `the content encoding must be ${SNAPPY}`))
   } else {
     delete request.headers['content-encoding']
     done()
@@ -230,6 +232,7 @@ const REMOTE_WRITE_OPERATION: Operation = {
       description: `A ${PROTO_V1}, or with the parameter proto=${PROTO_V2} a message of 2.0.`,
     },
   },
+  contentEncodings: [SNAPPY],
   response: {
     status: 204,
     description: 'All samples are stored durably.',

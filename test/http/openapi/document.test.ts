@@ -1,15 +1,35 @@
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ERROR_CODES } from '../../../src/http/response/error-status.ts'
 import { startGateway, type TestGateway } from '../../support/gateway.ts'
+import { snappyLiterals } from '../../support/remote-write.ts'
 
 type Document = {
   readonly openapi: string
   readonly paths: Record<
     string,
-    Record<string, { operationId: string; responses: Record<string, { description: string }> }>
+    Record<
+      string,
+      {
+        operationId: string
+        parameters?: readonly { name: string; schema: { enum?: readonly string[] } }[]
+        requestBody?: { content: object }
+        responses: Record<string, { description: string }>
+      }
+    >
   >
   readonly components: { readonly schemas: Record<string, { enum?: readonly string[] }> }
+}
+
+/** An empty object in each encoding; no route accepts zstd. */
+const BODY_BY_ENCODING = {
+  identity: '{}',
+  gzip: gzipSync('{}'),
+  deflate: deflateSync('{}'),
+  br: brotliCompressSync('{}'),
+  zstd: '{}',
+  snappy: Uint8Array.from(snappyLiterals(Buffer.from('{}'))),
 }
 
 let gateway: TestGateway
@@ -73,6 +93,26 @@ describe('the OpenAPI document', () => {
     expect(description('/metrics', '406')).toBe(
       'The body cannot be decoded; nothing is stored. Or: `unsupported_media_type`',
     )
+  })
+
+  it('lists for each route the content encodings that it accepts', async () => {
+    const routes = Object.entries(document.paths).flatMap(([path, operations]) =>
+      Object.entries(operations).flatMap(([method, { requestBody, parameters = [] }]) => {
+        const encodings = parameters.find(({ name }) => name === 'Content-Encoding')?.schema.enum ?? []
+        return requestBody === undefined ? [] : [{ path, method, encodings, types: Object.keys(requestBody.content) }]
+      }),
+    )
+    expect(routes.length).toBeGreaterThan(8)
+    for (const { path, method, encodings, types } of routes) {
+      const accepted: string[] = []
+      for (const [encoding, body] of Object.entries(BODY_BY_ENCODING)) {
+        const headers = { 'x-api-key': gateway.key, 'content-type': types[0]!, 'content-encoding': encoding }
+        const { status } = await fetch(gateway.url + path, { method: method.toUpperCase(), headers, body })
+        // 406 in the Better Stack API.
+        if (status !== 415 && status !== 406) accepted.push(encoding)
+      }
+      expect(accepted, path).toEqual(encodings)
+    }
   })
 
   it('refers only to schemas that exist, and to each of them', () => {
