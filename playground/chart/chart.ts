@@ -25,6 +25,11 @@ export interface ChartLine {
    * drawn dashed in that line's colour. Undefined for a line of the requested range.
    */
   readonly comparedWith: string | undefined
+  /**
+   * Whether the result says that this is the remainder of `top`: all other groups, merged. False if the query does not
+   * select `tags`.
+   */
+  readonly isRemainder: boolean
 }
 
 export interface BarList {

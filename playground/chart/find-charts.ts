@@ -76,7 +76,9 @@ function linesOf(line: JsonObject, index: number): readonly ChartLine[] {
   const id = typeof line['id'] === 'string' ? line['id'] : `${index}`
   const label = labelOf(line) ?? `line ${index + 1}`
   const { timestamps, values } = columnsOf(line)
-  const requestedLine = { id, label, timestamps, values, total: numberOf(line['total']), comparedWith: undefined }
+  const isRemainder = isRemainderOf(line)
+  const total = numberOf(line['total'])
+  const requestedLine = { id, label, timestamps, values, total, comparedWith: undefined, isRemainder }
   const { comparison } = line
   if (!isLine(comparison)) return [requestedLine]
   const earlier = valuesOf(comparison)
@@ -90,6 +92,7 @@ function linesOf(line: JsonObject, index: number): readonly ChartLine[] {
       values: timestamps.map((_, row) => earlier[row] ?? null),
       total: numberOf(comparison['total']),
       comparedWith: id,
+      isRemainder,
     },
   ]
 }
@@ -118,12 +121,16 @@ function linesOfBuckets(group: JsonObject): readonly ChartLine[] {
   if (!Array.isArray(buckets)) return []
   const rows = buckets.filter((bucket): bucket is JsonObject => isObject(bucket) && 'start' in bucket)
   const timestamps = rows.map(({ start }) => timeOf(start))
+  const isRemainder = isRemainderOf(group)
   const line = (name: string, field: 'values' | 'previous'): ChartLine => {
     const label = [name, labelOf(group)].filter((text) => text !== undefined).join(' · ')
+    // An ordinary group with the tag value `other` has the same label as the remainder.
+    const id = isRemainder ? `remainder ${label}` : label
     const values = rows.map(({ [field]: aggregates }) => (isObject(aggregates) ? numberOf(aggregates[name]) : null))
-    const valuesLine = { id: label, label, timestamps, values, total: totalOf(group, name), comparedWith: undefined }
+    const total = totalOf(group, name)
+    const valuesLine = { id, label, timestamps, values, total, comparedWith: undefined, isRemainder }
     if (field === 'values') return valuesLine
-    return { ...valuesLine, id: `${label} compared`, label: `${label} · before`, total: null, comparedWith: label }
+    return { ...valuesLine, id: `${id} compared`, label: `${label} · before`, total: null, comparedWith: id }
   }
   const namesIn = (field: 'values' | 'previous'): readonly string[] => [
     ...new Set(rows.flatMap(({ [field]: aggregates }) => (isObject(aggregates) ? namesOfNumbers(aggregates) : []))),
@@ -150,10 +157,15 @@ function namesOfNumbers(object: JsonObject): readonly string[] {
   return Object.keys(object).filter((name) => typeof object[name] === 'number' || object[name] === null)
 }
 
+/** Whether a line or group is the remainder of `top`, whose tags are null. */
+function isRemainderOf({ tags }: JsonObject): boolean {
+  return tags === null
+}
+
 /** Returns the text of `label`; else the tag values; else all selected text fields but ids; undefined without any. */
 function labelOf(item: JsonObject): string | undefined {
   if (typeof item['label'] === 'string') return item['label']
-  if (item['tags'] === null) return 'other'
+  if (isRemainderOf(item)) return 'other'
   if (isObject(item['tags'])) {
     const tags = Object.values(item['tags']).join(', ')
     if (tags !== '') return tags

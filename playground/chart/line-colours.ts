@@ -10,20 +10,12 @@ const COLOUR_COUNT = 10
 export function lineColours(lines: readonly ChartLine[]): ReadonlyMap<string, string> {
   const colours = new Map<string, string>()
   let next = 0
-  for (const { id, label, comparedWith } of lines) {
+  for (const { id, comparedWith, isRemainder } of lines) {
     if (comparedWith !== undefined) continue
-    colours.set(id, isRemainder(label) ? '--line-other' : `--line-${next++ % COLOUR_COUNT}`)
+    colours.set(id, isRemainder ? '--line-other' : `--line-${next++ % COLOUR_COUNT}`)
   }
   for (const { id, comparedWith } of lines) {
     if (comparedWith !== undefined) colours.set(id, colours.get(comparedWith) ?? '--line-other')
   }
   return colours
-}
-
-/**
- * Whether a label is that of the remainder of `top` (all other groups, merged), which ends with `other`. The label of
- * an ordinary group whose only tag value is `other` looks the same.
- */
-function isRemainder(label: string): boolean {
-  return /(?:^|· )other$/.test(label)
 }

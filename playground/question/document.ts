@@ -35,9 +35,11 @@ export const graphqlString = (text: string): string => JSON.stringify(text)
 const QUERY_FIELDS = ['interval', 'metric { unit }', 'meta { exact bucketsUnavailable durationMs }']
 const LIVE_FIELDS = ['kind', 'dropBefore', 'at']
 
-function seriesFields({ compare }: Question): readonly string[] {
+function seriesFields({ groupBy, top, compare }: Question): readonly string[] {
   const comparison = compare === '' ? [] : ['  comparison { label total timestamps values }']
-  return ['series {', '  id label aggregation total', '  timestamps values', ...comparison, '}']
+  // The tags of the remainder are null. Only they tell it from a group whose label is the same.
+  const tags = top?.other === true && groupBy.length > 0 ? ' tags' : ''
+  return ['series {', `  id label${tags} aggregation total`, '  timestamps values', ...comparison, '}']
 }
 
 function argumentsOf(question: Question): readonly string[] {

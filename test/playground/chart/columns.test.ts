@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { columnsOf, isolatedRows } from '../../../playground/chart/columns.ts'
 
 const line = (timestamps: readonly number[], values: readonly (number | null)[]) => ({
-  ...{ id: 'a', label: 'a', total: null, comparedWith: undefined, timestamps, values },
+  ...{ id: 'a', label: 'a', total: null, comparedWith: undefined, isRemainder: false, timestamps, values },
 })
 
 it('lines of different times share one column of times; null is a gap, and a bucket that a line does not have is none', () => {

@@ -35,6 +35,9 @@ describe('the document of a question', () => {
       fill: 'NULL',
     })
     expect(documentOf(QUESTION)).toContain('comparison {')
+    // The tags tell the remainder from other groups.
+    expect(documentOf(QUESTION)).toContain('id label tags aggregation')
+    expect(documentOf({ ...QUESTION, top: undefined })).toContain('id label aggregation')
   })
 
   it('is valid, and the same on one line, whatever texts the question has', () => {
