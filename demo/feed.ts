@@ -1,4 +1,4 @@
-import { type Happening, METRICS } from './shop.ts'
+import { type Happening, METRICS, type Point } from './shop.ts'
 
 /** The default limit of `/flux/batch`, for points and for events. */
 const BATCH_ITEMS_MAX = 500
@@ -12,7 +12,7 @@ export interface Feed {
 }
 
 interface Batch {
-  readonly metrics: object[]
+  readonly metrics: Point[]
   readonly events: object[]
 }
 
@@ -23,15 +23,15 @@ interface BatchCounts {
 
 export function createFeed(url: string, key: string): Feed {
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
-  /** The metrics whose first point was sent. That point has unit and description, because it defines the metric. */
-  const describedMetrics = new Set<string>()
+  /**
+   * The metrics that exist. Until then, every batch has their units and descriptions, because batches are sent in
+   * parallel and the first one that arrives defines the metric.
+   */
+  const definedMetrics = new Set<string>()
   const add = ({ metrics, events }: Batch, happening: Happening): void => {
     if (!('type' in happening)) events.push(happening)
-    else if (describedMetrics.has(happening.name)) metrics.push(happening)
-    else {
-      describedMetrics.add(happening.name)
-      metrics.push({ ...happening, ...METRICS[happening.name] })
-    }
+    else if (definedMetrics.has(happening.name)) metrics.push(happening)
+    else metrics.push({ ...happening, ...METRICS[happening.name] })
   }
 
   const post = async (batch: Batch, signal: AbortSignal): Promise<void> => {
@@ -58,6 +58,7 @@ export function createFeed(url: string, key: string): Feed {
           const itemCount = batch.metrics.length + batch.events.length
           if (itemCount === 0) return
           await post(batch, signal)
+          for (const { name } of batch.metrics) definedMetrics.add(name)
           sentCount += itemCount
         }
       }
