@@ -1,4 +1,5 @@
-import type { Question } from '../question/question.ts'
+import { documentOf } from '../question/document.ts'
+import { DEFAULT_TOP, type Question } from '../question/question.ts'
 import type { GraphQLResult } from '../session/gateway.ts'
 
 /** An error of a request, as it is shown to a person. */
@@ -24,7 +25,18 @@ export function problemOf({ errors }: GraphQLResult): Problem | undefined {
   return { code: code.toLowerCase(), message: error.message, details }
 }
 
-export function remedyOf({ code, details }: Problem): Remedy {
+/** Returns what may help. Leaves out changes that would send the same query as now, or as an earlier change. */
+export function remedyOf(problem: Problem, question: Question): Remedy {
+  const remedy = remedyOfProblem(problem)
+  const documents = new Set([documentOf(question)])
+  const changes = remedy.changes.filter(({ change }) => {
+    const document = documentOf(change(question))
+    return !documents.has(document) && documents.add(document)
+  })
+  return { ...remedy, changes }
+}
+
+function remedyOfProblem({ code, details }: Problem): Remedy {
   const { fits, finest, argument } = details
   const useInterval = (interval: unknown, text: string): Remedy['changes'] =>
     typeof interval === 'string'
@@ -39,7 +51,7 @@ export function remedyOf({ code, details }: Problem): Remedy {
     case 'query_too_large':
       return remedy('Wider buckets, fewer groups or a shorter range make the answer smaller.', [
         ...useInterval(fits, 'Use an interval of'),
-        ...(fits === 'auto' ? [] : [AUTO]),
+        AUTO,
         TOP_FIVE,
       ])
     case 'invalid_interval':
@@ -84,8 +96,8 @@ const LAST_DAY = {
 const UTC = { text: 'Use UTC', change: (question: Question) => ({ ...question, timezone: 'UTC' }) }
 const TOP_FIVE = {
   text: 'Show the top 5 groups',
-  change: (question: Question): Question =>
-    question.groupBy.length === 0
-      ? { ...question, interval: 'auto' }
-      : { ...question, top: { n: 5, by: '', direction: 'DESC', other: true } },
+  change: (question: Question): Question => {
+    const { top = DEFAULT_TOP } = question
+    return { ...question, top: { ...top, n: Math.min(top.n, 5) } }
+  },
 }

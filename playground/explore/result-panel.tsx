@@ -96,7 +96,7 @@ function metaText({ meta, isLoading }: ChartResult): string {
 type ProblemProps = Pick<ResultPanelProps, 'question' | 'setQuestion' | 'onRetry'> & { readonly problem: Problem }
 
 export function ProblemView({ problem, question, setQuestion, onRetry }: ProblemProps) {
-  const { hint, changes, canRetry } = remedyOf(problem)
+  const { hint, changes, canRetry } = remedyOf(problem, question)
   return (
     <div class="problem" role="alert">
       <p class="problem-title">

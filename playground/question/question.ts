@@ -60,7 +60,7 @@ export interface MetricInfo {
   readonly lastSeen: string | null
 }
 
-const DEFAULT_TOP: Top = { n: 5, by: '', direction: 'DESC', other: true }
+export const DEFAULT_TOP: Top = { n: 5, by: '', direction: 'DESC', other: true }
 
 /** Returns the question of an address without parameters. */
 export function defaultQuestion(timezone: string): Question {
