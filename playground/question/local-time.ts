@@ -21,16 +21,22 @@ export function formatInstant(timeMs: number): string {
 }
 
 /**
- * Returns the instant of a local time, in RFC 3339; a text that is no local time, unchanged. If a clock change repeats
- * the hour, the result is in the second one in zones ahead of UTC, and in the first one in zones behind UTC.
+ * Returns the instant of a local time, in RFC 3339; a text that is no local time, unchanged. The rule is that of the
+ * gateway, which Temporal calls "compatible": a time that a clock change repeats is its first occurrence, and a time
+ * that a clock change skips is the instant that it would be without the change.
  */
 export function toInstant(local: string, timezone: string): string {
   const asUtcMs = Date.parse(`${local}Z`)
   if (!Number.isFinite(asUtcMs)) return local
-  // Uses the offset near the instant to estimate the instant, then the offset at this estimate.
-  const guessMs = asUtcMs - offsetMs(asUtcMs, timezone)
-  return formatInstant(asUtcMs - offsetMs(guessMs, timezone))
+  // No zone changes its clock twice within two days, so one of these offsets is that of the instant.
+  const earlierMs = asUtcMs - offsetMs(asUtcMs - DAY_MS, timezone)
+  const laterMs = asUtcMs - offsetMs(asUtcMs + DAY_MS, timezone)
+  const shows = (timeMs: number): boolean => timeMs + offsetMs(timeMs, timezone) === asUtcMs
+  return formatInstant(!shows(earlierMs) && shows(laterMs) ? laterMs : earlierMs)
 }
+
+/** An upper bound of all offsets. */
+const DAY_MS = 86_400_000
 
 function offsetMs(timeMs: number, timezone: string): number {
   return Date.parse(`${toLocalInput(timeMs, timezone)}Z`) - Math.floor(timeMs / 1_000) * 1_000
