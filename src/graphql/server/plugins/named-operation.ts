@@ -1,4 +1,4 @@
-import { type DocumentNode, GraphQLError, getOperationAST } from 'graphql'
+import { type DocumentNode, GraphQLError, getOperationAST, Kind } from 'graphql'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**
@@ -12,16 +12,19 @@ export function useNamedOperation(): OperationPlugin {
         if (result === null || result instanceof Error) return
         const document: DocumentNode = result
         const { operationName } = context.params
-        if (!getOperationAST(document, operationName)) throw unknownOperationError(operationName)
+        if (!getOperationAST(document, operationName)) throw operationError(document, operationName)
       }
     },
   }
 }
 
-function unknownOperationError(name: string | undefined): GraphQLError {
-  const message =
-    name === undefined
-      ? 'Must provide operation name if query contains multiple operations.'
-      : `Unknown operation named "${name}".`
-  return new GraphQLError(message, { extensions: { code: 'BAD_USER_INPUT' } })
+function operationError(document: DocumentNode, name: string | undefined): GraphQLError {
+  return new GraphQLError(messageOf(document, name), { extensions: { code: 'BAD_USER_INPUT' } })
+}
+
+function messageOf({ definitions }: DocumentNode, name: string | undefined): string {
+  if (name !== undefined) return `Unknown operation named "${name}".`
+  return definitions.some(({ kind }) => kind === Kind.OPERATION_DEFINITION)
+    ? 'Must provide operation name if query contains multiple operations.'
+    : 'Must provide an operation.'
 }
