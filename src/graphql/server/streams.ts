@@ -6,7 +6,7 @@ import type { StreamFormat } from './stream-format.ts'
 
 export interface StreamSettings {
   readonly keepAliveIntervalMs: number
-  /** A client that does not read the waiting data within this time is disconnected. */
+  /** Time in which a client must read a piece of a result (`STREAM_PIECE_BYTES`). Otherwise it is disconnected. */
   readonly stallTimeoutMs: number
   /** Maximum number of bytes that slow clients have not read yet, summed over all streams. */
   readonly unreadBytesMax: number
@@ -27,6 +27,9 @@ export const STREAM_SETTINGS: StreamSettings = {
   stallTimeoutMs: LIVE_STALL_TIMEOUT_MS,
   unreadBytesMax: LIVE_UNREAD_BYTES_MAX,
 }
+
+/** A result is written in pieces of this size. Smaller pieces would suit slower clients, and cost more writes. */
+const STREAM_PIECE_BYTES = 64 * 1024
 
 interface StreamContent {
   readonly results: AsyncIterator<ExecutionResult>
@@ -66,6 +69,8 @@ export class OpenStreams {
   async send(raw: ServerResponse, content: StreamContent): Promise<void> {
     const { results, format } = content
     let failure: { readonly error: unknown } | undefined
+    /** Whether a part of a result is written, so that no keep-alive may be. */
+    let isInResult = false
     const closeResults = (): void => {
       results.return?.().catch(() => {})
     }
@@ -74,7 +79,7 @@ export class OpenStreams {
     raw.writeHead(200, { ...content.headers, 'content-type': format.contentType })
     raw.write(format.opening)
     const keepAlive = setInterval(() => {
-      if (!raw.writableNeedDrain) raw.write(format.keepAlive)
+      if (!isInResult && !raw.writableNeedDrain) raw.write(format.keepAlive)
       content.requireAccess().catch((error) => {
         if (isTemporary(error)) return
         failure ??= { error }
@@ -85,7 +90,10 @@ export class OpenStreams {
       for (;;) {
         const { value, done } = await results.next()
         if (done === true || raw.destroyed) break
-        if (!raw.write(format.formatResult(await content.writeJson(value)))) await this.#waitUntilRead(raw)
+        const text = format.formatResult(await content.writeJson(value))
+        isInResult = true
+        await this.#writeInPieces(raw, Buffer.from(text))
+        isInResult = false
         if (raw.destroyed) break
       }
     } catch (error) {
@@ -100,12 +108,31 @@ export class OpenStreams {
   }
 
   /**
-   * Resolves when the client has read what was written, or has closed the connection. Rejects with `overloaded` when
-   * the client does not read all of it in time, or when slow clients together leave too much unread.
+   * Writes a result in pieces, each after the client has read the previous one. So a client that reads slowly but
+   * steadily gets it all. Rejects as `#waitUntilRead` does. The rest is then written at once, so that an error can
+   * follow the result.
    */
-  async #waitUntilRead(raw: ServerResponse): Promise<void> {
+  async #writeInPieces(raw: ServerResponse, result: Buffer): Promise<void> {
+    let rest = result
+    try {
+      while (rest.length > 0 && !raw.destroyed) {
+        const piece = rest.subarray(0, STREAM_PIECE_BYTES)
+        rest = rest.subarray(STREAM_PIECE_BYTES)
+        if (!raw.write(piece)) await this.#waitUntilRead(raw, rest.length)
+      }
+    } finally {
+      if (rest.length > 0 && !raw.destroyed) raw.write(rest)
+    }
+  }
+
+  /**
+   * Resolves when the client has read what was written, or has closed the connection. Rejects with `overloaded` when
+   * the client does not read all of it in time, or when slow clients together leave too much unread. `restBytes` is the
+   * size of the pieces that are not written yet.
+   */
+  async #waitUntilRead(raw: ServerResponse, restBytes: number): Promise<void> {
     const { stallTimeoutMs, unreadBytesMax } = this.#settings
-    const unreadBytes = raw.writableLength
+    const unreadBytes = raw.writableLength + restBytes
     if (this.#unreadBytes + unreadBytes > unreadBytesMax) {
       throw new GatewayError('overloaded', 'the clients of live queries read too slowly')
     }
@@ -113,9 +140,8 @@ export class OpenStreams {
     let cleanUp = (): void => {}
     try {
       await new Promise<void>((resolve, reject) => {
-        const stalled = new GatewayError('overloaded', `the client read nothing for ${stallTimeoutMs} ms`, {
-          details: { stallMs: stallTimeoutMs },
-        })
+        const message = `the client read less than ${STREAM_PIECE_BYTES} bytes in ${stallTimeoutMs} ms`
+        const stalled = new GatewayError('overloaded', message, { details: { stallMs: stallTimeoutMs } })
         const timer = setTimeout(() => reject(stalled), stallTimeoutMs)
         const proceed = (): void => resolve()
         raw.once('drain', proceed).once('close', proceed)
