@@ -11,41 +11,44 @@ import { expireWindow, readInbox } from './timelines.ts'
 
 /** Index entries per read, to find the windows of a metric. */
 const ENTRIES_PER_READ = 200
-/**
- * About how many deleted metrics a call reads. It skips a metric if inbox entries from before its deletion are left.
- */
-const METRICS_PER_CALL = 100
+/** About how many deleted metrics are read at once. */
+const METRICS_PER_READ = 100
 
 /**
- * Removes at most `windowsMax` windows of deleted metrics. Returns true if it has removed `windowsMax` windows, so that
- * more may be left. If there are more than `METRICS_PER_CALL` deleted metrics, a call may leave some although it
- * returns false.
+ * Removes at most `max` windows and metrics, of the deleted metrics of a partition. Returns true if it has removed
+ * `max`, so that more may be left. Skips a metric if inbox entries from before its deletion are left.
  */
 export async function clearDeleted(
   redis: RedisAccess,
   partition: number,
   resolutions: readonly number[],
-  windowsMax: number,
+  max: number,
   nowMs: number,
 ): Promise<boolean> {
   const keys = redis.keys(partition)
-  const reply = await redis.call('hscan', keys.metricsToRemove, 0, 'COUNT', METRICS_PER_CALL)
-  const [, idsAndOrders] = reply as [string, string[]]
-  if (idsAndOrders.length === 0) return false
-  const [oldestEntry] = await readInbox(redis, partition, 0)
-  const oldestOrder = oldestEntry?.order ?? Number.POSITIVE_INFINITY
-  let windowsLeft = windowsMax
-  for (let i = 0; i < idsAndOrders.length; i += 2) {
-    if (Number(idsAndOrders[i + 1]) >= oldestOrder) continue
-    const metricId = parseId(idsAndOrders[i]!)
-    windowsLeft -= await clearWindows(redis, partition, metricId, resolutions, windowsLeft, nowMs)
-    if (windowsLeft <= 0) return true
-    // UNLINK frees memory in a background thread of the server, however large the keys are.
-    const expired = resolutions.map((resolutionMs) => keys.expiredStretches({ metricId, resolutionMs }))
-    await redis.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
-    // The metric is removed from this list last: if the gateway stops before, the next call removes what is left.
-    await redis.call('hdel', keys.metricsToRemove, idsAndOrders[i]!)
-  }
+  let remaining = max
+  let cursor = '0'
+  do {
+    const reply = await redis.call('hscan', keys.metricsToRemove, cursor, 'COUNT', METRICS_PER_READ)
+    const [nextCursor, idsAndOrders] = reply as [string, string[]]
+    cursor = nextCursor
+    if (idsAndOrders.length === 0) continue
+    // The inbox is read after the metrics, so that it has all entries from before their deletion.
+    const [oldestEntry] = await readInbox(redis, partition, 0)
+    const oldestOrder = oldestEntry?.order ?? Number.POSITIVE_INFINITY
+    for (let i = 0; i < idsAndOrders.length; i += 2) {
+      if (Number(idsAndOrders[i + 1]) >= oldestOrder) continue
+      const metricId = parseId(idsAndOrders[i]!)
+      remaining -= await clearWindows(redis, partition, metricId, resolutions, remaining, nowMs)
+      if (remaining <= 0) return true
+      // UNLINK frees memory in a background thread of the server, however large the keys are.
+      const expired = resolutions.map((resolutionMs) => keys.expiredStretches({ metricId, resolutionMs }))
+      await redis.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
+      // The metric is removed from this list last: if the gateway stops before, the next call removes what is left.
+      await redis.call('hdel', keys.metricsToRemove, idsAndOrders[i]!)
+      if (--remaining <= 0) return true
+    }
+  } while (cursor !== '0')
   return false
 }
 

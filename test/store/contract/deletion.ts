@@ -152,6 +152,24 @@ export function describeDeletion(name: string, { openedStore, openStore }: Opene
       ).toEqual([0, 0])
     })
 
+    test('are all removed before there is no more to remove, however many they are', async () => {
+      const store = await openStore()
+      const metrics = Array.from({ length: 2_600 }, (_, i) => metricOf(`many${i}`))
+        .filter((metric) => metric.partition === partition)
+        .slice(0, 600)
+      expect(metrics).toHaveLength(600)
+      const series = metrics.map((metric) => seriesTouch(metric, [['a', 'b']]))
+      await store.append([commit(partition, 1, part({ metrics: metrics.map((metric) => touch(metric)), series }))])
+      const inbox = await store.readInbox(partition, 1e9)
+      await store.commitFold({ partition, inbox, removed: [], added: [], touched: [], nowMs: NOW })
+      for (const { definition } of metrics) await store.deleteMetric({ ...deletion(), name: definition.name })
+      const calls = await clear(store, 250)
+      const left = await Promise.all(metrics.map((metric) => store.readSeries(partition, metric.metricId, 0, 1)))
+      expect(left.flatMap((rows) => rows ?? [])).toHaveLength(0)
+      // Each call is bounded.
+      expect(calls).toBeGreaterThan(1)
+    })
+
     test('do not wait for what others commit meanwhile', async () => {
       const store = await openStore()
       const other = namesOf(partition, 'o')
