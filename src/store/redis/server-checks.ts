@@ -57,11 +57,15 @@ export async function explainMissingBlocks({ masters }: Connections): Promise<st
   return 'keys were deleted from Redis, or it lost them when it stopped; restore it from a backup'
 }
 
-/** Reads a setting of the server. Undefined if the server does not allow it, as managed servers do. */
-async function readSetting(server: Connection, name: string): Promise<string | undefined> {
+/**
+ * Reads a setting of the server. Undefined if the server does not know it, or does not allow to read it, as managed
+ * servers do.
+ */
+export async function readSetting(server: Connection, name: string): Promise<string | undefined> {
   try {
     const reply = await server.call('config', ['GET', name])
-    return Array.isArray(reply) ? String(reply[1]) : undefined
+    // The reply is empty for an unknown setting.
+    return Array.isArray(reply) && reply.length > 1 ? String(reply[1]) : undefined
   } catch {
     return undefined
   }

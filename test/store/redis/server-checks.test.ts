@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Connection, Connections } from '../../../src/store/redis/connection.ts'
-import { checkServers } from '../../../src/store/redis/server-checks.ts'
+import { checkServers, readSetting } from '../../../src/store/redis/server-checks.ts'
 
 /** What servers that are not at hand say of themselves: INFO as they answer it, in part. */
 
@@ -62,5 +62,14 @@ describe('checkServers', () => {
   it('warns of persistence that is off, or left to the system', async () => {
     expect(await verdict({ ...GOOD, aof_enabled: '0' })).toEqual([expect.stringMatching(/^appendonly is off: /)])
     expect(await verdict(GOOD, 'no')).toEqual([expect.stringMatching(/^appendfsync is no: /)])
+  })
+})
+
+describe('readSetting', () => {
+  const serverOf = (reply: unknown): Connection => ({ call: async () => reply, callBuffer: async () => reply })
+
+  it('returns the value; undefined for a setting that the server does not know', async () => {
+    expect(await readSetting(serverOf(['appendfsync', 'no']), 'appendfsync')).toBe('no')
+    expect(await readSetting(serverOf([]), 'appendfsync')).toBeUndefined()
   })
 })
