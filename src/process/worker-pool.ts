@@ -100,7 +100,7 @@ class WorkerPool {
     let outcome: ListensMessage | { readonly kind: 'failed'; readonly reason: string } | undefined
     const started = new Promise<void>((resolve) => {
       onWorkerMessage(worker, (message) => {
-        if (message.kind === 'readAll') this.#sendMetrics(worker)
+        if (message.kind === 'readAll') this.#sendMetrics(worker, message.requestId)
         else if (message.kind === 'own') this.#metrics.receiveResponse(worker, message.families)
         else {
           outcome = message
@@ -144,9 +144,9 @@ class WorkerPool {
     })
   }
 
-  #sendMetrics(worker: Worker): void {
+  #sendMetrics(worker: Worker, requestId: number): void {
     this.#metrics.readMetricsText().then(
-      (text) => sendToWorker(worker, { kind: 'all', text }),
+      (text) => sendToWorker(worker, { kind: 'all', requestId, text }),
       (err: unknown) => this.#log.error({ err }, 'could not read the metrics of the processes'),
     )
   }

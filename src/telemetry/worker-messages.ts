@@ -10,14 +10,16 @@ export type MessageToPrimary =
   /** Each worker sends one of these two once: it listens, or it could not start. */
   | { readonly kind: 'listens'; readonly url: string; readonly firstKey: string | undefined }
   | { readonly kind: 'failed'; readonly reason: string }
-  /** Requests the metrics of all processes. */
-  | { readonly kind: 'readAll' }
+  /** Requests the metrics of all processes. `requestId` is unique in the worker. */
+  | { readonly kind: 'readAll'; readonly requestId: number }
   /** The worker's own metrics, in response to `readOwn`. Undefined if the worker could not read them. */
   | { readonly kind: 'own'; readonly families: readonly MetricFamily[] | undefined }
 
-type MessageToWorker =
-  /** `readOwn` requests the worker's own metrics; `all` has the requested metrics of all processes. */
-  { readonly kind: 'readOwn' } | { readonly kind: 'all'; readonly text: string }
+export type MessageToWorker =
+  /** Requests the worker's own metrics. */
+  | { readonly kind: 'readOwn' }
+  /** The metrics of all processes, in response to the `readAll` with this `requestId`. */
+  | { readonly kind: 'all'; readonly requestId: number; readonly text: string }
 
 /** Sends a message to the primary process. Resolves when it has been sent or dropped; never rejects. */
 export function sendToPrimary(message: MessageToPrimary): Promise<void> {

@@ -115,6 +115,8 @@ export class WorkerMetrics<W> {
  * the primary does not respond in time.
  */
 export const shareMetrics: ShareMetrics = (readOwn) => {
+  /** The id of the latest request. A response to an earlier one, which has timed out, is ignored. */
+  let requestId = 0
   let resolveResponse: ((text: string) => void) | undefined
   onPrimaryMessage((message) => {
     if (message.kind === 'readOwn') {
@@ -122,13 +124,14 @@ export const shareMetrics: ShareMetrics = (readOwn) => {
         (families) => sendToPrimary({ kind: 'own', families }),
         () => sendToPrimary({ kind: 'own', families: undefined }),
       )
-    } else resolveResponse?.(message.text)
+    } else if (message.requestId === requestId) resolveResponse?.(message.text)
   })
   return async () => {
+    requestId++
     const response = new Promise<string>((resolve) => {
       resolveResponse = resolve
     })
-    void sendToPrimary({ kind: 'readAll' })
+    void sendToPrimary({ kind: 'readAll', requestId })
     return withTimeout(
       PRIMARY_WAIT_MS,
       () => response,
