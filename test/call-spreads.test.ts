@@ -11,13 +11,13 @@ const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   // Keys of an installation, which people make one by one.
   'access/keys-command.ts': ['rows.map((row) => row[i]!.length)'],
   // Two.
-  'model/earlier-period.ts': ['lengths'],
+  'model/earlier-period.ts': ['lengthsMs'],
   // The few headers of a response.
   'http/flux/fast-path.ts': ['errorHeaders(error.code)', 'JSON_HEADERS'],
   // A query's own period and the one that it is compared with.
   'query/plan/period.ts': ['periods.map((period) => period.endOnlyLevelCount)'],
   // Groups of an IP address.
-  'model/network.ts': ['tail.split()'],
+  'model/network.ts': ['groupsAfterGap.split()'],
   // The arguments of a verb of the store contract.
   'store/redis/redis-store.ts': ['args'],
   // Partitions, of which there are few thousands at most.
@@ -26,8 +26,6 @@ const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   'store/redis/deletion.ts': ['expired'],
   // The two strings of a block.
   'store/redis/timelines.ts': ['blockKeys(entry.block)', 'blockKeys(entry.block)', 'blockKeys(name)'],
-  // One tag.
-  'wire/better-stack.ts': ['namespaceTag'],
 }
 
 const SRC = fileURLToPath(new URL('../src', import.meta.url))
