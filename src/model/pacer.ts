@@ -1,5 +1,11 @@
-/** Background work that has run for this long lets the event loop serve requests at its next call of `pause`. */
-const SLICE_MS = 8
+/**
+ * Length of a slice: background work that has run for this long lets the event loop serve requests at its next call of
+ * `pause`. A request takes several iterations of the event loop, and each may contain a slice, so slices are short. If
+ * other work filled the pause, the next slice is half as long as the pause, so that background work gets a third of the
+ * time of a busy process.
+ */
+const SLICE_MS_MIN = 2
+const SLICE_MS_MAX = 8
 
 /**
  * Resolves when the last pacer in the queue may resume. Each pacer waits for the one before it, so only one pacer
@@ -10,14 +16,17 @@ let lastResumption: Promise<void> = Promise.resolve()
 /** Lets background work run in short slices. The work calls `pause` between its steps. */
 export class Pacer {
   #sliceStartMs = performance.now()
+  #sliceMs = SLICE_MS_MIN
 
   /**
    * Resolves at once if the current slice has not ended. Otherwise lets the event loop run, then begins a new slice.
    */
   async pause(): Promise<void> {
-    if (performance.now() - this.#sliceStartMs < SLICE_MS) return
+    const pauseStartMs = performance.now()
+    if (pauseStartMs - this.#sliceStartMs < this.#sliceMs) return
     lastResumption = lastResumption.then(() => new Promise((resolve) => setImmediate(resolve)))
     await lastResumption
     this.#sliceStartMs = performance.now()
+    this.#sliceMs = Math.min(SLICE_MS_MAX, Math.max(SLICE_MS_MIN, (this.#sliceStartMs - pauseStartMs) / 2))
   }
 }

@@ -1,4 +1,5 @@
 import { formatId, type Id64 } from '../../model/id.ts'
+import { Pacer } from '../../model/pacer.ts'
 import { acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { type Block, type MetricSection, openBlock } from '../../rollup/block/block.ts'
 import { encodeBlock } from '../../rollup/block/encode-block.ts'
@@ -65,7 +66,9 @@ export class InboxReader {
     const incompleteGroup = groups.pop() ?? []
     const sections: MetricSection[] = []
     let cacheHitCount = 0
+    const pacer = new Pacer()
     for (const group of groups) {
+      await pacer.pause()
       const digestName = `${formatId(metricId)} ${resolutionMs} ${group[0]!.block} ${group.length}`
       const digest = pinned.get(digestName) ?? this.#cache.get(digestName)
       if (digest !== undefined) {

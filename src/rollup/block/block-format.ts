@@ -41,15 +41,15 @@ export class BlockError extends Error {
 export class BlockVersionError extends BlockError {}
 
 /**
- * Returns the result of `read`. If `read` throws, throws a BlockError that names the block and `what` was read. A
- * BlockError from `read` is thrown unchanged.
+ * Returns the result of `read`. If `read` throws, throws a BlockError with the name of the block and the text of
+ * `describe`, which says what was read. A BlockError from `read` is thrown unchanged.
  */
-export function withBlockErrors<T>(blockName: string, what: string, read: () => T): T {
+export function withBlockErrors<T>(blockName: string, describe: () => string, read: () => T): T {
   try {
     return read()
   } catch (error) {
     if (error instanceof BlockError) throw error
-    throw new BlockError(blockName, `${what}: ${error instanceof Error ? error.message : String(error)}`, error)
+    throw new BlockError(blockName, `${describe()}: ${error instanceof Error ? error.message : String(error)}`, error)
   }
 }
 

@@ -87,13 +87,17 @@ function verifyAndInflate(
   const reader = new ByteReader(bytes.subarray(0, checksumOffset), magic.length + 2)
   const scalarsChecksum = isSketches ? reader.u32le() : 0
   if (flags === 0) return { body: reader.subarray(reader.remaining), checksum, scalarsChecksum }
-  return withBlockErrors(name, `inflating ${what}`, () => {
-    const length = reader.varint()
-    if (length > INFLATED_BYTES_MAX) throw new RangeError(`${length} bytes announced`)
-    const body = inflateRawSync(reader.subarray(reader.remaining), { maxOutputLength: Math.max(1, length) })
-    if (body.length !== length) throw new RangeError(`${body.length} bytes instead of ${length}`)
-    return { body, checksum, scalarsChecksum }
-  })
+  return withBlockErrors(
+    name,
+    () => `inflating ${what}`,
+    () => {
+      const length = reader.varint()
+      if (length > INFLATED_BYTES_MAX) throw new RangeError(`${length} bytes announced`)
+      const body = inflateRawSync(reader.subarray(reader.remaining), { maxOutputLength: Math.max(1, length) })
+      if (body.length !== length) throw new RangeError(`${body.length} bytes instead of ${length}`)
+      return { body, checksum, scalarsChecksum }
+    },
+  )
 }
 
 /** Approximate heap memory of a `DecodedBlock` and its name, without sections and columns. */
@@ -117,7 +121,11 @@ class DecodedBlock implements Block {
       Math.max(body.length, scalars.length) + BLOCK_OBJECT_BYTES + BUFFER_OBJECT_BYTES + VIEW_OBJECT_BYTES,
     )
     const reader = new ByteReader(body)
-    const [resolutionMs, sections] = withBlockErrors(name, 'directory', () => this.#readDirectory(reader))
+    const [resolutionMs, sections] = withBlockErrors(
+      name,
+      () => 'directory',
+      () => this.#readDirectory(reader),
+    )
     this.resolutionMs = resolutionMs
     this.sections = sections
     this.needsSketches = sections.some((section) => section.needsSketches)
@@ -145,21 +153,25 @@ class DecodedBlock implements Block {
     if (this.#areSketchesAttached) return
     const { body, scalarsChecksum } = verifyAndInflate(this.name, SKETCHES_MAGIC, true, bytes)
     if (scalarsChecksum !== this.#scalarsChecksum) throw new BlockError(this.name, 'sketches of another block')
-    withBlockErrors(this.name, 'sketch directory', () => {
-      const binsBySection = new Map<MetricSection, Uint8Array>()
-      const reader = new ByteReader(body)
-      while (reader.remaining > 0) {
-        const section = this.sections[reader.varint()]
-        if (section?.needsSketches !== true || binsBySection.has(section))
-          throw new RangeError('bins of a section that has none, or twice')
-        binsBySection.set(section, reader.subarray(reader.varint()))
-      }
-      for (const section of this.sections) {
-        if (section.needsSketches && !binsBySection.has(section)) throw new RangeError('a section lacks its bins')
-      }
-      for (const [section, bins] of binsBySection) section.attachBins(bins)
-      if (binsBySection.size > 0) this.memory.addSketchBytes(Math.max(body.length, bytes.length), binsBySection.size)
-    })
+    withBlockErrors(
+      this.name,
+      () => 'sketch directory',
+      () => {
+        const binsBySection = new Map<MetricSection, Uint8Array>()
+        const reader = new ByteReader(body)
+        while (reader.remaining > 0) {
+          const section = this.sections[reader.varint()]
+          if (section?.needsSketches !== true || binsBySection.has(section))
+            throw new RangeError('bins of a section that has none, or twice')
+          binsBySection.set(section, reader.subarray(reader.varint()))
+        }
+        for (const section of this.sections) {
+          if (section.needsSketches && !binsBySection.has(section)) throw new RangeError('a section lacks its bins')
+        }
+        for (const [section, bins] of binsBySection) section.attachBins(bins)
+        if (binsBySection.size > 0) this.memory.addSketchBytes(Math.max(body.length, bytes.length), binsBySection.size)
+      },
+    )
     this.#areSketchesAttached = this.needsSketches
   }
 

@@ -283,7 +283,7 @@ export class MetricSection implements RollupRows {
   }
 
   #decode<T>(what: string, read: () => T): T {
-    return withBlockErrors(this.#blockName, `${what} of metric ${formatId(this.metricId)}`, read)
+    return withBlockErrors(this.#blockName, () => `${what} of metric ${formatId(this.metricId)}`, read)
   }
 
   /** Returns the shapes of the rows. The first call checks that the columns end where the section ends. */

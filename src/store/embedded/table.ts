@@ -191,22 +191,17 @@ function* mergedRows(layers: Iterator<LayeredRow>[], lmdbRows: Iterable<Row>, ra
   const { limit = Number.POSITIVE_INFINITY, reverse = false } = range
   const lmdbIterator = lmdbRows[Symbol.iterator]()
   const sources = [...layers, asLayeredRows(lmdbIterator)]
-  const heads = sources.map((source) => source.next())
+  const heads = sources.map(nextOf)
   try {
     for (let yieldedCount = 0; yieldedCount < limit; ) {
       let nextRow: LayeredRow | undefined
-      for (const { done, value } of heads) {
-        if (
-          done !== true &&
-          (nextRow === undefined || (reverse ? value.text > nextRow.text : value.text < nextRow.text))
-        ) {
-          nextRow = value
-        }
+      for (let i = 0; i < heads.length; i++) {
+        const row: LayeredRow | undefined = heads[i]
+        if (row === undefined) continue
+        if (nextRow === undefined || (reverse ? row.text > nextRow.text : row.text < nextRow.text)) nextRow = row
       }
       if (nextRow === undefined) return
-      for (const [i, { done, value }] of heads.entries()) {
-        if (done !== true && value.text === nextRow.text) heads[i] = sources[i]!.next()
-      }
+      for (let i = 0; i < heads.length; i++) if (heads[i]?.text === nextRow.text) heads[i] = nextOf(sources[i]!)
       if (nextRow.row === undefined) continue
       yield nextRow.row
       yieldedCount++
@@ -214,6 +209,11 @@ function* mergedRows(layers: Iterator<LayeredRow>[], lmdbRows: Iterable<Row>, ra
   } finally {
     lmdbIterator.return?.()
   }
+}
+
+function nextOf(rows: Iterator<LayeredRow>): LayeredRow | undefined {
+  const { done, value } = rows.next()
+  return done === true ? undefined : value
 }
 
 function asLayeredRows(rows: Iterator<Row>): Iterator<LayeredRow> {
