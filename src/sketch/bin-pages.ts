@@ -27,13 +27,13 @@ const OBJECT_BYTES = 320
 /** A page is an array of weights. The element after the last weight is the number of the page. */
 const PAGE_NUMBER_INDEX = KEYS_PER_PAGE
 /** The page number of `EMPTY_PAGE`. No page of bins has this number. */
-const NO_PAGE = 2 ** 29
+const EMPTY_PAGE_NUMBER = 2 ** 29
 /**
  * Every empty slot of a hash table has this page. A new page is a copy of it. The array is first filled with a
  * fraction, so that V8 stores the elements as doubles from the start and never converts the array.
  */
 const EMPTY_PAGE: number[] = Array.from({ length: KEYS_PER_PAGE + 1 }, () => 0.5).fill(0)
-EMPTY_PAGE[PAGE_NUMBER_INDEX] = NO_PAGE
+EMPTY_PAGE[PAGE_NUMBER_INDEX] = EMPTY_PAGE_NUMBER
 /** The hash table that all sketches without a dense page share. Read-only. */
 const NO_SLOTS: number[][] = [EMPTY_PAGE]
 

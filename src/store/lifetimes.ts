@@ -27,6 +27,7 @@ export const UNCOMMITTED_BLOCK_KEPT_MS = 15 * MINUTE_MS
 
 /**
  * Lifetime of a block after the last entry that lists it was removed. A query that has read the index before may still
- * read the block; by default a query takes at most 30 s. A query that finds a block gone reads the index again, once.
+ * read the block; by default a query takes at most 30 s. A store may drop blocks earlier if they take much memory: a
+ * query that finds a block gone reads the index again, once.
  */
 export const UNLISTED_BLOCK_KEPT_MS = 35_000

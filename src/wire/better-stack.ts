@@ -383,7 +383,7 @@ function* deliverMembers<S extends SeriesRef>(
   const budget = new StepBudget()
   for (const rawMember of values) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
-    // The members of Vector's sets are texts, but some sources of Vector write numbers.
+    // Members are texts; a number is accepted too, and stored as its text.
     const member = numberText(rawMember) ?? rawMember
     const bad = checkValue('set', member)
     if (bad !== undefined) return bad

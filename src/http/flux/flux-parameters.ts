@@ -133,8 +133,8 @@ function lastParameter(parameters: QueryParameters, name: string): string | unde
 }
 
 /**
- * Returns the comma-separated terms of all values of a parameter in their order, without duplicates. Undefined: no
- * value that is not empty.
+ * Returns the comma-separated terms of all values of a parameter in their order, without duplicates. Undefined: all
+ * values are empty or absent.
  */
 function listParameter(parameters: QueryParameters, name: string): readonly string[] | undefined {
   const texts = parameters.filter((parameter) => parameter[0] === name && parameter[1] !== '')

@@ -9,8 +9,8 @@ import type { WriteSet } from './write-set.ts'
 /**
  * Stores blocks, and counts the index entries that list (refer to) each block. A block is listed by one inbox entry or
  * by index entries. When no entry lists a block any more, the block stays readable for `UNLISTED_BLOCK_KEPT_MS`. A
- * block in LMDB stays there until `sweep` removes it. A block that is not in LMDB yet is moved to `HeldBlocks`, unless
- * that is full; so most inbox blocks, which are folded before the next checkpoint, are never written to LMDB.
+ * block in LMDB stays there until `sweep` removes it. A block that is not in LMDB yet is moved to `HeldBlocks`, which
+ * may drop it earlier; so most inbox blocks, which are folded before the next checkpoint, are never written to LMDB.
  */
 
 export function readBlock(
@@ -63,10 +63,9 @@ export function expireBlockIfUnlisted(
   const expiresMs = nowMs + UNLISTED_BLOCK_KEPT_MS
   if (!writes.tables.scalars.isInLmdb(key)) {
     const block = { name, scalars: writes.get('scalars', key)!, sketches: writes.get('sketches', key) }
-    if (heldBlocks.addOnceDurable(writes, partition, block, expiresMs)) {
-      removeBlockIfUnlisted(writes, key)
-      return
-    }
+    writes.onceDurable(() => heldBlocks.addUnlisted(partition, block, expiresMs))
+    removeBlockIfUnlisted(writes, key)
+    return
   }
   writes.put('expiry', expiryKey(expiresMs, 'block', key), NO_VALUE)
 }

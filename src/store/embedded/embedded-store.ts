@@ -242,7 +242,7 @@ class EmbeddedStore implements Store {
 
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void> {
     return this.#environment.read(() => {
-      for (const block of blocks) this.#heldBlocks.add(partition, block, nowMs + UNCOMMITTED_BLOCK_KEPT_MS)
+      for (const block of blocks) this.#heldBlocks.addUncommitted(partition, block, nowMs + UNCOMMITTED_BLOCK_KEPT_MS)
     })
   }
 
@@ -253,7 +253,8 @@ class EmbeddedStore implements Store {
     } finally {
       // The next attempt to fold writes new blocks. Without the removal, the blocks of each attempt that failed or was
       // refused would stay in memory until they expire.
-      if (!isCommitted) for (const block of addedBlockNames(fold)) this.#heldBlocks.remove(fold.partition, block)
+      if (!isCommitted)
+        for (const block of addedBlockNames(fold)) this.#heldBlocks.removeUncommitted(fold.partition, block)
     }
     if (isCommitted) this.#indexRemovalListeners.notify(removedByFold(fold))
     return isCommitted

@@ -190,10 +190,9 @@ export class Environment {
   async #commitNextFrame(): Promise<void> {
     const executedWrites: { readonly waiting: WaitingWrite; readonly writes: WriteSet; readonly result: unknown }[] = []
     const untilMs = performance.now() + FRAME_MS_MAX
-    const frameKey = {}
     do {
       const waiting = this.#queue.shift()!
-      const writes = new WriteSet(this.#writeTables, frameKey)
+      const writes = new WriteSet(this.#writeTables)
       try {
         const result = convertLmdbErrors(() => waiting.verb(writes))
         if (this.#frameLayer.isEmpty) this.#frameLayer = writes.layer
@@ -308,8 +307,9 @@ export class Environment {
   }
 
   /**
-   * Makes a checkpoint due after `delayMs`: then starts the checkpoint of a layer that is frozen already, or adds an
-   * empty write to the queue, so that the queue freezes the layer and starts the checkpoint.
+   * Makes a checkpoint due after `delayMs`. Then adds an empty write to the queue, so that the queue freezes the layer
+   * and starts the checkpoint. If the checkpoint of an earlier layer has failed, starts that one again at once; the
+   * queue freezes the next layer after it.
    */
   #scheduleCheckpoint(delayMs: number): NodeJS.Timeout {
     return setTimeout(() => {

@@ -1,12 +1,16 @@
 import type { NamedBlock } from '../store.ts'
-import type { WriteSet } from './write-set.ts'
 
 /**
- * A block that is no longer listed is held only if all held blocks, this one included, then take at most this much
- * memory. Blocks that a fold writes are always held: there is only one fold at a time, and a fold that fails or is
- * refused drops its blocks.
+ * Maximum memory of the held blocks that no entry lists any more. Beyond it, the oldest are dropped: a query that still
+ * needs one of them finds it gone and reads the index again. Blocks of a fold that has not committed yet do not count:
+ * there is only one fold at a time, and a fold that fails or is refused drops its blocks.
  */
 export const HELD_BYTES_MAX = 33_554_432
+
+interface HeldBlock {
+  readonly block: NamedBlock
+  readonly expiresMs: number
+}
 
 /**
  * Holds in memory blocks that no index or inbox entry lists. Either a fold has written the block but has not committed
@@ -14,52 +18,55 @@ export const HELD_BYTES_MAX = 33_554_432
  * snapshot may still read it. Neither kind of block is needed after a restart.
  */
 export class HeldBlocks {
-  readonly #blocks = new Map<string, { readonly block: NamedBlock; readonly expiresMs: number }>()
-  #memoryBytes = 0
-  /**
-   * By the key of the frame that is not durable yet: memory of the blocks that `addOnceDurable` will add. There is at
-   * most one such frame. If it fails, its bytes no longer count.
-   */
-  readonly #bytesToAdd = new WeakMap<object, number>()
+  readonly #uncommitted = new Map<string, HeldBlock>()
+  /** The oldest first. */
+  readonly #unlisted = new Map<string, HeldBlock>()
+  #unlistedBytes = 0
 
-  get memoryBytes(): number {
-    return this.#memoryBytes
+  /** Memory of the blocks that no entry lists any more. */
+  get unlistedBytes(): number {
+    return this.#unlistedBytes
   }
 
-  add(partition: number, block: NamedBlock, expiresMs: number): void {
-    this.remove(partition, block.name)
-    this.#blocks.set(keyOf(partition, block.name), { block, expiresMs })
-    this.#memoryBytes += memoryBytesOf(block)
+  /** Adds a block that a fold has written. */
+  addUncommitted(partition: number, block: NamedBlock, expiresMs: number): void {
+    this.#uncommitted.set(keyOf(partition, block.name), { block, expiresMs })
   }
 
-  /** Adds a block when the write is durable. Returns false, and does not add the block, if this exceeds the maximum. */
-  addOnceDurable(writes: WriteSet, partition: number, block: NamedBlock, expiresMs: number): boolean {
-    const bytesToAdd = (this.#bytesToAdd.get(writes.frameKey) ?? 0) + memoryBytesOf(block)
-    if (this.#memoryBytes + bytesToAdd > HELD_BYTES_MAX) return false
-    this.#bytesToAdd.set(writes.frameKey, bytesToAdd)
-    writes.onceDurable(() => this.add(partition, block, expiresMs))
-    return true
+  /** Removes a block that a fold has written: the fold has committed, or it has failed. */
+  removeUncommitted(partition: number, name: string): void {
+    this.#uncommitted.delete(keyOf(partition, name))
+  }
+
+  /** Adds a block that no entry lists any more, and drops the oldest of these blocks if they take too much memory. */
+  addUnlisted(partition: number, block: NamedBlock, expiresMs: number): void {
+    const key = keyOf(partition, block.name)
+    this.#removeUnlisted(key)
+    this.#unlisted.set(key, { block, expiresMs })
+    this.#unlistedBytes += memoryBytesOf(block)
+    for (const oldestKey of this.#unlisted.keys()) {
+      if (this.#unlistedBytes <= HELD_BYTES_MAX) break
+      this.#removeUnlisted(oldestKey)
+    }
   }
 
   /** Returns a block; undefined if it is not held or has expired. */
   get(partition: number, name: string, nowMs: number): NamedBlock | undefined {
-    const held = this.#blocks.get(keyOf(partition, name))
+    const key = keyOf(partition, name)
+    const held = this.#uncommitted.get(key) ?? this.#unlisted.get(key)
     return held !== undefined && held.expiresMs > nowMs ? held.block : undefined
   }
 
-  remove(partition: number, name: string): void {
-    this.#remove(keyOf(partition, name))
-  }
-
   sweep(nowMs: number): void {
-    for (const [key, { expiresMs }] of this.#blocks) if (expiresMs <= nowMs) this.#remove(key)
+    for (const [key, { expiresMs }] of this.#uncommitted) if (expiresMs <= nowMs) this.#uncommitted.delete(key)
+    for (const [key, { expiresMs }] of this.#unlisted) if (expiresMs <= nowMs) this.#removeUnlisted(key)
   }
 
-  #remove(key: string): void {
-    const held = this.#blocks.get(key)
+  #removeUnlisted(key: string): void {
+    const held = this.#unlisted.get(key)
     if (held === undefined) return
-    this.#blocks.delete(key)
-    this.#memoryBytes -= memoryBytesOf(held.block)
+    this.#unlisted.delete(key)
+    this.#unlistedBytes -= memoryBytesOf(held.block)
   }
 }
 

@@ -210,7 +210,8 @@ export function readJournal(folder: string, fileNumber: number, onRow: (row: Jou
   const bytes = readFileSync(path)
   const salt = bytes.subarray(FILE_MAGIC.length, SALT_END)
   if (!headerOf(salt).equals(bytes.subarray(0, HEADER_BYTES))) {
-    // No frame is written before the header is synced, so such a file has no frames.
+    // A file without more than a header was left by a crash during its creation: frames are written only after the
+    // header is synced.
     if (bytes.length <= HEADER_BYTES) return { frameCount: 0, isCut: true }
     throw hasNewerHeader(bytes) ? newerVersion() : damaged(0)
   }

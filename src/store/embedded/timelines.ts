@@ -98,7 +98,7 @@ export function commitFold(writes: WriteSet, heldBlocks: HeldBlocks, fold: FoldC
     const block = heldBlocks.get(partition, entry.block, nowMs)
     if (block !== undefined) {
       putBlock(writes, partition, block)
-      writes.onceDurable(() => heldBlocks.remove(partition, entry.block))
+      writes.onceDurable(() => heldBlocks.removeUncommitted(partition, entry.block))
     }
     incrementListings(writes, partition, entry.block)
     windows.addToEntryCount(timeline, entry.windowMs, 1)
@@ -171,7 +171,7 @@ function putBackInInbox(
   const scalarBytes = block.scalars.length
   const sketchBytes = block.sketches?.length ?? 0
   putBlock(writes, partition, block)
-  writes.onceDurable(() => heldBlocks.remove(partition, block.name))
+  writes.onceDurable(() => heldBlocks.removeUncommitted(partition, block.name))
   writes.put(
     'inbox',
     inboxKey(partition, entry.order),

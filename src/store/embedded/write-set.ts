@@ -10,14 +10,11 @@ import { keyTextOf, type Tables } from './table.ts'
 export class WriteSet {
   /** The tables with the changes of all earlier writes, but not of this one. */
   readonly tables: Tables
-  /** Identifies the frame of this write: its writes become durable together, or fail together. */
-  readonly frameKey: object
   readonly #layer = new Layer()
   #actionsOnceDurable: (() => void)[] = []
 
-  constructor(tables: Tables, frameKey: object) {
+  constructor(tables: Tables) {
     this.tables = tables
-    this.frameKey = frameKey
   }
 
   /** The changes as a layer, not a copy. After the write has run, the caller may change it. */

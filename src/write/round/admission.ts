@@ -427,7 +427,7 @@ export class Admission {
     this.#requireNotEnded()
   }
 
-  /** Throws if `end` was called during the wait for the store: the reservations are then released already. */
+  /** Throws if `end` was called while this admission waited: its reservations are then released, or soon will be. */
   #requireNotEnded(): void {
     if (this.#hasEnded) throw new GatewayError('store_unavailable', 'the store does not respond')
   }

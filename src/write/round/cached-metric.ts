@@ -201,7 +201,7 @@ export class Series implements SeriesRef {
   reservedByAdmission = 0
   /** Number of the last attempt to decode a body (see `PointBatch`) that found the series unregistered. */
   newInAttempt = 0
-  /** Time of the last start of a running total that is known to be stored for this series. NaN: none. */
+  /** The latest start time of a running total of this series that is known to be stored. NaN: none. */
   storedCounterStartMs = Number.NaN
   /**
    * The number of the last `Round` with points of this series (0: none); the bucket and index of its latest row there.

@@ -1,14 +1,8 @@
 import { expect, onTestFinished, test } from 'vitest'
-import {
-  expireBlockIfUnlisted,
-  putBlock,
-  readBlock,
-  removeBlockIfUnlisted,
-} from '../../../src/store/embedded/blocks.ts'
+import { expireBlockIfUnlisted, putBlock, readBlock } from '../../../src/store/embedded/blocks.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { Environment } from '../../../src/store/embedded/environment.ts'
 import { HELD_BYTES_MAX, HeldBlocks } from '../../../src/store/embedded/held-blocks.ts'
-import { blockKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { sweepOneStep } from '../../../src/store/embedded/sweep.ts'
 import { UNCOMMITTED_BLOCK_KEPT_MS, UNLISTED_BLOCK_KEPT_MS } from '../../../src/store/lifetimes.ts'
@@ -17,6 +11,7 @@ import { failingJournal } from '../../support/failing-journal.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 import { block, commit, DAY, entryOf, exists, metricOf, NOW, part, SECONDS_10 } from '../contract/fixtures.ts'
 
+const ALL_KEYS = { start: Buffer.of(0), end: Buffer.of(255, 255) }
 const UNAVAILABLE = { code: 'store_unavailable' }
 
 const TIMELINE = { metricId: metricOf('folded').metricId, resolutionMs: SECONDS_10 }
@@ -89,7 +84,7 @@ test('a sweep drops expired blocks from memory also while the journal cannot be 
   expect(await exists(store, 0, written.name)).toBe(false)
 })
 
-test.each([1, 2, 6])('the blocks that %i writes of a frame unlist fill memory up to its bound', async (writeCount) => {
+test.each([1, 2, 6])('of the blocks that %i writes of a frame unlist, the last ones are held', async (writeCount) => {
   const folder = await temporaryFolder()
   // No checkpoint runs, so no block is in LMDB.
   const environment = await Environment.open(folder, new Lmdb(folder), { layerBytesMax: 1e9, journalBytesMax: 1e9 })
@@ -100,24 +95,24 @@ test.each([1, 2, 6])('the blocks that %i writes of a frame unlist fill memory up
   for (const name of names) {
     await environment.write((writes) => putBlock(writes, 0, { name, scalars, sketches: undefined }))
   }
-  const read = () =>
-    environment.read((tables) => names.filter((name) => readBlock(tables, held, 0, name, 'scalars') !== undefined))
+  held.addUncommitted(0, { name: 'uncommitted', scalars, sketches: undefined }, NOW + DAY)
   const unlist = (first: number) =>
     environment.write((writes) => {
       for (const name of names.slice(first, first + names.length / writeCount))
         expireBlockIfUnlisted(writes, held, 0, name, NOW)
     })
   await Promise.all(Array.from({ length: writeCount }, (_, i) => unlist((i * names.length) / writeCount)))
-  expect(held.memoryBytes).toBeGreaterThan(HELD_BYTES_MAX / 2)
-  expect(held.memoryBytes).toBeLessThanOrEqual(HELD_BYTES_MAX)
-  // The others stay in their table.
-  expect(await read()).toEqual(names)
-  held.sweep(NOW + DAY)
-  expect(await read()).toEqual(names.slice(3))
-  await environment.write((writes) => {
-    for (const name of names) removeBlockIfUnlisted(writes, blockKey(0, name))
-  })
-  expect(await read()).toEqual([])
+  expect(held.unlistedBytes).toBeGreaterThan(HELD_BYTES_MAX / 2)
+  expect(held.unlistedBytes).toBeLessThanOrEqual(HELD_BYTES_MAX)
+  const read = () =>
+    environment.read((tables) =>
+      ['uncommitted', ...names].filter((name) => readBlock(tables, held, 0, name, 'scalars') !== undefined),
+    )
+  expect(await read()).toEqual(['uncommitted', ...names.slice(3)])
+  // None of them is left in the journal's layer, which the next checkpoint writes.
+  expect(await environment.read((tables) => [...tables.scalars.keys(ALL_KEYS)].length)).toBe(0)
+  held.sweep(NOW + UNLISTED_BLOCK_KEPT_MS)
+  expect([held.unlistedBytes, await read()]).toEqual([0, ['uncommitted']])
 })
 
 test('an unlisted block that is in LMDB stays there until it expires, and takes no memory', async () => {
@@ -131,7 +126,7 @@ test('an unlisted block that is in LMDB stays there until it expires, and takes 
   const held = new HeldBlocks()
   await reopened.write((writes) => expireBlockIfUnlisted(writes, held, 0, 'stored', NOW))
   const isReadable = () => reopened.read((tables) => readBlock(tables, held, 0, 'stored', 'sketches') !== undefined)
-  expect([held.memoryBytes, await isReadable()]).toEqual([0, true])
+  expect([held.unlistedBytes, await isReadable()]).toEqual([0, true])
   await reopened.write((writes) => sweepOneStep(writes, NOW + UNLISTED_BLOCK_KEPT_MS - 1))
   expect(await isReadable()).toBe(true)
   await reopened.write((writes) => sweepOneStep(writes, NOW + UNLISTED_BLOCK_KEPT_MS))
