@@ -4,7 +4,7 @@
  * other work filled the pause, the next slice is half as long as the pause, so that background work gets a third of the
  * time of a busy process.
  */
-const SLICE_MS_MIN = 2
+const SLICE_MS_MIN = 1
 const SLICE_MS_MAX = 8
 
 /**

@@ -5,16 +5,9 @@ import type { AppendOutcome, Commit, CommitPart, InboxEntry } from '../store.ts'
 import { putBlock } from './blocks.ts'
 import { CatalogChanges } from './catalog.ts'
 import { putEvent } from './events.ts'
-import { expiryKey, inboxKey, markerKey, partitionKey, watermarkKey } from './keys.ts'
-import {
-  decodePartition,
-  decodeTime,
-  decodeWatermark,
-  encodeInboxEntry,
-  encodePartition,
-  encodeTime,
-  encodeWatermark,
-} from './rows.ts'
+import type { Inboxes } from './inboxes.ts'
+import { expiryKey, markerKey, partitionKey, watermarkKey } from './keys.ts'
+import { decodePartition, decodeTime, decodeWatermark, encodePartition, encodeTime, encodeWatermark } from './rows.ts'
 import { SetChanges } from './sets.ts'
 import { NO_VALUE } from './table.ts'
 import type { WriteSet } from './write-set.ts'
@@ -36,7 +29,7 @@ export interface AppendResult {
   readonly metricIds: readonly Id64[]
 }
 
-export function appendCommit(writes: WriteSet, commit: Commit, context: AppendContext): AppendResult {
+export function appendCommit(writes: WriteSet, inboxes: Inboxes, commit: Commit, context: AppendContext): AppendResult {
   const { partition } = commit
   const watermarkRowKey = watermarkKey(partition, commit.writer)
   const watermarkBytes = writes.get('watermarks', watermarkRowKey)
@@ -81,7 +74,7 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
     writes.put('markers', key, encodeTime(nowMs))
     writes.put('expiry', expiryKey(nowMs + IDEMPOTENCY_MARKER_KEPT_MS, 'marker', key), NO_VALUE)
   }
-  addToInbox(writes, partition, partsToApply)
+  addToInbox(writes, inboxes, partition, partsToApply)
 
   const writtenMs = commit.parts.reduce((latest, { nowMs }) => Math.max(latest, nowMs), Number.NEGATIVE_INFINITY)
   const watermarkRow = {
@@ -100,7 +93,7 @@ function hasUnexpiredMarker(writes: WriteSet, key: Buffer, nowMs: number): boole
   return markerBytes !== undefined && decodeTime(markerBytes) + IDEMPOTENCY_MARKER_KEPT_MS > nowMs
 }
 
-function addToInbox(writes: WriteSet, partition: number, parts: readonly CommitPart[]): void {
+function addToInbox(writes: WriteSet, inboxes: Inboxes, partition: number, parts: readonly CommitPart[]): void {
   if (parts.every(({ block }) => block === undefined)) return
   let row = decodePartition(writes.get('partitions', partitionKey(partition)))
   for (const { block, nowMs } of parts) {
@@ -114,7 +107,7 @@ function addToInbox(writes: WriteSet, partition: number, parts: readonly CommitP
       order: row.newestOrder + 1,
     }
     putBlock(writes, partition, block)
-    writes.put('inbox', inboxKey(partition, entry.order), encodeInboxEntry(entry))
+    inboxes.add(writes, partition, entry)
     row = {
       newestOrder: entry.order,
       inboxEntryCount: row.inboxEntryCount + 1,

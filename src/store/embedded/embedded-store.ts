@@ -38,6 +38,7 @@ import { Environment, type EnvironmentOptions } from './environment.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { ensureFormat } from './format.ts'
 import { HeldBlocks } from './held-blocks.ts'
+import { firstEntries, Inboxes } from './inboxes.ts'
 import { FORMAT_KEY, markerKey, partitionKey, watermarkKey } from './keys.ts'
 import { Leases } from './leases.ts'
 import { Lmdb } from './lmdb.ts'
@@ -47,7 +48,7 @@ import { readReceipt, writeReceipt } from './receipts.ts'
 import { decodePartition, decodeTime, decodeWatermark } from './rows.ts'
 import { countDistinct } from './sets.ts'
 import { sweepOneStep } from './sweep.ts'
-import { commitFold, dueWindows, expireWindow, readInbox, readTimeline, removeExpiredSets } from './timelines.ts'
+import { commitFold, dueWindows, expireWindow, readTimeline, removeExpiredSets } from './timelines.ts'
 
 /**
  * The store of a single gateway: an LMDB environment and a journal in one folder. Each read sees one snapshot and does
@@ -109,6 +110,7 @@ class EmbeddedStore implements Store {
   readonly #receiptBounds: ReceiptBounds
   readonly #now: () => number
   readonly #heldBlocks = new HeldBlocks()
+  readonly #inboxes = new Inboxes()
   readonly #permits = new Permits()
   readonly #leases = new Leases()
   readonly #commitListeners = new CommitListeners()
@@ -183,7 +185,7 @@ class EmbeddedStore implements Store {
     )
     const context = { setResolutions: this.#setResolutions, fenceMs: this.#now() }
     const appended = await this.#environment.write((writes) =>
-      commits.map((commit) => appendCommit(writes, commit, context)),
+      commits.map((commit) => appendCommit(writes, this.#inboxes, commit, context)),
     )
     for (const { metricIds } of appended) this.#commitListeners.notify(metricIds)
     return appended.map(({ outcome }) => outcome)
@@ -210,15 +212,19 @@ class EmbeddedStore implements Store {
   readIndex(request: IndexRequest): Promise<IndexSnapshot> {
     const { partition, metricId } = request
     return this.#environment.read((tables) => ({
-      inbox: request.withInbox ? readInbox(tables, partition, Number.POSITIVE_INFINITY) : [],
+      inbox: request.withInbox ? [...this.#inboxes.read(tables, partition)] : [],
       timelines: request.timelines.map(({ resolutionMs, stretch }) =>
         readTimeline(tables, partition, metricId, resolutionMs, stretch, request.expiredOnly ?? false),
       ),
     }))
   }
 
-  readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]> {
-    return this.#environment.read((tables) => readInbox(tables, partition, bytesMax, entriesMax))
+  readInbox(
+    partition: number,
+    bytesMax: number,
+    entriesMax = Number.POSITIVE_INFINITY,
+  ): Promise<readonly InboxEntry[]> {
+    return this.#environment.read((tables) => firstEntries(this.#inboxes.read(tables, partition), bytesMax, entriesMax))
   }
 
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }> {
@@ -249,7 +255,7 @@ class EmbeddedStore implements Store {
   async commitFold(fold: FoldCommit): Promise<boolean> {
     let isCommitted = false
     try {
-      isCommitted = await this.#environment.write((writes) => commitFold(writes, this.#heldBlocks, fold))
+      isCommitted = await this.#environment.write((writes) => commitFold(writes, this.#heldBlocks, this.#inboxes, fold))
     } finally {
       // The next attempt to fold writes new blocks. Without the removal, the blocks of each attempt that failed or was
       // refused would stay in memory until they expire.

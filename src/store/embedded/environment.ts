@@ -27,8 +27,8 @@ export interface EnvironmentOptions {
  */
 const CHECKPOINT_INTERVAL_MS = 30_000
 const CHECKPOINT_RETRY_PAUSE_MS = 1_000
-const LAYER_BYTES_MAX = 16_777_216
-const JOURNAL_BYTES_MAX = 33_554_432
+const LAYER_BYTES_MAX = 25_165_824
+const JOURNAL_BYTES_MAX = 67_108_864
 /** A frame takes no further write when it has this size in memory, or when its writes have run for this time. */
 const FRAME_BYTES_MAX = 1_048_576
 const FRAME_MS_MAX = 5

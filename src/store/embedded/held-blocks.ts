@@ -5,7 +5,7 @@ import type { NamedBlock } from '../store.ts'
  * needs one of them finds it gone and reads the index again. Blocks of a fold that has not committed yet do not count:
  * there is only one fold at a time, and a fold that fails or is refused drops its blocks.
  */
-export const HELD_BYTES_MAX = 33_554_432
+export const HELD_BYTES_MAX = 16_777_216
 
 interface HeldBlock {
   readonly block: NamedBlock

@@ -16,6 +16,7 @@ import type {
 import { windowStart, windowWidthMs } from '../windows.ts'
 import { blockExists, decrementListings, expireBlockIfUnlisted, incrementListings, putBlock } from './blocks.ts'
 import type { HeldBlocks } from './held-blocks.ts'
+import type { Inboxes } from './inboxes.ts'
 import {
   afterPrefix,
   dueKey,
@@ -34,7 +35,6 @@ import {
   decodeJson,
   decodePartition,
   decodeWindowRow,
-  encodeInboxEntry,
   encodeIndexEntry,
   encodeJson,
   encodePartition,
@@ -70,26 +70,8 @@ export function readTimeline(
   return { resolutionMs, entries, expired: readExpiredStretches(tables, partition, metricId, resolutionMs, stretch) }
 }
 
-export function readInbox(
-  tables: Tables,
-  partition: number,
-  bytesMax: number,
-  entriesMax = Number.POSITIVE_INFINITY,
-): InboxEntry[] {
-  const entries: InboxEntry[] = []
-  let blockBytes = 0
-  const start = partitionKey(partition)
-  for (const { key, value } of tables.inbox.rows({ start, end: afterPrefix(start) })) {
-    const entry = decodeInboxEntry(key, value)
-    blockBytes += entry.scalarBytes + entry.sketchBytes
-    if ((blockBytes > bytesMax && entries.length > 0) || entries.length === entriesMax) break
-    entries.push(entry)
-  }
-  return entries
-}
-
 /** Applies a fold or a merge. Returns false and changes nothing if `isApplicable` is false. */
-export function commitFold(writes: WriteSet, heldBlocks: HeldBlocks, fold: FoldCommit): boolean {
+export function commitFold(writes: WriteSet, heldBlocks: HeldBlocks, inboxes: Inboxes, fold: FoldCommit): boolean {
   if (!isApplicable(writes, heldBlocks, fold)) return false
   const { partition, nowMs } = fold
   const windows = new WindowChanges(writes, partition)
@@ -116,8 +98,9 @@ export function commitFold(writes: WriteSet, heldBlocks: HeldBlocks, fold: FoldC
   for (const window of fold.touched) windows.touch(window)
   windows.write()
 
-  removeFromInbox(writes, partition, fold.inbox)
-  for (const { entry, block } of fold.partlyFolded ?? []) putBackInInbox(writes, heldBlocks, partition, entry, block)
+  removeFromInbox(writes, inboxes, partition, fold.inbox)
+  for (const { entry, block } of fold.partlyFolded ?? [])
+    putBackInInbox(writes, heldBlocks, inboxes, partition, entry, block)
   const blockNames = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
   for (const name of blockNames) expireBlockIfUnlisted(writes, heldBlocks, partition, name, nowMs)
   return true
@@ -146,11 +129,11 @@ function isApplicable(writes: WriteSet, heldBlocks: HeldBlocks, fold: FoldCommit
   return true
 }
 
-function removeFromInbox(writes: WriteSet, partition: number, entries: readonly InboxEntry[]): void {
+function removeFromInbox(writes: WriteSet, inboxes: Inboxes, partition: number, entries: readonly InboxEntry[]): void {
   if (entries.length === 0) return
   let row = decodePartition(writes.get('partitions', partitionKey(partition)))
+  inboxes.remove(writes, partition, entries)
   for (const entry of entries) {
-    writes.remove('inbox', inboxKey(partition, entry.order))
     row = {
       newestOrder: row.newestOrder,
       inboxEntryCount: row.inboxEntryCount - 1,
@@ -164,6 +147,7 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
 function putBackInInbox(
   writes: WriteSet,
   heldBlocks: HeldBlocks,
+  inboxes: Inboxes,
   partition: number,
   entry: InboxEntry,
   block: NamedBlock,
@@ -172,11 +156,7 @@ function putBackInInbox(
   const sketchBytes = block.sketches?.length ?? 0
   putBlock(writes, partition, block)
   writes.onceDurable(() => heldBlocks.removeUncommitted(partition, block.name))
-  writes.put(
-    'inbox',
-    inboxKey(partition, entry.order),
-    encodeInboxEntry({ ...entry, block: block.name, scalarBytes, sketchBytes }),
-  )
+  inboxes.add(writes, partition, { ...entry, block: block.name, scalarBytes, sketchBytes })
   const row = decodePartition(writes.get('partitions', partitionKey(partition)))
   const inboxBytes = row.inboxBytes + scalarBytes + sketchBytes
   writes.put(

@@ -1,0 +1,75 @@
+import type { InboxEntry } from '../store.ts'
+import { afterPrefix, inboxKey, partitionKey } from './keys.ts'
+import { decodeInboxEntry, encodeInboxEntry } from './rows.ts'
+import type { Tables } from './table.ts'
+import type { WriteSet } from './write-set.ts'
+
+/**
+ * The inboxes, as rows of the table `inbox` and as decoded entries in memory. Each query and each fold step reads a
+ * whole inbox, and under load an inbox has thousands of entries. The entries in memory are those of the durable rows: a
+ * write changes them when it is durable.
+ */
+
+/** An inbox with more entries is not kept in memory. Only folds that fail for a long time let one become so long. */
+const KEPT_ENTRIES_MAX = 65_536
+
+export class Inboxes {
+  /** By partition: the entries in ascending order. A partition is absent until it is read. */
+  readonly #entriesByPartition = new Map<number, InboxEntry[]>()
+
+  /** Returns the durable entries of an inbox, oldest first. The array is valid until the next event-loop turn. */
+  read(tables: Tables, partition: number): readonly InboxEntry[] {
+    let entries = this.#entriesByPartition.get(partition)
+    if (entries === undefined) {
+      entries = readRows(tables, partition)
+      if (entries.length <= KEPT_ENTRIES_MAX) this.#entriesByPartition.set(partition, entries)
+    }
+    return entries
+  }
+
+  /** Adds an entry, which may have the `order` of an entry that the same write removes. */
+  add(writes: WriteSet, partition: number, entry: InboxEntry): void {
+    writes.put('inbox', inboxKey(partition, entry.order), encodeInboxEntry(entry))
+    writes.onceDurable(() => {
+      const entries = this.#entriesByPartition.get(partition)
+      if (entries === undefined) return
+      // New entries have the greatest order. Only a fold that leaves rows in the inbox adds an entry before others.
+      const position = entries.findLastIndex(({ order }) => order < entry.order) + 1
+      entries.splice(position, 0, entry)
+      if (entries.length > KEPT_ENTRIES_MAX) this.#entriesByPartition.delete(partition)
+    })
+  }
+
+  remove(writes: WriteSet, partition: number, removed: readonly InboxEntry[]): void {
+    for (const { order } of removed) writes.remove('inbox', inboxKey(partition, order))
+    const orders = new Set(removed.map(({ order }) => order))
+    writes.onceDurable(() => {
+      const entries = this.#entriesByPartition.get(partition)
+      if (entries === undefined) return
+      this.#entriesByPartition.set(
+        partition,
+        entries.filter(({ order }) => !orders.has(order)),
+      )
+    })
+  }
+}
+
+/** Returns the first entries whose blocks take at most `bytesMax`; at least one, if there is one. */
+export function firstEntries(entries: readonly InboxEntry[], bytesMax: number, entriesMax: number): InboxEntry[] {
+  const first: InboxEntry[] = []
+  let blockBytes = 0
+  for (const entry of entries) {
+    blockBytes += entry.scalarBytes + entry.sketchBytes
+    if ((blockBytes > bytesMax && first.length > 0) || first.length === entriesMax) break
+    first.push(entry)
+  }
+  return first
+}
+
+function readRows(tables: Tables, partition: number): InboxEntry[] {
+  const entries: InboxEntry[] = []
+  const start = partitionKey(partition)
+  for (const { key, value } of tables.inbox.rows({ start, end: afterPrefix(start) }))
+    entries.push(decodeInboxEntry(key, value))
+  return entries
+}
