@@ -18,8 +18,8 @@ export interface ServerProcess {
 export const API_KEY = 'benchkey123'
 
 /**
- * The flags of `npm start` that affect costs: a young generation of 12 MB instead of 48, and a garbage collection of the
- * old generation when it has doubled. By default it may grow to almost four times its size before.
+ * The flags of `npm start` that affect costs: a young generation of 12 MB instead of 48, and a collection of the old
+ * generation when it has doubled. By default it may grow to almost four times its size before.
  */
 const NODE_FLAGS = ['--max-semi-space-size=4', '--heap-growing-percent=100']
 
