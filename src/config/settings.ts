@@ -328,7 +328,7 @@ export const SETTINGS_TABLE = {
   fold: {
     inboxBytesMax: {
       name: 'FOLD_INBOX_BYTES',
-      default: '4194304',
+      default: '1048576',
       unit: 'bytes',
       meaning: 'Size at which the inbox of a partition is folded at once.',
       parse: parsePositiveInteger,
