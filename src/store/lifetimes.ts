@@ -28,6 +28,6 @@ export const UNCOMMITTED_BLOCK_KEPT_MS = 15 * MINUTE_MS
 /**
  * Lifetime of a block after the last entry that lists it was removed. A query that has read the index before may still
  * read the block; by default a query takes at most 30 s. A store may drop blocks earlier if they take much memory: a
- * query that finds a block gone reads the index again, once.
+ * query that finds a block gone reads the index again.
  */
 export const UNLISTED_BLOCK_KEPT_MS = 35_000

@@ -129,7 +129,7 @@ export interface Store {
   /**
    * Replaces inbox and index entries by new entries, for a fold or a merge. Returns true if it has replaced them.
    * Returns false and changes nothing if an entry to replace does not exist, a new block does not exist, or the window
-   * of a new entry has expired. This process can read the replaced blocks for another `UNLISTED_BLOCK_KEPT_MS`.
+   * of a new entry has expired. This process can read the replaced blocks for a while: see `UNLISTED_BLOCK_KEPT_MS`.
    * `touched` can only make the expiry of a window later.
    */
   commitFold(fold: FoldCommit): Promise<boolean>

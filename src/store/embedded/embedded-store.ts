@@ -38,7 +38,7 @@ import { Environment, type EnvironmentOptions } from './environment.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { ensureFormat } from './format.ts'
 import { HeldBlocks } from './held-blocks.ts'
-import { firstEntries, Inboxes } from './inboxes.ts'
+import { Inboxes } from './inboxes.ts'
 import { FORMAT_KEY, markerKey, partitionKey, watermarkKey } from './keys.ts'
 import { Leases } from './leases.ts'
 import { Lmdb } from './lmdb.ts'
@@ -224,7 +224,7 @@ class EmbeddedStore implements Store {
     bytesMax: number,
     entriesMax = Number.POSITIVE_INFINITY,
   ): Promise<readonly InboxEntry[]> {
-    return this.#environment.read((tables) => firstEntries(this.#inboxes.read(tables, partition), bytesMax, entriesMax))
+    return this.#environment.read((tables) => this.#inboxes.readFirst(tables, partition, bytesMax, entriesMax))
   }
 
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }> {
@@ -259,8 +259,11 @@ class EmbeddedStore implements Store {
     } finally {
       // The next attempt to fold writes new blocks. Without the removal, the blocks of each attempt that failed or was
       // refused would stay in memory until they expire.
-      if (!isCommitted)
+      if (!isCommitted) {
         for (const block of addedBlockNames(fold)) this.#heldBlocks.removeUncommitted(fold.partition, block)
+        // Should the entries in memory ever differ from their rows, every further fold would be refused.
+        this.#inboxes.evict(fold.partition)
+      }
     }
     if (isCommitted) this.#indexRemovalListeners.notify(removedByFold(fold))
     return isCommitted

@@ -1,6 +1,6 @@
 import type { InboxEntry } from '../store.ts'
 import { afterPrefix, inboxKey, partitionKey } from './keys.ts'
-import { decodeInboxEntry, encodeInboxEntry } from './rows.ts'
+import { decodeInboxEntry, decodePartition, encodeInboxEntry } from './rows.ts'
 import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
@@ -11,7 +11,7 @@ import type { WriteSet } from './write-set.ts'
  */
 
 /** An inbox with more entries is not kept in memory. Only folds that fail for a long time let one become so long. */
-const KEPT_ENTRIES_MAX = 65_536
+export const KEPT_ENTRIES_MAX = 16_384
 
 export class Inboxes {
   /** By partition: the entries in ascending order. A partition is absent until it is read. */
@@ -21,10 +21,25 @@ export class Inboxes {
   read(tables: Tables, partition: number): readonly InboxEntry[] {
     let entries = this.#entriesByPartition.get(partition)
     if (entries === undefined) {
-      entries = readRows(tables, partition)
+      entries = [...entriesOfRows(tables, partition)]
       if (entries.length <= KEPT_ENTRIES_MAX) this.#entriesByPartition.set(partition, entries)
     }
     return entries
+  }
+
+  /**
+   * Returns the first entries whose blocks take at most `bytesMax`; at least one, if there is one. Does not read the
+   * others if the inbox is too long to be kept in memory.
+   */
+  readFirst(tables: Tables, partition: number, bytesMax: number, entriesMax: number): InboxEntry[] {
+    const { inboxEntryCount } = decodePartition(tables.partitions.get(partitionKey(partition)))
+    const isLong = inboxEntryCount > KEPT_ENTRIES_MAX
+    return firstOf(isLong ? entriesOfRows(tables, partition) : this.read(tables, partition), bytesMax, entriesMax)
+  }
+
+  /** Evicts the entries of an inbox. The next read reads its rows. */
+  evict(partition: number): void {
+    this.#entriesByPartition.delete(partition)
   }
 
   /** Adds an entry, which may have the `order` of an entry that the same write removes. */
@@ -54,8 +69,7 @@ export class Inboxes {
   }
 }
 
-/** Returns the first entries whose blocks take at most `bytesMax`; at least one, if there is one. */
-export function firstEntries(entries: readonly InboxEntry[], bytesMax: number, entriesMax: number): InboxEntry[] {
+function firstOf(entries: Iterable<InboxEntry>, bytesMax: number, entriesMax: number): InboxEntry[] {
   const first: InboxEntry[] = []
   let blockBytes = 0
   for (const entry of entries) {
@@ -66,10 +80,7 @@ export function firstEntries(entries: readonly InboxEntry[], bytesMax: number, e
   return first
 }
 
-function readRows(tables: Tables, partition: number): InboxEntry[] {
-  const entries: InboxEntry[] = []
+function* entriesOfRows(tables: Tables, partition: number): Generator<InboxEntry> {
   const start = partitionKey(partition)
-  for (const { key, value } of tables.inbox.rows({ start, end: afterPrefix(start) }))
-    entries.push(decodeInboxEntry(key, value))
-  return entries
+  for (const { key, value } of tables.inbox.rows({ start, end: afterPrefix(start) })) yield decodeInboxEntry(key, value)
 }

@@ -55,21 +55,24 @@ export async function mergeWindow(
   const order = chosen.runs[chosen.runs.length - 1]!.order
   const timeline = { metricId, resolutionMs }
   const newRun = { tier: chosen.tier, order, deflate: options.isSealing }
-  const written: TimelineBlock[] = []
+  const blocksByRange: TimelineBlock[][] = []
   const pacer = new Pacer()
   for (const range of seriesRanges(chosen.runs)) {
     const mergeOptions = { ...range, isCoarse: options.isCoarse ?? false }
     const blocks = await mergeRange(store, partition, window, chosen.runs, mergeOptions, newRun)
     if (blocks === undefined) return undefined
+    blocksByRange.push(blocks)
+    // Lets requests run between the ranges of a large window.
+    await pacer.pause()
+  }
+  // Only now, because the store keeps the blocks of a merge that is given up until they expire.
+  for (const blocks of blocksByRange)
     await store.writeBlocks(
       partition,
       blocks.map(({ block }) => block),
       options.nowMs,
     )
-    for (const block of blocks) written.push(block)
-    // Lets requests run between the ranges of a large window.
-    await pacer.pause()
-  }
+  const written = blocksByRange.flat()
   const isCommitted = await store.commitFold({
     partition,
     inbox: [],

@@ -1,7 +1,10 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { Environment } from '../../../src/store/embedded/environment.ts'
-import { firstEntries, Inboxes } from '../../../src/store/embedded/inboxes.ts'
+import { Inboxes, KEPT_ENTRIES_MAX } from '../../../src/store/embedded/inboxes.ts'
+import { partitionKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
+import { encodePartition } from '../../../src/store/embedded/rows.ts'
+import type { KeyRange } from '../../../src/store/embedded/table.ts'
 import type { InboxEntry } from '../../../src/store/store.ts'
 import { failingJournal } from '../../support/failing-journal.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
@@ -67,32 +70,52 @@ test('a write that fails changes no inbox', async () => {
   expect(await blocks()).toEqual(['block-1', 'block-3'])
 })
 
-test('a very long inbox is read from its rows', async () => {
+test('a very long inbox is read from its rows, and of its rows only the first', async () => {
   const { environment, inboxes } = await openInboxes()
-  expect(await environment.read((tables) => inboxes.read(tables, PARTITION))).toEqual([])
-  await environment.write((writes) => {
-    for (let order = 1; order <= 65_540; order++) inboxes.add(writes, PARTITION, entry(order))
-  })
   const read = () => environment.read((tables) => inboxes.read(tables, PARTITION))
+  expect(await read()).toEqual([])
+  const length = KEPT_ENTRIES_MAX + 4
+  await environment.write((writes) => {
+    for (let order = 1; order <= length; order++) inboxes.add(writes, PARTITION, entry(order))
+    const row = { newestOrder: length, inboxEntryCount: length, inboxBytes: 11 * length }
+    writes.put('partitions', partitionKey(PARTITION), encodePartition(row))
+  })
   const entries = await read()
-  expect([entries.length, entries[65_539]]).toEqual([65_540, entry(65_540)])
+  expect([entries.length, entries.at(-1)]).toEqual([length, entry(length)])
   // Each read makes a new array.
   expect(await read()).not.toBe(entries)
-  await environment.write((writes) => inboxes.remove(writes, PARTITION, entries.slice(0, 65_000)))
+  const rowsRead = await environment.read((tables) => {
+    let count = 0
+    const inbox = Object.create(tables.inbox, {
+      rows: {
+        *value(range: KeyRange) {
+          for (const row of tables.inbox.rows(range)) {
+            count++
+            yield row
+          }
+        },
+      },
+    })
+    expect(inboxes.readFirst({ ...tables, inbox }, PARTITION, 22, 10).map(({ order }) => order)).toEqual([1, 2])
+    return count
+  })
+  expect(rowsRead).toBe(3)
+  await environment.write((writes) => inboxes.remove(writes, PARTITION, entries.slice(0, KEPT_ENTRIES_MAX)))
   expect(await read()).toBe(await read())
 })
 
-test('the first entries take no more bytes than allowed, but there is at least one', () => {
-  const entries = [entry(1), entry(2), entry(3)]
-  const ordersOf = (bytesMax: number, entriesMax = 10) =>
-    firstEntries(entries, bytesMax, entriesMax).map(({ order }) => order)
-  expect([ordersOf(1), ordersOf(11), ordersOf(22), ordersOf(32), ordersOf(33), ordersOf(99, 2)]).toEqual([
-    [1],
-    [1],
-    [1, 2],
-    [1, 2],
-    [1, 2, 3],
-    [1, 2],
-  ])
-  expect(firstEntries([], 10, 10)).toEqual([])
+test('the first entries take no more bytes than allowed, but there is at least one', async () => {
+  const { environment, inboxes } = await openInboxes()
+  await environment.write((writes) => {
+    for (const order of [1, 2, 3]) inboxes.add(writes, PARTITION, entry(order))
+  })
+  const ordersOf = (bytesMax: number, entriesMax = 10, partition = PARTITION) =>
+    environment.read((tables) => inboxes.readFirst(tables, partition, bytesMax, entriesMax).map(({ order }) => order))
+  expect(await ordersOf(1)).toEqual([1])
+  expect(await ordersOf(11)).toEqual([1])
+  expect(await ordersOf(22)).toEqual([1, 2])
+  expect(await ordersOf(32)).toEqual([1, 2])
+  expect(await ordersOf(33)).toEqual([1, 2, 3])
+  expect(await ordersOf(99, 2)).toEqual([1, 2])
+  expect(await ordersOf(99, 10, PARTITION + 1)).toEqual([])
 })
