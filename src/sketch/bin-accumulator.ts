@@ -84,11 +84,17 @@ export class BinAccumulator {
     this.#binCount = 0
   }
 
-  /** Replaces the contents of the columns by the bins, in ascending order of keys, and empties the accumulator. */
+  /** Replaces the contents of the columns by the bins, in ascending order of keys, and empties the accumulator,
+   * even if there is no memory for the columns. */
   moveTo(columns: BinColumns): void {
     const count = this.#binCount
+    try {
+      columns.reserve(count)
+    } catch (cause) {
+      this.clear()
+      throw cause
+    }
     this.#binCount = 0
-    columns.reserve(count)
     columns.length = count
     const { keys, weights } = columns
     const usedWords = this.#usedWords
