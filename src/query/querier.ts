@@ -20,7 +20,7 @@ import { type Plan, planGivenBuckets, planRange, retentionSettingOf, undefinedIf
 import { prepareQuery } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
 import { type Grouping, SeriesCache, type SeriesIdRange, type SeriesList } from './plan/series-cache.ts'
-import { hasLostBlocks } from './read/lost-blocks.ts'
+import { missingBlocksError } from './read/lost-blocks.ts'
 import { type MergeSource, type OpenedBlocks, SourceReader } from './read/source-reader.ts'
 import { type QueryOutputs, QuerySession, SharedExecution } from './session.ts'
 import { type TagValueCount, tagValuesOf } from './tag-values.ts'
@@ -36,6 +36,9 @@ export interface QuerierSettings {
   readonly rollupsMax: number
   readonly blockCacheBytesMax: number
 }
+
+/** How often a query is tried that finds blocks of its index snapshot gone. */
+const ATTEMPTS_MAX = 4
 
 /**
  * Runs queries: validates the input, reads an index snapshot, plans, charges the budget, reads blocks, merges their
@@ -98,20 +101,13 @@ export class Querier {
     session: QuerySession,
     execution: SharedExecution,
   ): Promise<QueryResult> {
-    const result = await this.#executeOnce(metric, request, session, execution)
-    if (result !== undefined) return result
-    // The store no longer has a block that the index snapshot lists. Usually a fold or merge replaced it before it was
-    // read. The query runs again with a new snapshot.
-    const retried = await this.#executeOnce(metric, request, session, execution)
-    if (retried !== undefined) return retried
-    const { fromMs, toMs } = request
-    if (await hasLostBlocks(this.#store, metric, this.#resolutionsOf(metric), { fromMs, toMs })) {
-      const reason = await this.#store.explainMissingBlocks()
-      throw new GatewayError('store_unavailable', `stored data of this range is lost: ${reason}`, {
-        details: { outcome: 'lost' },
-      })
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      const result = await this.#executeOnce(metric, request, session, execution)
+      if (result !== undefined) return result
+      // The store no longer has a block that the index snapshot lists. Usually a fold or merge replaced it before it
+      // was read. The query runs again with a new snapshot, and reads only the blocks that it does not have yet.
     }
-    throw new GatewayError('store_unavailable', 'stored blocks were replaced faster than they could be read; try again')
+    throw await missingBlocksError(this.#store, metric, this.#resolutionsOf(metric), request)
   }
 
   /** Runs the query once. Returns undefined if the store no longer has a block of the index snapshot. */

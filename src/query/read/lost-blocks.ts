@@ -1,12 +1,31 @@
+import { GatewayError } from '../../model/errors.ts'
+import { Pacer } from '../../model/pacer.ts'
 import type { MetricRow } from '../../store/catalog.ts'
 import type { Store, Stretch } from '../../store/store.ts'
+
+/** Returns the error of a query that has found blocks gone at each attempt: they are lost, or were replaced. */
+export async function missingBlocksError(
+  store: Store,
+  metric: MetricRow,
+  resolutionsMs: readonly number[],
+  { fromMs, toMs }: Stretch,
+): Promise<GatewayError> {
+  if (!(await hasLostBlocks(store, metric, resolutionsMs, { fromMs, toMs })))
+    return new GatewayError(
+      'store_unavailable',
+      'stored blocks were replaced faster than they could be read; try again',
+    )
+  const reason = await store.explainMissingBlocks()
+  const details = { outcome: 'lost' }
+  return new GatewayError('store_unavailable', `stored data of this range is lost: ${reason}`, { details })
+}
 
 /**
  * Returns whether the store lost a block that may have data of the metric in a stretch of time. Redis loses blocks, for
  * example, if it evicts keys or someone deletes them. A lost block is still listed after it was found missing, and
  * every retry of the query would fail. A block that was only replaced is no longer listed then.
  */
-export async function hasLostBlocks(
+async function hasLostBlocks(
   store: Pick<Store, 'readIndex' | 'readBlocks'>,
   { partition, metricId }: MetricRow,
   resolutionsMs: readonly number[],
@@ -22,7 +41,9 @@ export async function hasLostBlocks(
     (await store.readBlocks(partition, names, part)).map((bytes) => bytes === undefined)
   const sketchBytesByName = await listBlocks()
   const names = [...sketchBytesByName.keys()]
+  const pacer = new Pacer()
   for (let from = 0; from < names.length; from += BLOCKS_PER_READ) {
+    await pacer.pause()
     const batch = names.slice(from, from + BLOCKS_PER_READ)
     const namesWithSketches = batch.filter((name) => sketchBytesByName.get(name)! > 0)
     const [areScalarsMissing, areSketchesMissing] = await Promise.all([
