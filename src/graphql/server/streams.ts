@@ -118,7 +118,7 @@ export class OpenStreams {
       while (rest.length > 0 && !raw.destroyed) {
         const piece = rest.subarray(0, STREAM_PIECE_BYTES)
         rest = rest.subarray(STREAM_PIECE_BYTES)
-        if (!raw.write(piece)) await this.#waitUntilRead(raw, rest.length)
+        if (!raw.write(piece)) await this.#waitUntilRead(raw, result.length)
       }
     } finally {
       if (rest.length > 0 && !raw.destroyed) raw.write(rest)
@@ -127,12 +127,12 @@ export class OpenStreams {
 
   /**
    * Resolves when the client has read what was written, or has closed the connection. Rejects with `overloaded` when
-   * the client does not read all of it in time, or when slow clients together leave too much unread. `restBytes` is the
-   * size of the pieces that are not written yet.
+   * the client does not read all of it in time, or when slow clients together leave too much unread. The result is in
+   * memory until its last piece is read, so it counts with all its `resultBytes`.
    */
-  async #waitUntilRead(raw: ServerResponse, restBytes: number): Promise<void> {
+  async #waitUntilRead(raw: ServerResponse, resultBytes: number): Promise<void> {
     const { stallTimeoutMs, unreadBytesMax } = this.#settings
-    const unreadBytes = raw.writableLength + restBytes
+    const unreadBytes = Math.max(raw.writableLength, resultBytes)
     if (this.#unreadBytes + unreadBytes > unreadBytesMax) {
       throw new GatewayError('overloaded', 'the clients of live queries read too slowly')
     }
