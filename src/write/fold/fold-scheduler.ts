@@ -125,7 +125,10 @@ export class FoldScheduler {
     )
   }
 
-  /** Loads the inbox sizes and open windows that an earlier process left. */
+  /**
+   * Loads the inbox sizes and the windows that have not expired. Each window counts as open, because the list does not
+   * say which ones an earlier process has sealed.
+   */
   async load(): Promise<void> {
     const { store, settings, now } = this.#context
     const nowMs = now()

@@ -389,7 +389,8 @@ export class Admission {
   async #setSeriesIds(): Promise<void> {
     let done = 0
     for (const series of this.#reservedSeries) {
-      series.id ??= seriesIdOf(series.metric.row!.metricId, series.tags)
+      // Of a conflicting type: the row is that of another metric, and the points of the series are rejected.
+      if (!hasOtherType(series.metric)) series.id ??= seriesIdOf(series.metric.row!.metricId, series.tags)
       if (++done % POINTS_PER_YIELD === 0) await this.#yield()
     }
   }

@@ -189,7 +189,7 @@ export class Series implements SeriesRef {
   readonly metric: Metric
   readonly kind: RollupKind
   readonly tags: CanonicalTags
-  /** The series id. Undefined until the row of the metric is known. */
+  /** The series id, which is computed from the metric id. Undefined until an admission has set it. */
   id: Id64 | undefined = undefined
   /** The registry version in which a commit of this process registered the series. 0: not registered. */
   registeredInVersion = 0
