@@ -414,13 +414,14 @@ function* deliverSamples<S extends SeriesRef>(
   const budget = new StepBudget()
   for (const sample of samples) {
     if (budget.spend(ELEMENT_STEP_UNITS)) yield
-    const { value: rawValue, rate: rawRate = 1 } = isObject<DistributionSample>(sample ?? EMPTY_ELEMENT)
+    const { value: rawValue, rate: rawRate } = isObject<DistributionSample>(sample ?? EMPTY_ELEMENT)
       ? (sample ?? EMPTY_ELEMENT)
       : INVALID_ELEMENT
     const value = parseOptionalNumber(rawValue)
-    if (value === undefined || !isWeight(rawRate))
+    const exactRate = rawRate ?? 1
+    if (value === undefined || !isWeight(exactRate))
       return reject('invalid_value', 'a sample must have a finite value and a whole rate from 0 to 2^53')
-    const rate = Number(rawRate)
+    const rate = Number(exactRate)
     if (value === 'absent') absentCount++
     if (value === 'absent' || rate === 0) continue
     values.push(value)

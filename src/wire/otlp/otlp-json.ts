@@ -225,8 +225,8 @@ function quantilesOf(point: JsonObject): number[] {
   const rawQuantiles = arrayAt(point['quantileValues'], 'quantileValues')
   if (rawQuantiles.length > SUMMARY_QUANTILES_MAX) throw tooManyElementsError('quantileValues', SUMMARY_QUANTILES_MAX)
   return rawQuantiles.flatMap((rawQuantile) => {
-    const { quantile = 0, value = 0 } = objectAt(rawQuantile, 'a quantile')
-    return [doubleOf(quantile), doubleOf(value)]
+    const { quantile, value } = objectAt(rawQuantile, 'a quantile')
+    return [doubleOf(quantile ?? 0), doubleOf(value ?? 0)]
   })
 }
 

@@ -183,6 +183,7 @@ describe.each(['protobuf', 'json'] as const)('in %s,', (encoding) => {
               sum: 25,
               quantileValues: [
                 { quantile: 0.5, value: 2 },
+                { quantile: 0.9, value: null },
                 { quantile: 1, value: 7.5 },
               ],
             }),
@@ -191,6 +192,7 @@ describe.each(['protobuf', 'json'] as const)('in %s,', (encoding) => {
       },
       [
         'summary m{quantile=0.5} add 2 @1s',
+        'summary m{quantile=0.9} add 0 @1s',
         'summary m{quantile=1} add 7.5 @1s',
         'counter m_count{} addTotalSince 10 since 60s @1s',
         'counter m_sum{} addTotalSince 25 since 60s @1s',

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import {
   type DocumentNode,
   type ExecutionArgs,
@@ -27,8 +28,14 @@ export function useCompiledVariables(schema: GraphQLSchema): OperationPlugin {
   }
 }
 
-/** A scalar type that accepts any value unchanged. With it, graphql-js does not coerce a variable a second time. */
-const COERCED_TYPE = new GraphQLScalarType({ name: 'Coerced', parseValue: (value) => value })
+/**
+ * A scalar type that accepts any value unchanged. With it, graphql-js does not coerce a variable a second time. Its name
+ * is random, because introspection finds types of the extended schema by their names.
+ */
+const COERCED_TYPE = new GraphQLScalarType({
+  name: `Coerced_${randomBytes(16).toString('hex')}`,
+  parseValue: (value) => value,
+})
 
 interface CompiledOperation {
   readonly coerce: VariablesCoercer
