@@ -22,11 +22,11 @@ export interface Principal extends Grant {
 }
 
 /**
- * How long the result of a key's look-up is used from the cache. So while the store responds, a revoked key is refused
- * after this time at the latest.
+ * How long the result of a key's look-up is used from the cache while the store responds. So a revoked key is then
+ * refused after this time at the latest.
  */
 const KEY_CACHED_MS = 5_000
-/** How long a valid key is used from the cache while the store does not respond. */
+/** How long after its last look-up a valid key is used from the cache while the store does not respond. */
 const KEY_CACHED_WITHOUT_STORE_MS = 60_000
 /** How long a request waits for the store if it can use a cached key instead. */
 const KEY_READ_WAIT_MS = 500
@@ -41,7 +41,10 @@ interface CachedKey {
   readonly principal: Principal
   readonly expiresMs: number
   readonly readAtMs: number
-  /** The time at which the store last failed to respond to a lookup of this key. */
+  /**
+   * The time at which the store last failed to respond to a look-up of this key. Undefined if it has not failed since
+   * `readAtMs`.
+   */
   readonly storeUnavailableAtMs?: number
 }
 
@@ -53,14 +56,14 @@ export class ApiKeyAuthenticator {
   readonly #store: Store
   readonly #fixedPrincipals: ReadonlyMap<string, Principal>
   readonly #now: () => number
-  /** Valid keys, by hash. */
+  /** Keys that were in the store and not revoked when they were read, by hash. Some may have expired. */
   readonly #validKeys = new LRUCache<string, CachedKey>({ max: CACHED_KEYS_MAX })
   /**
    * The time at which each unknown or revoked key was looked up, by hash. A separate cache, so that guessed keys evict
    * no valid key.
    */
   readonly #unknownKeys = new LRUCache<string, number>({ max: CACHED_KEYS_MAX })
-  /** The time at which the store was last known to have at least one key. */
+  /** The time of the last call of `requireKeys` that found a key in the store. */
   #keysFoundAtMs = Number.NEGATIVE_INFINITY
 
   /** If there are any grants in `grantsByKeyHash`, the keys in the store are ignored. */
@@ -72,7 +75,8 @@ export class ApiKeyAuthenticator {
 
   /**
    * Returns the sender that the key belongs to. Undefined if the key does not exist, was revoked or has expired.
-   * Returns a promise only if the store must be asked; it rejects with `store_unavailable` if the store fails.
+   * Returns a promise only if the store must be asked. The promise rejects with `store_unavailable` if the store does
+   * not respond and no cached key can be used instead.
    */
   authenticate(key: string): Principal | undefined | Promise<Principal | undefined> {
     if (key.length > KEY_CHARS_MAX) return undefined
@@ -89,8 +93,9 @@ export class ApiKeyAuthenticator {
   }
 
   /**
-   * Throws `store_unavailable` if the store has no keys, not even revoked ones. It was then emptied, because a gateway
-   * creates a key when it starts with an empty store. Does nothing if the gateway uses fixed keys.
+   * Throws `store_unavailable` if the store has no keys, not even revoked ones. The store was then emptied after the
+   * start, because a gateway without fixed keys creates a key if there is none when it starts. Does nothing if the
+   * gateway uses fixed keys, or if a key was found in the last `KEY_CACHED_MS`.
    */
   async requireKeys(): Promise<void> {
     if (this.#fixedPrincipals.size > 0) return
@@ -174,7 +179,10 @@ export function newKey(): string {
   return `gq_${randomBytes(24).toString('base64url')}`
 }
 
-/** Creates a key with all scopes if the store has no keys, and returns it. It cannot be read again later. */
+/**
+ * Creates a key with all scopes if the store has no keys, and returns it; undefined otherwise. The key cannot be read
+ * again later.
+ */
 export async function ensureFirstKey(store: ApiKeyStore, nowMs: number): Promise<string | undefined> {
   if ((await store.listKeys()).length > 0) return undefined
   const key = newKey()

@@ -21,7 +21,7 @@ export const KEYS_USAGE = `Usage: npm run keys -- COMMAND
 
 The store is the gateway's: DATA_DIR, or REDIS_URL and REDIS_CLUSTER_NODES. Gateways may run at the same time.`
 
-/** Thrown if the command line is wrong, or names a key that does not exist. */
+/** Thrown if the command line is wrong, or if an id in it matches no key or several keys. */
 export class UsageError extends Error {}
 
 const OPTIONS = {
@@ -36,7 +36,7 @@ const OPTIONS = {
 type Options = { readonly [K in keyof typeof OPTIONS]?: string | boolean | undefined }
 
 interface KeysCommand {
-  /** Runs the command. Returns the text to print. Throws `UsageError`. */
+  /** Runs the command. Returns the text to print. Throws `UsageError` if an id matches no key or several keys. */
   run(store: ApiKeyStore, nowMs: number): Promise<string>
 }
 
@@ -48,8 +48,8 @@ const ALLOWED_OPTIONS = new Map<string, readonly (keyof typeof OPTIONS)[]>([
 ])
 
 /**
- * Parses the arguments after `keys`. Throws `UsageError`. No error message repeats an argument that may be a secret key
- * by mistake.
+ * Parses the arguments after `keys`. Throws `UsageError`. No error message of the parser repeats an operand, which may
+ * be a secret key by mistake.
  */
 export function parseKeysCommand(args: readonly string[], nowMs: number): KeysCommand {
   const { values, positionals } = parseArguments(args)
@@ -173,8 +173,8 @@ function parseLimits(text: string | boolean | undefined): ApiKeyRow['limits'] {
 }
 
 /**
- * Length of a key id, which is the beginning of the key's hash: 48 bits, so two keys hardly ever have the same id. It
- * does not help to find a key, which has 192 random bits.
+ * Length of a key id, which is the beginning of the key's hash: 48 bits, so two keys hardly ever have the same id. An
+ * id does not help to find a key, which has 192 random bits.
  */
 const KEY_ID_CHARS = 12
 

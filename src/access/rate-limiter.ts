@@ -30,21 +30,24 @@ interface RateLimiterSettings {
 export const RATE_COUNTERS_PER_CLASS_MAX = 100_000
 
 /**
- * How long a request waits for reserved permits. After that, the store counts as not responding, and the request is
- * counted in this process only.
+ * How long a reservation may take. After that, the store counts as not responding, and the requests that waited for the
+ * reservation are counted in this process only.
  */
 const RESERVATION_WAIT_MS = 500
-/** Minimum time from a failed attempt to reserve permits to the next one. Other requests are counted locally. */
+/**
+ * How long no reservation is started after the store did not respond, unless it responds late. Meanwhile, requests
+ * without a reserved permit are counted in this process only.
+ */
 const STORE_RETRY_PAUSE_MS = 1_000
 /**
- * A gateway takes several permits from the store at once, as one reservation: the limit divided by this constant, or
- * one for each waiting request if more are waiting.
+ * A gateway reserves permits in the store. One reservation has the limit divided by this constant, rounded down and at
+ * least 1, or one permit for each waiting request if that is more.
  */
 const RESERVATIONS_PER_LIMIT = 50
 
 type CounterState = 'reserved' | 'exhausted' | 'unreserved' | 'local'
 
-/** The permits of one key or client network in one minute. */
+/** The permits of one key or client network in one class and one minute. */
 interface PermitCounter {
   readonly limitKey: string
   readonly limit: number
@@ -52,8 +55,8 @@ interface PermitCounter {
   /** Permits that were reserved in the store and are not used yet. */
   reservedPermits: number
   /**
-   * Permits that no gateway had reserved when the store last responded, less those that this gateway has used without a
-   * reservation since then.
+   * Permits that no gateway had reserved when the store last responded for this counter, or the limit before the first
+   * response; less those that this gateway has used without a reservation since then.
    */
   availablePermits: number
   /** Number of requests that wait for the reservation in progress. */
@@ -62,10 +65,9 @@ interface PermitCounter {
 }
 
 /**
- * Limits requests per clock minute (fixed windows). Each gateway reserves permits in the store, a fiftieth of the limit
- * at a time. So most requests need no round trip to the store, and the limit is not exceeded in a minute in which the
- * store responds.
- * A request may be refused although other gateways have unused permits, at most one reservation each.
+ * Limits requests per clock minute (fixed windows). Each gateway reserves permits in the store, usually a fiftieth of
+ * the limit at a time. So most requests need no round trip to the store, and the limit is not exceeded in a minute in
+ * which the store responds to all gateways. A request may be refused although other gateways have unused permits.
  *
  * | state of a counter | reserved | available | a request |
  * | --- | --- | --- | --- |
@@ -75,8 +77,8 @@ interface PermitCounter {
  * | `local` | none | some | takes an available permit, because the store does not respond |
  *
  * In the state `local` each gateway counts by itself, up to the permits that were available when the store last
- * responded to it. The limit then applies to each gateway separately, so no request is refused only because the store
- * does not respond.
+ * responded to it in this minute, or up to the limit if the store has not. The limit then applies to each gateway
+ * separately, so no request is refused only because the store does not respond.
  */
 export class RateLimiter {
   readonly #store: Store
@@ -84,7 +86,9 @@ export class RateLimiter {
   readonly #now: () => number
   /** Counters by class, then by key or client network, the oldest first. */
   readonly #counters = new Map<RateClass, Map<string, PermitCounter>>()
-  /** Time at which the store last did not respond. Minus infinity after it has responded again. */
+  /**
+   * Time at which the store last failed to respond. Minus infinity if it has responded since then or has never failed.
+   */
   #storeUnavailableAtMs = Number.NEGATIVE_INFINITY
 
   constructor(store: Store, settings: RateLimiterSettings, now: () => number) {
@@ -102,7 +106,7 @@ export class RateLimiter {
 
   /**
    * Takes a permit. Returns a promise only if the request must wait for a reservation in the store. Returns undefined
-   * if such requests are not limited.
+   * if the limit is `off`.
    */
   take(
     principal: Principal,
@@ -126,7 +130,8 @@ export class RateLimiter {
     const existing = counters.get(subject)
     const isCurrent = existing !== undefined && nowMs < existing.endMs && nowMs >= existing.endMs - RATE_WINDOW_MS
     if (isCurrent && existing.limit === limit) return existing
-    // Removed and added again in each new minute, so the first counter in the map is the oldest.
+    // A counter of an earlier minute or another limit is removed, and the new one is added at the end. So the first
+    // counter in the map is the oldest.
     counters.delete(subject)
     if (counters.size >= this.#settings.countersPerClassMax) {
       for (const oldest of counters.keys()) {
@@ -196,7 +201,10 @@ export class RateLimiter {
     }
   }
 
-  /** Tries to reserve permits for all waiting requests. Also resolves if the store does not respond in time. */
+  /**
+   * Tries to reserve permits for all waiting requests. Also resolves if the store is unavailable or does not respond in
+   * time.
+   */
   async #reserve(counter: PermitCounter): Promise<void> {
     const { limitKey, limit, endMs } = counter
     // Waits one microtask, so that `waitingRequests` includes requests that start to wait right after this one.

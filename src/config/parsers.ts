@@ -11,7 +11,7 @@ import type { Resolution } from '../write/fold/fold.ts'
  * with secrets do not repeat the text.
  */
 
-/** The longest delay of a Node.js timer, which fires at once if the delay is longer. */
+/** The longest delay of a Node.js timer in milliseconds. With a longer delay, a timer fires after 1 ms. */
 export const TIMER_MS_MAX = 2_147_483_647
 
 export function wholeNumberParser(min: number, max: number): (text: string) => number {
@@ -48,8 +48,8 @@ export function parseList(text: string): readonly string[] {
 }
 
 /**
- * Parses resolutions such as `10s:6h,1m:7d`: the width of stored buckets, and how long they are kept. The widths
- * ascend, and each is a multiple of the one before. No resolution is kept for a shorter time than a finer one.
+ * Parses resolutions such as `10s:6h,1m:7d`: the width of stored buckets, and how long they are kept. The widths must
+ * ascend, and each must be a multiple of the one before. No resolution may be kept for a shorter time than a finer one.
  */
 export function parseResolutions(text: string): readonly Resolution[] {
   const resolutions = text.split(',').map(parseResolution)
@@ -82,7 +82,7 @@ function parseResolution(row: string): Resolution {
   return { bucketWidthMs, keptMs }
 }
 
-/** Parses how long data is kept: a duration, also in years. Zero is an error. */
+/** Parses how long data is kept: a duration, or a number of years. Zero is an error. */
 export function parseRetentionMs(text: string): number {
   const keptMs = parseLongDuration(text)
   if (keptMs === undefined || keptMs <= 0)
@@ -91,8 +91,8 @@ export function parseRetentionMs(text: string): number {
 }
 
 /**
- * Parses a duration, also in years of 365 days, to milliseconds. Undefined if the text is not a duration, or if it is
- * longer than `parseDuration` allows.
+ * Parses a duration, or a number of years of 365 days, to milliseconds. Undefined if the text is neither, or if the
+ * duration is longer than `parseDuration` allows.
  */
 function parseLongDuration(text: string): number | undefined {
   const years = /^(\d+)y$/.exec(text)?.[1]

@@ -29,8 +29,8 @@ export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs
 
 /**
  * How far the estimated number of grid readings of a range may exceed `bucketsMax`. A grid reading has no bucket of its
- * own if a clock change skipped it together with the next one. The longest clock change skipped a day, which has 16
- * grid readings at an interval of 90m.
+ * own if a clock change skipped it together with the next one. The longest clock change skipped a day, which has at
+ * most 20 grid readings (at an interval of 72m).
  */
 const SKIPPED_READINGS_MAX = 64
 
@@ -71,7 +71,7 @@ export function bucketEdges(
   return Float64Array.from(sortedEdgesMs)
 }
 
-/** Whether the buckets of an interval start at multiples of the interval since the epoch, in UTC. */
+/** Whether an interval is fixed and its grid is its multiples since the epoch, in UTC. */
 export function isOnUtcGrid(interval: FixedOrCalendar, zone: TimeZone): interval is FixedInterval {
   if (interval.kind !== 'fixed') return false
   return zone === UTC_ZONE || interval.ms <= HOUR_MS || interval.ms >= DAY_MS || DAY_MS % interval.ms !== 0

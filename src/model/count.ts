@@ -1,7 +1,7 @@
 /**
- * Maximum of a count, and of the weight of a point. Up to this number doubles represent every integer. A sum that would
- * exceed it becomes this number (saturates) in rollups and results, so that the order of additions does not matter. A
- * point with a greater weight is rejected.
+ * Maximum of a count, and of the weight of a point. Up to this number doubles represent every integer. A sum of counts
+ * that would exceed it becomes this number (saturates) in rollups and results, so that the order of additions does not
+ * matter. A point with a greater weight is rejected.
  */
 export const COUNT_MAX = 2 ** 53
 

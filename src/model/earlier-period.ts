@@ -2,7 +2,8 @@
  * Finds the earlier time that a bucket or a range is compared with. The distance between the two times is a fixed
  * number of milliseconds, or a number of calendar units of the local clock. With calendar units, an hour is compared
  * with the hour that has the same local time, and a day with a whole day, even if one of the two has 23 h. Some buckets
- * have no earlier bucket: the clock skipped it (an hour in spring) or the calendar does not have it (February 30).
+ * have no earlier bucket: the clock skipped its time (an hour in spring) or the calendar does not have it (February
+ * 30).
  */
 import { gridReadingAt, isOnUtcGrid, MONTHS_PER_UNIT, monthStart, monthsSinceEpoch } from './bucket-grid.ts'
 import { calendarInterval, type FixedOrCalendar, fixedInterval } from './interval.ts'
@@ -11,7 +12,8 @@ import { firstInstantShowing, type TimeZone } from './zone-offsets.ts'
 
 /**
  * Returns the instant `distance` before `utcMs`. Calendar units are subtracted from the local clock reading. If the
- * month does not have the day or the clock skipped the reading, the result is the first instant after it.
+ * clock skipped the earlier reading, or its month does not have its day, the result is the first instant after this
+ * reading.
  */
 export function instantBefore(distance: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   if (distance.kind === 'fixed') return utcMs - distance.ms
@@ -45,8 +47,9 @@ export function bucketBefore(
 
 /**
  * Returns how far the previous period lies before the range [fromMs, toMs): at least the length of the range, in UTC or
- * in local time. The distance is a whole number of intervals, and of local days if possible, so that the buckets of
- * both periods correspond. Undefined if the distance exceeds 100 years.
+ * in local time. The distance is a whole number of intervals, so that the buckets of both periods correspond. With a
+ * fixed interval, it is a number of local days if one of the two lengths, rounded up to whole intervals, is a whole
+ * number of days. Undefined if the distance exceeds 100 years.
  */
 export function periodBefore(
   interval: FixedOrCalendar,

@@ -86,7 +86,10 @@ export const ERROR_MESSAGES_BYTES_MAX = 65_536
 export class ErrorMessageBudget {
   #bytesLeft = ERROR_MESSAGES_BYTES_MAX
 
-  /** Makes all bytes available again. Called when the items are decoded again from the first. */
+  /**
+   * Makes all bytes available again. Called before a sink decodes another request, or the same items again from the
+   * first.
+   */
   restart(): void {
     this.#bytesLeft = ERROR_MESSAGES_BYTES_MAX
   }

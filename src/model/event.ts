@@ -11,7 +11,7 @@ export interface Event extends EventTexts {
   readonly timeMs: number
   readonly value: number | null
   readonly tags: CanonicalTags
-  /** Any JSON object. Integers beyond 2^53 - 1 are bigints. */
+  /** Any JSON object. Integers beyond 2^53 - 1 are bigints, unless they have hundreds of digits. */
   readonly properties: object | null
 }
 
@@ -55,7 +55,7 @@ export function decodeEvent({ id, timeMs, json }: Pick<Event, 'id' | 'timeMs'> &
     id,
     timeMs,
     name: storedFields.name,
-    // `parseJson` returns an integer beyond 2^53 - 1 as a bigint.
+    // `parseJson` may return an integer beyond 2^53 - 1 as a bigint.
     value: storedFields.value === undefined ? null : Number(storedFields.value),
     tags: storedFields.tags ?? [],
     properties: storedFields.properties ?? null,

@@ -23,8 +23,8 @@ export class FailureLog {
 }
 
 /**
- * Returns the code of the innermost cause of an error, or its name if it has no code; the type of a thrown value that
- * is not an error. The message is not used, because it may differ from one retry to the next.
+ * Returns the code of the innermost cause of an error; its name if it has no code, or its type if it is not an `Error`.
+ * The message is not used, because it may differ from one retry to the next.
  */
 function reasonOf(error: unknown): string {
   let innermost = error

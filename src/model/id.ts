@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto'
 
 /**
- * The id of a metric or a series: the first 64 bits of a SHA-256 over its names, so that every gateway computes the
- * same id. It is stored as two unsigned 32-bit halves: merging blocks compares hundreds of thousands of ids, and
- * bigints or texts would take more memory and time.
+ * The id of a metric or a series: the first 64 bits of a SHA-256 over the fields that identify it, so that every
+ * gateway computes the same id. It is stored as two unsigned 32-bit halves: merging blocks compares hundreds of
+ * thousands of ids, and bigints or texts would take more memory and time.
  */
 export interface Id64 {
   readonly hi: number

@@ -1,7 +1,7 @@
 /**
- * Parses and formats intervals, the widths of result buckets. Hours and shorter intervals have a fixed length. Days,
- * weeks, months, quarters and years are calendar units that follow a time zone: `1d` may last 23 or 25 hours, `24h`
- * never does. `7d` differs from `1w`: periods of 7 days are counted from 1970-01-01, weeks begin on Mondays.
+ * Parses and formats intervals, the widths of result buckets. Intervals in hours or shorter units have a fixed length.
+ * Days, weeks, months, quarters and years are calendar units that follow a time zone: `1d` may last 23 or 25 hours,
+ * `24h` never does. `7d` differs from `1w`: periods of 7 days are counted from 1970-01-01, weeks begin on Mondays.
  */
 import { DAY_MS, formatDurationUpToHours, parseDuration } from './time.ts'
 
@@ -9,7 +9,7 @@ type CalendarUnit = 'day' | 'week' | 'month' | 'quarter' | 'year'
 
 /**
  * `canonicalText` is a text that {@link parseInterval} parses to the interval. Equal intervals have the same text: it
- * has one whole number and the largest possible unit.
+ * has one whole number and the largest unit that gives an equal interval.
  */
 export type Interval =
   | { readonly kind: 'fixed'; readonly ms: number; readonly canonicalText: string }

@@ -9,7 +9,7 @@
 
 /**
  * Maximum estimated memory of the item cache of one project. After the cache was emptied, each item is decoded in full
- * once.
+ * until it is cached again.
  */
 export const ITEM_CACHE_BYTES_MAX = 67_108_864
 
@@ -53,7 +53,10 @@ export interface CachedItem<S> {
   readonly series: S
   /** Set only by `ItemCache.keepLayout`, which counts the bytes of the layout. */
   layout: ItemLayout | undefined
-  /** The item that followed this one in the last batch that had both. Undefined if that item was not cached. */
+  /**
+   * The item that last followed this one in a batch. Undefined if no item has followed yet, or if that item was not
+   * cached.
+   */
   following: CachedItem<S> | undefined
 }
 

@@ -24,7 +24,10 @@ interface JsonParserOptions {
   readonly visitElement?: (element: unknown) => Steps<void>
 }
 
-/** Parses a JSON text. Throws a SyntaxError with the position of the first error, or of the string that contains it. */
+/**
+ * Parses a JSON text. Throws a SyntaxError with the position of the first error, or of the string, number or literal
+ * that contains it.
+ */
 export function* parseJsonInSteps(
   text: string,
   { depthMax = BODY_NESTING_MAX, visitElement }: JsonParserOptions = {},

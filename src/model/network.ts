@@ -1,7 +1,7 @@
 /**
  * Returns the part of a client address that rate limits are counted by: the whole IPv4 address, also of an IPv4-mapped
- * IPv6 address; else the /64 network of an IPv6 address, because one client usually owns all addresses of such a
- * network.
+ * IPv6 address (`::ffff:192.0.2.1`); else the /64 network of an IPv6 address, because one client usually owns all
+ * addresses of such a network.
  */
 export function networkOf(address: string): string {
   if (!address.includes(':')) return address

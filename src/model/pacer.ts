@@ -1,8 +1,8 @@
 /**
- * Length of a slice: background work that has run for this long lets the event loop serve requests at its next call of
- * `pause`. A request takes several iterations of the event loop, and each may contain a slice, so slices are short. If
- * other work filled the pause, the next slice is half as long as the pause, so that background work gets a third of the
- * time of a busy process.
+ * Minimum and maximum length of a slice. Background work that has run for a slice lets the event loop serve requests at
+ * its next call of `pause`. A request takes several iterations of the event loop, and each may contain a slice, so
+ * slices are short. Within these bounds, a slice is half as long as the pause before it. So background work gets a
+ * third of the time of a busy process, or less if pauses are longer than 16 ms.
  */
 const SLICE_MS_MIN = 1
 const SLICE_MS_MAX = 8

@@ -1,7 +1,7 @@
 /**
  * Parses timestamps from texts and numbers. Fractions of a millisecond are rounded down, towards the past. Because this
- * runs for each point, RFC 3339 texts are compared by character code, without creating a string. `Date.parse` is not
- * used, because it accepts much more than RFC 3339 and ISO 8601.
+ * runs for each point, usual RFC 3339 texts are compared by character code, without creating a string. `Date.parse` is
+ * not used, because it accepts much more than RFC 3339 and ISO 8601.
  */
 import {
   clampToInstantRange,
@@ -37,7 +37,7 @@ const EXACT_DIGITS_MAX = 15
 
 /**
  * Reads an instant from a value of a decoded body: a timestamp as text, a UNIX time (as number, text or bigint) or a
- * Date. Undefined if it is unreadable.
+ * Date. Undefined if it is unreadable or not in the years 1 to 9999.
  */
 export function parseInstant(value: unknown): number | undefined {
   switch (typeof value) {
@@ -79,7 +79,7 @@ type ReadingToInstant = (readingMs: number) => number
 
 /**
  * Parses an instant, or a time relative to now such as `-6h`, `now`, `now-1h30m`, `now+1d`. A date or date-time without
- * an offset is local time if `localToInstant` is given, else UTC.
+ * an offset or zone is local time if `localToInstant` is given, else UTC.
  */
 export function parseTimeArgument(text: string, nowMs: number, localToInstant?: ReadingToInstant): number | undefined {
   if (text === 'now') return nowMs
@@ -208,7 +208,8 @@ const LOST_PLUS = /^( ?) (?=\d)/
 
 /**
  * Returns the instant at which a clock shows a reading. The suffix of the timestamp has the offset or the time zone of
- * this clock. Undefined if the suffix is unreadable, or if the instant is not in the years 1 to 9999.
+ * this clock. Undefined if the suffix is unreadable. An instant outside of the years 1 to 9999 becomes undefined if the
+ * suffix has an offset. It is clamped if the suffix has only a zone name.
  */
 function instantBySuffix(readingMs: number, receivedSuffix: string, plusMayBeSpace: boolean): number | undefined {
   if (receivedSuffix.length > SUFFIX_CHARS_MAX) return undefined

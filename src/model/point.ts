@@ -21,7 +21,7 @@ export interface PointLimits {
 /** Maximum characters of a set member: enough for an id or a URL. */
 export const SET_MEMBER_CHARS_MAX = 1_024
 /**
- * How far in the future the time of a point or an event may be. It is a day, so that those of a client with a wrong
+ * How far in the future the time of a point or an event may be. It is a day, so that the times of a client with a wrong
  * time zone are accepted.
  */
 const POINT_FUTURE_MS_MAX = 24 * 3_600_000
@@ -212,7 +212,8 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   addTotal(index: number, series: S, timeMs: number, total: number): void
   /**
    * Adds a running total of a counter that started from 0 at `startMs`, which is before `timeMs`. The first total after
-   * a start counts in full, unless the start is more than 7 days earlier: no earlier total is subtracted.
+   * a start counts in full: no earlier total is subtracted from it. Exception: the start is more than 7 days before
+   * `timeMs`.
    */
   addTotalSince(index: number, series: S, timeMs: number, total: number, startMs: number): void
   addMember(index: number, series: S, timeMs: number, member: string): void

@@ -2,7 +2,8 @@
 
 /**
  * All requests of a class count against one limit. `single` is the class of all REST requests that belong to no other
- * class. Requests of `betterstack` are counted per client network (`network.ts`), the others per API key.
+ * class. Requests of `betterstack` are counted per client network (`network.ts`), or per API key and client network if
+ * the key has its own limit. The others are counted per API key.
  */
 export const RATE_CLASSES = ['single', 'batch', 'query', 'graphql', 'betterstack', 'otlp', 'write'] as const
 export type RateClass = (typeof RATE_CLASSES)[number]
@@ -18,8 +19,8 @@ export const RATE_WINDOW_MS = 60_000
 const RATE_LIMIT_MAX = 1_000_000_000
 
 /**
- * Parses `off`, which means all classes, or the limits of some classes such as `batch=100,query=off`. Empty text has no
- * limits. Throws an Error that names the unreadable part.
+ * Parses `off`, which means all classes, or the limits of some classes such as `batch=100,query=off`. An empty text
+ * gives an empty object. Throws an Error that names the unreadable part.
  */
 export function parseRateLimits(text: string): Partial<RateLimits> {
   const limits: Partial<Record<RateClass, RateLimit>> = {}

@@ -24,7 +24,7 @@ export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
 
 /**
  * Maximum number of different tag pairs (key and value) that one `SharedTagPairs` keeps. If there are more, most values
- * are unique, and sharing them would save nothing.
+ * are probably unique, and sharing them would save little.
  */
 const SHARED_TAG_PAIRS_MAX = 4_096
 
@@ -36,7 +36,10 @@ export class SharedTagPairs {
   readonly #byKey = new Map<string, Map<string, readonly [key: string, value: string]>>()
   #pairCount = 0
 
-  /** Returns equal tags, in which each pair that is already kept is replaced by the kept object. */
+  /**
+   * Returns equal tags, in which each pair that is already kept is replaced by the kept object. Keeps the other pairs
+   * while there is room.
+   */
   share(tags: CanonicalTags): CanonicalTags {
     return tags.map((pair) => this.#keptPairFor(pair))
   }

@@ -28,8 +28,8 @@ export function isRecent(durationMs: number, startMs: number, nowMs: number): bo
 }
 
 /**
- * Returns the last multiple of `stepMs` at or before a time. If `stepMs` is a bucket width, it is the start of the
- * bucket that contains the time.
+ * Returns the last multiple of `stepMs` at or before a time. If `stepMs` is the width of buckets on the UTC grid, the
+ * result is the start of the bucket that contains the time.
  */
 export function floorTo(timeMs: number, stepMs: number): number {
   return Math.floor(timeMs / stepMs) * stepMs

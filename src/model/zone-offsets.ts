@@ -14,8 +14,9 @@ import { parseUtcOffset } from './utc-offset.ts'
 export interface TimeZone {
   readonly name: string
   /**
-   * Returns local clock minus UTC at an instant. The first call searches all clock changes of a few years around the
-   * instant and caches them. Use it if more instants of these years follow.
+   * Returns local clock minus UTC at an instant. In a named zone, the first call for an instant of a period searches
+   * and caches all clock changes of the period, which is almost three years. Use it if more instants of these years
+   * follow.
    */
   offsetMs(utcMs: number): number
   /**
@@ -174,7 +175,8 @@ const SAMPLE_INTERVAL_MS = 6 * DAY_MS
 /** Length of a period. All clock changes of a period are searched at once and cached. */
 const PERIOD_MS = 170 * SAMPLE_INTERVAL_MS
 /**
- * Nearly all clock changes are on a quarter hour of UTC. The others, such as those of local mean time, are on a second.
+ * Nearly all clock changes are on a quarter hour of UTC. The other clock changes, such as those of local mean time, are
+ * on a second.
  */
 const QUARTER_HOUR_MS = 15 * MINUTE_MS
 
@@ -196,8 +198,8 @@ export class ZoneWithOffsetChanges implements TimeZone {
   readonly #source: OffsetSource
   readonly #offsetsByPeriod = new Map<number, PeriodOffsets>()
   /**
-   * The offset that was returned last, `#cachedOffsetMs`, is valid from `#cachedFromMs` to `#cachedUntilMs`. The
-   * instant of the next call is mostly in this range too. At first the range is empty.
+   * The offset that was found last, `#cachedOffsetMs`, is valid from `#cachedFromMs` to `#cachedUntilMs`. The instant
+   * of the next call is mostly in this range too. At first the range is empty.
    */
   #cachedFromMs = 0
   #cachedUntilMs = 0
@@ -232,7 +234,7 @@ export class ZoneWithOffsetChanges implements TimeZone {
     }
   }
 
-  /** Caches the offset at the same time of an earlier year that has the same length and first weekday. */
+  /** Caches the offset at the same time of the year from 2101 to 2128 that has the same length and first weekday. */
   #cacheOffsetOfRepeatingYear(utcMs: number): void {
     const year = new Date(utcMs).getUTCFullYear()
     const startMs = yearStartMs(year)

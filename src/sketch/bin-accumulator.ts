@@ -69,7 +69,7 @@ export class BinAccumulator {
 
   /**
    * Appends the bins in the encoding of `bins.ts` and empties the accumulator, even if it throws. Throws a RangeError
-   * if a weight is not an integer; the writer then keeps the bytes that were appended before.
+   * if a weight is not an integer; the writer then has a part of the encoding.
    */
   encode(writer: ByteWriter): void {
     this.moveTo(encodedBins)
@@ -84,8 +84,10 @@ export class BinAccumulator {
     this.#binCount = 0
   }
 
-  /** Replaces the contents of the columns by the bins, in ascending order of keys, and empties the accumulator,
-   * even if there is no memory for the columns. */
+  /**
+   * Replaces the contents of the columns by the bins, in ascending order of keys, and empties the accumulator. Throws if
+   * there is no memory for the columns; the accumulator is then empty too, and the bins are lost.
+   */
   moveTo(columns: BinColumns): void {
     const count = this.#binCount
     try {

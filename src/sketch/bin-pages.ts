@@ -47,7 +47,10 @@ const SLICED_LENGTH_MAX = 8_192
  * dense, so there are at most 11 bins for each of the 2,300 pages, and 64 for the page that is being merged.
  */
 const mergedPairs: number[] = [0.5]
-/** Scratch array of `merge` for the bins of the other sketch that are not in a dense page of this one. */
+/**
+ * Scratch array of `merge` for the sparse bins of the other sketch, and for its dense pages that are not dense in this
+ * one.
+ */
 const incomingPairs: number[] = [0.5]
 
 export class BinPages {
@@ -94,7 +97,10 @@ export class BinPages {
     return page[PAGE_NUMBER_INDEX] === pageNumber ? page : this.#probe(pageNumber)
   }
 
-  /** Adds `weight` to the bin of `key`, which is in the dense page `page`. The weight must not be 0. */
+  /**
+   * Adds `weight` to the bin of `key` in the dense page `page`; only the low bits of `key` are used. The weight must
+   * not be 0.
+   */
   #addToPage(page: number[], key: number, weight: number): void {
     const weightIndex = key & PAGE_MASK
     const weightBefore = page[weightIndex]!

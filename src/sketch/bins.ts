@@ -34,7 +34,10 @@ export function encodeSketchOfOneBin(key: number, weight: number, writer: ByteWr
   writer.varint(weight)
 }
 
-/** Appends the encoding of bins. Throws a RangeError if a weight is not an integer; then a part was appended. */
+/**
+ * Appends the encoding of bins. Throws a RangeError if a weight is not an integer from 0 to 2^53; then a part was
+ * appended.
+ */
 export function encodeBins({ keys, weights, length }: BinColumns, writer: ByteWriter): void {
   writer.varint(length)
   for (let i = 0; i < length; i++) {
@@ -45,8 +48,8 @@ export function encodeBins({ keys, weights, length }: BinColumns, writer: ByteWr
 }
 
 /**
- * Decodes the bins of the sketch at `start` into `columns`. Returns the offset after its last byte. Throws a
- * RangeError if the bytes end too early, keys do not ascend or are out of range, or a weight is 0.
+ * Decodes the bins of the sketch at `start` into `columns`. Returns the offset after its last byte. Throws a RangeError
+ * if the bytes end too early, a varint is too long or large, keys do not ascend or are out of range, or a weight is 0.
  */
 export function decodeBins(bytes: Uint8Array, start: number, columns: BinColumns): number {
   columns.length = 0

@@ -30,7 +30,7 @@ export class QuantileSketch {
    */
   #pairs: number[] = NO_PAIRS
   #pairCount = 0
-  /** Undefined while all bins are in `#pairs`. Later, `#pairs` has only the bins that are not in the pages yet. */
+  /** Undefined while all bins are in `#pairs`. Otherwise `#pairs` has only the bins that are not in the pages yet. */
   #pages: BinPages | undefined
 
   /** The sum of all weights, exact up to 2^53. The weight of a single bin is limited to 2^53. */
