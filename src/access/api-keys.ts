@@ -22,8 +22,8 @@ export interface Principal extends Grant {
 }
 
 /**
- * How long the result of a key's look-up is used from the cache while the store responds. So a revoked key is then
- * refused after this time at the latest.
+ * How long the result of a key's look-up is used from the cache, while the store responds: a revoked key is refused
+ * after this time at the latest.
  */
 const KEY_CACHED_MS = 5_000
 /** How long after its last look-up a valid key is used from the cache while the store does not respond. */
@@ -63,7 +63,7 @@ export class ApiKeyAuthenticator {
    * no valid key.
    */
   readonly #unknownKeys = new LRUCache<string, number>({ max: CACHED_KEYS_MAX })
-  /** The time of the last call of `requireKeys` that found a key in the store. */
+  /** The time of the last call of `requireKeys` that listed the keys and found at least one. */
   #keysFoundAtMs = Number.NEGATIVE_INFINITY
 
   /** If there are any grants in `grantsByKeyHash`, the keys in the store are ignored. */
@@ -95,7 +95,7 @@ export class ApiKeyAuthenticator {
   /**
    * Throws `store_unavailable` if the store has no keys, not even revoked ones. The store was then emptied after the
    * start, because a gateway without fixed keys creates a key if there is none when it starts. Does nothing if the
-   * gateway uses fixed keys, or if a key was found in the last `KEY_CACHED_MS`.
+   * gateway uses fixed keys, or if the last call found keys less than `KEY_CACHED_MS` ago.
    */
   async requireKeys(): Promise<void> {
     if (this.#fixedPrincipals.size > 0) return

@@ -35,8 +35,8 @@ export const RATE_COUNTERS_PER_CLASS_MAX = 100_000
  */
 const RESERVATION_WAIT_MS = 500
 /**
- * How long no reservation is started after the store did not respond, unless it responds late. Meanwhile, requests
- * without a reserved permit are counted in this process only.
+ * How long no reservation is started after the store did not respond, unless a late response arrives. Meanwhile,
+ * requests that would need a new reservation are counted in this process only.
  */
 const STORE_RETRY_PAUSE_MS = 1_000
 /**
@@ -77,8 +77,8 @@ interface PermitCounter {
  * | `local` | none | some | takes an available permit, because the store does not respond |
  *
  * In the state `local` each gateway counts by itself, up to the permits that were available when the store last
- * responded to it in this minute, or up to the limit if the store has not. The limit then applies to each gateway
- * separately, so no request is refused only because the store does not respond.
+ * responded to it in this minute, or up to the limit if it has not responded. The limit then applies to each
+ * gateway separately, so no request is refused only because the store does not respond.
  */
 export class RateLimiter {
   readonly #store: Store

@@ -2,8 +2,7 @@
  * Finds the earlier time that a bucket or a range is compared with. The distance between the two times is a fixed
  * number of milliseconds, or a number of calendar units of the local clock. With calendar units, an hour is compared
  * with the hour that has the same local time, and a day with a whole day, even if one of the two has 23 h. Some buckets
- * have no earlier bucket: the clock skipped its time (an hour in spring) or the calendar does not have it (February
- * 30).
+ * have no earlier bucket: the clock skipped it (an hour in spring), or the calendar does not have it (February 30).
  */
 import { gridReadingAt, isOnUtcGrid, MONTHS_PER_UNIT, monthStart, monthsSinceEpoch } from './bucket-grid.ts'
 import { calendarInterval, type FixedOrCalendar, fixedInterval } from './interval.ts'
@@ -12,8 +11,8 @@ import { firstInstantShowing, type TimeZone } from './zone-offsets.ts'
 
 /**
  * Returns the instant `distance` before `utcMs`. Calendar units are subtracted from the local clock reading. If the
- * clock skipped the earlier reading, or its month does not have its day, the result is the first instant after this
- * reading.
+ * clock skipped the earlier reading or the calendar does not have it (February 30), the result is the first instant
+ * after it.
  */
 export function instantBefore(distance: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   if (distance.kind === 'fixed') return utcMs - distance.ms

@@ -102,8 +102,8 @@ export class ErrorMessageBudget {
 }
 
 /**
- * Throws if an invariant of this program is violated. If that happens in a request, the error handler of the server
- * logs the message, and the client gets only the code `internal`.
+ * Throws if an invariant of this program is violated. If that happens in a request, the server logs the message, and
+ * the client gets the code `internal` without it.
  */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)

@@ -2,8 +2,8 @@
  * A hash table from the bytes of an item's name, type and tags to the item's series. Batches repeat the same items, so
  * a decoder finds the series of most items without creating a string. A hit compares all bytes, not only the hash.
  *
- * An entry may also have the bytes around value and time (the layout) and the entry of the item that followed in the
- * last batch. So if the next batch has the same items in the same order, the decoder only compares these bytes. The
+ * An entry may also have the bytes around value and time (the layout) and the entry of the item that last followed in a
+ * batch. So if the next batch has the same items in the same order, the decoder mostly compares only these bytes. The
  * cache is emptied before the estimated memory of its entries would exceed `bytesMax`.
  */
 

@@ -208,8 +208,9 @@ const LOST_PLUS = /^( ?) (?=\d)/
 
 /**
  * Returns the instant at which a clock shows a reading. The suffix of the timestamp has the offset or the time zone of
- * this clock. Undefined if the suffix is unreadable. An instant outside of the years 1 to 9999 becomes undefined if the
- * suffix has an offset. It is clamped if the suffix has only a zone name.
+ * this clock. Undefined if the suffix is unreadable. With an offset, an instant outside of the years 1 to 9999 becomes
+ * undefined. With only a zone name, a reading outside of these years becomes undefined, and an instant outside of them
+ * is clamped.
  */
 function instantBySuffix(readingMs: number, receivedSuffix: string, plusMayBeSpace: boolean): number | undefined {
   if (receivedSuffix.length > SUFFIX_CHARS_MAX) return undefined

@@ -85,8 +85,8 @@ export class BinAccumulator {
   }
 
   /**
-   * Replaces the contents of the columns by the bins, in ascending order of keys, and empties the accumulator. Throws if
-   * there is no memory for the columns; the accumulator is then empty too, and the bins are lost.
+   * Replaces the contents of the columns by the bins, in ascending order of keys, and empties the accumulator. Throws
+   * if there is no memory for the columns; the accumulator is then empty too, and the bins are lost.
    */
   moveTo(columns: BinColumns): void {
     const count = this.#binCount

@@ -6,9 +6,10 @@ import { ByteWriter } from './varint.ts'
  * bits, Redis' hash of the member's UTF-8 bytes, and its estimator ("New cardinality estimation algorithms for
  * HyperLogLog sketches", Otmar Ertl, 2017, arXiv:1702.01284). The standard error is 0.81 %.
  *
- * In memory, a small set is a sorted list of entries `index << 6 | rank`. A larger set is an array of words with four
- * registers each, one in each byte, so that a union of two words takes a dozen operations. A rank never exceeds 51 (50
- * zero bits, plus 1), so the top two bits of each byte are free and no byte carries into the next one.
+ * In memory, a small set is a sorted list of entries `index << 6 | rank`. A larger set, or a set that was united with
+ * one, is an array of words with four registers each, one in each byte, so that a union of two words takes a dozen
+ * operations. A rank never exceeds 51 (50 zero bits, plus 1), so the top two bits of each byte are free and no byte
+ * carries into the next one.
  *
  * Our encoding is either the byte 1, the number of entries, and then for each entry in ascending order `(index -
  * previous index - 1) << 6 | rank`, all as varints (the previous index of the first entry is -1); or the byte 2 and

@@ -4,9 +4,9 @@ import type { BinColumns } from './bins.ts'
 import { binKeyOf, valueOfBin } from './quantile-precision.ts'
 
 /**
- * A quantile sketch (DDSketch) to which values, bins and other sketches can be added. A query uses one for each result
- * bucket of each group. `quantile-precision.ts` defines the bins and the relative error of a quantile. Merging does not
- * increase the error, because bins are never combined into larger ones.
+ * A quantile sketch (DDSketch) to which values, bins and other sketches can be added. A query of quantiles keeps at
+ * most one for each result bucket of each group. `quantile-precision.ts` defines the bins and the relative error of a
+ * quantile. Merging does not increase the error, because bins are never combined into larger ones.
  *
  * Up to 32 bins are one sorted list of (key, weight) pairs. If there are more, `BinPages` stores them, and the list has
  * only bins that were added lately. Memory is proportional to the number of bins, whatever the values are.
