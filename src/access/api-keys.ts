@@ -7,7 +7,7 @@ import { withTimeout } from '../model/with-timeout.ts'
 import { type ApiKeyRow, SCOPES, type Scope } from '../store/api-keys.ts'
 import type { ApiKeyStore, Store } from '../store/store.ts'
 
-/** The permissions of an API key: one project, some scopes, and rate limits. */
+/** The permissions of an API key: one project, some scopes, and rate limits of its own if it has any. */
 export interface Grant {
   readonly project: string
   readonly scopes: readonly Scope[]

@@ -75,7 +75,7 @@ export function shorten(text: string): string {
 
 /**
  * Maximum JSON bytes of all error messages in the response to a batch, without the short replacements of further
- * messages. There is a maximum because the response to a request with an idempotency key is stored for a day.
+ * messages. There is a maximum because the response to a request with an idempotency key may be stored for a day.
  */
 export const ERROR_MESSAGES_BYTES_MAX = 65_536
 

@@ -1,9 +1,9 @@
 /** Parses and formats rate limits: how many requests of each class an API key or client address may send per minute. */
 
 /**
- * All requests of a class count against one limit. `single` is the class of all REST requests that belong to no other
- * class. Requests of `betterstack` are counted per client network (`network.ts`), or per API key and client network if
- * the key has its own limit. The others are counted per API key.
+ * All requests of a class count against one limit. `single` is the class of the limited REST requests that belong to no
+ * other class. Requests of `betterstack` are counted per client network (`network.ts`), or per API key and client
+ * network if the key has its own limit. The others are counted per API key.
  */
 export const RATE_CLASSES = ['single', 'batch', 'query', 'graphql', 'betterstack', 'otlp', 'write'] as const
 export type RateClass = (typeof RATE_CLASSES)[number]

@@ -323,9 +323,10 @@ function yearKind(year: number): number {
 }
 
 /**
- * Searches and caches the clock changes of a range of time, so that later calls for instants of the range do not call
- * Intl. It works in short steps: all years together take about 20,000 calls of Intl, which would block the event loop
- * for too long. Years before 1840 and after 2128 are skipped: their offsets are looked up in the years between.
+ * Searches and caches the clock changes of a range of time, so that later calls of `offsetMs` for instants of the range
+ * do not call Intl. It works in short steps: all years together take about 20,000 calls of Intl, which would block the
+ * event loop for too long. Years before 1840 and after 2128 are skipped: their offsets are looked up in the years
+ * between, which may call Intl if the range does not contain these years.
  */
 export async function loadOffsetChanges(zone: TimeZone, fromMs: number, toMs: number): Promise<void> {
   const pacer = new Pacer()
