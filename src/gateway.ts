@@ -92,7 +92,9 @@ export interface Gateway {
    * need. The message of a `GatewayError` is safe to show to anybody.
    */
   ping(): Promise<void>
-  /** Refuses new writes, finishes the accepted ones, then closes the store. Does not wait for queries in progress. */
+  /**
+   * Refuses new writes, finishes the accepted ones, stops the folds and closes the store. Does not wait for queries.
+   */
   close(): Promise<void>
 }
 
@@ -109,8 +111,8 @@ export interface BatchOutcome {
 
 export interface TrackOptions {
   /**
-   * A retry with the same key within 24 h stores nothing again in a partition that has already stored the points of an
-   * earlier attempt. If a retry must get the first response, call `track` within `serveOnce`.
+   * A retry with the same key within 24 h stores nothing again in a partition that has already stored the points and
+   * events of an earlier attempt. If a retry must get the first response, call `track` within `serveOnce`.
    */
   readonly idempotencyKey?: string
 }
@@ -215,10 +217,10 @@ export function createGateway(options: GatewayOptions): Gateway {
 /** The decoder of a batch without points. */
 function decodeNothing(): void {}
 
-/** Maximum number of metric names that are read from the store at once, which takes some milliseconds. */
+/** Maximum number of metric names that are read from the store at once. Reading so many takes some milliseconds. */
 const NAMES_PER_LISTING_STEP_MAX = 500
 
-/** Yields the matching metrics in pages. Lets the event loop run after each read from the store. */
+/** Yields the matching metrics in pages. Lets the event loop run between two reads from the store. */
 async function* listMetrics(
   store: Store,
   project: string,

@@ -14,7 +14,7 @@ import { shareMetrics } from './telemetry/worker-metrics.ts'
  * reads settings from the environment.
  */
 
-/** Runs a gateway until SIGTERM or SIGINT, in this process or in several worker processes. */
+/** Starts a gateway, in this process or in several worker processes. SIGTERM and SIGINT stop it. */
 async function serve(): Promise<void> {
   const config = readConfig(process.env)
   const { processes, logLevel } = config.process
@@ -59,8 +59,8 @@ async function manageKeys(args: readonly string[]): Promise<void> {
 /** Reports an error and exits with code 1. */
 async function fail(error: unknown): Promise<void> {
   const reason = error instanceof Error ? error.message : String(error)
-  // A worker prints nothing: it sends the reason to the primary process, so that several workers that fail for the same
-  // reason do not all print it.
+  // A worker does not print the reason but sends it to the primary process, so that several workers that fail for the
+  // same reason do not all print it.
   if (isWorker()) await sendToPrimary({ kind: 'failed', reason })
   else process.stderr.write(`GaugeQL ${failureText}: ${reason}\n`)
   if (error instanceof UsageError) process.stderr.write(`\n${KEYS_USAGE}\n`)

@@ -28,10 +28,7 @@ export interface GatewayComponents extends GatewayOptions {
   readonly gateway: Gateway
 }
 
-/**
- * Creates the components of a gateway on an open store, such as the writer and the querier, and connects them. Each
- * component gets only the settings that it uses.
- */
+/** Creates the components of a gateway on an open store, such as the writer and the querier, and connects them. */
 export function createComponents(
   config: Config,
   { store, log, now, shareMetrics }: ComponentDependencies,

@@ -26,8 +26,8 @@ export interface RunningGateway {
   readonly live: LiveQueries
   readonly routes: readonly Route[]
   /**
-   * Lets `/ready` fail for `DRAIN_MS`, then stops accepting requests, lets the accepted ones run for at most
-   * `CLOSE_MS_MAX`, and closes the store.
+   * Lets `/ready` fail for `DRAIN_MS`, then ends the live queries, stops accepting requests, lets the accepted ones run
+   * for at most `CLOSE_MS_MAX`, and closes the store.
    */
   close(): Promise<void>
 }
@@ -103,8 +103,8 @@ function loadRegisteredDocuments({ persisted }: Config): Promise<ReadonlyMap<str
 }
 
 /**
- * Returns the URL of a gateway that listens on `host`, which is bound to `address`. `localhost` replaces the addresses
- * that mean all of this machine, because a browser cannot open them everywhere.
+ * Returns the URL of a gateway that listens on `host`, which is bound to `address`. `localhost` replaces 0.0.0.0 and
+ * `::`, which mean all addresses of this machine, because not every browser can open them.
  */
 export function browserUrlOf(host: string, { address, port }: AddressInfo): string {
   if (address === '0.0.0.0' || address === '::') return `http://localhost:${port}`

@@ -18,7 +18,7 @@ export interface ListeningGateway {
   readonly url: string
   /** The API key that this start created, because the store had none. Otherwise undefined. */
   readonly firstKey: string | undefined
-  /** Stops accepting requests, and finishes the accepted ones. */
+  /** Stops the gateway in all its processes, as `RunningGateway.close` describes. */
   close(): Promise<void>
 }
 
@@ -91,8 +91,9 @@ class WorkerPool {
   }
 
   /**
-   * Starts a worker. Resolves when the worker listens. After that, a worker that exits is replaced, unless the pool is
-   * closing. `failureCount` is the number of consecutive failures before this start.
+   * Starts a worker. Resolves when the worker listens; rejects when it has exited without listening. A worker that
+   * exits after it has listened is replaced, unless the pool is closing. `failureCount` is the number of consecutive
+   * failures before this start.
    */
   async startWorker(failureCount = 0): Promise<ListensMessage> {
     const worker = cluster.fork({ PORT: String(this.#port) })

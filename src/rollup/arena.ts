@@ -27,7 +27,7 @@ export class Arena {
   #slabIndex = 0
   #usedBytes = 0
 
-  /** The memory of the slab in which the last bytes were reserved. `reserve` must have been called before. */
+  /** The memory of the slab in which the last bytes were reserved. `reserve` must have reserved bytes before. */
   get buffer(): ArrayBuffer {
     return this.#slabs[this.#slabIndex]!.buffer
   }

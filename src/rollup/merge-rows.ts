@@ -63,9 +63,9 @@ export interface MergeOptions extends SeriesRange {
 
 /**
  * Merges rollups of one kind into buckets of `resolutionMs`, which must be a multiple of the resolution of each source.
- * A fold makes rollups of coarser resolutions in this way, and a merge of a window makes one block from several. The
- * sources must be in the order in which their points arrived. Throws a RangeError if there is no source, or if their
- * kinds differ.
+ * A fold makes rollups of coarser resolutions in this way, and a merge of a window combines several blocks. The sources
+ * must be in the order in which their points arrived. Throws a RangeError if there is no source, or if their kinds
+ * differ.
  */
 export function mergeRows(
   sources: readonly RollupRows[],
@@ -116,7 +116,10 @@ class Merge {
     this.#endSeries.push(end)
   }
 
-  /** Merges one series after the other; for each series, the rows of all sources that have it, in order of arrival. */
+  /**
+   * Merges one series after the other; for each series, the rows of all sources that have it, in order of time, and
+   * rows of one bucket in order of arrival.
+   */
   run(): MergedRows {
     let entryCount = 0
     for (let s = 0; s < this.#sources.length; s++) entryCount += this.#endSeries[s]! - this.#firstSeries[s]!
@@ -258,8 +261,8 @@ function copyRow(source: RollupRows, series: number, row: number, into: MergedRo
 }
 
 /**
- * Divides rows by window. The result maps the start of each window to copies of its rows, in order of time. If all rows
- * are in one window, they are not copied: the result has `rows` itself.
+ * Divides rows by window. The result maps the start of each window to copies of its rows, the earliest window first.
+ * Rows without points are not copied. If all rows are in one window, the result has `rows` itself.
  */
 export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, RollupRows> {
   const { bucketMs, length } = rows

@@ -47,7 +47,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     return this.bucketMs.length * (columnCount * 8 + 20) + this.#bins.capacityBytes
   }
 
-  /** Removes all rows and keeps the memory for reuse. */
+  /** Removes all rows and keeps the memory of the columns and bins for reuse. */
   clear(): void {
     this.seriesCount = 0
     this.#length = 0
@@ -103,7 +103,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     }
   }
 
-  /** Completes the last row and returns the rows. No more rows can be added. */
+  /** Completes the last row and returns the rows. No more rows can be added before `clear`. */
   finish(): RollupRows {
     this.#closeRow()
     this.rowStart[this.seriesCount] = this.#length
@@ -164,8 +164,8 @@ export class MergedRows extends RowColumns implements RollupRows {
   }
 
   /**
-   * Encodes the bins in `binAccumulator`. If a weight is not an integer, marks the row as broken. Then the block
-   * encoder refuses only this row, and the merge of the other rows succeeds.
+   * Encodes the bins in `binAccumulator`. If a weight is invalid, marks the row as broken. Then the block encoder
+   * refuses only this row, and the merge of the other rows succeeds.
    */
   #encodeAccumulator(): void {
     const start = this.#bins.length

@@ -1,6 +1,6 @@
 /**
- * Sorts indexes by integer keys, with a stable radix sort. For ids, which are evenly distributed hashes, it is several
- * times as fast as `sort` with a comparison function.
+ * Sorts indexes by integer keys, with a stable radix sort if the keys span less than 2^32. For ids, which are evenly
+ * distributed hashes, it is several times as fast as `sort` with a comparison function.
  */
 
 /** Scratch array: the order before or after sorting by a digit, in turn with the array that is returned. */

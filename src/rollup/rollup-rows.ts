@@ -10,8 +10,8 @@ import type { RunningTotals } from './running-totals.ts'
  * points. A column that a kind does not have is an empty array. A column may be longer than `length`, the arrays of
  * series longer than `seriesCount` (`rowStart`: `seriesCount + 1`); the elements beyond are unused.
  *
- * A gauge may have an end marker: its series ended at `lastMs`, and `last` is NaN. A row with a marker and no value
- * has a count of 1, and NaN in all columns of values. `hasOnlyEndMarker` finds such rows.
+ * A row of a gauge may have an end marker: its series ended at `lastMs`, and `last` is NaN. A row with a marker and no
+ * value has a count of 1, and NaN in all columns of values. `hasOnlyEndMarker` finds such rows.
  */
 export interface RollupRows {
   readonly kind: RollupKind
@@ -30,11 +30,12 @@ export interface RollupRows {
   readonly seriesLo: Uint32Array
   /** The rows of series i have the indexes rowStart[i] to rowStart[i + 1] - 1. */
   readonly rowStart: Uint32Array
-  /** Whether any row has running totals. Only counters have them. */
+  /** If false, no row has running totals. True only for counters. */
   readonly hasTotals: boolean
   /**
    * Bins of the rows of a distribution, in the encoding of `bins.ts`. The bins of row i are the bytes binStart[i] to
-   * binStart[i + 1] - 1. A row whose values are all equal has no bytes. If no row has bytes, `binStart` may be empty.
+   * binStart[i + 1] - 1. A row whose values are all the same double has no bytes. If no row has bytes, `binStart` may
+   * be empty.
    */
   readonly binBytes: Uint8Array
   readonly binStart: Uint32Array

@@ -52,7 +52,7 @@ export class RollupTable extends RowColumns implements RollupRows {
   #rowSeriesLo = NO_IDS
   /**
    * For each row of a distribution, the index that `addRow` returned, by which `Observations` refer to it. Set by
-   * `toSortedRows`, which moves the rows.
+   * `toSortedRows` before it moves rows, if there are observations or the rows are not sorted.
    */
   #rowBeforeSort = NO_IDS
   readonly #observations: Observations
@@ -89,7 +89,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return this.#observations.length === 0 ? NO_IDS : this.#observations.binStart
   }
 
-  /** Adds a row without points and returns its index, which is valid until `toSortedRows`. */
+  /** Adds a row without points and returns its index, which is valid until `toSortedRows` or `clear`. */
   addRow(seriesHi: number, seriesLo: number, bucketMs: number): number {
     const row = this.#length
     if (row === this.bucketMs.length) {

@@ -6,7 +6,7 @@ import type { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
 /**
- * Reads the bins of one row of a distribution. A row whose values are all equal has no stored bins; its only bin is
+ * Reads the bins of one row of a distribution. The values of a row without stored bins are all equal; its only bin is
  * computed from `min` and `count`.
  */
 

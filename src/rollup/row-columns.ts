@@ -53,8 +53,8 @@ export class RowColumns {
   }
 
   /**
-   * Merges all columns but bins and totals from row `sourceRow` of `source` into `row`. The points of the source row
-   * must have arrived later than those of `row`, and the source row must have at least one point.
+   * Merges the `ScalarColumns` of row `sourceRow` of `source` into `row`. The points of the source row must have
+   * arrived later than those of `row`, and the source row must have at least one point.
    */
   protected mergeScalars(row: number, source: ScalarColumns, sourceRow: number): void {
     const countBefore = this.count[row]!

@@ -3,15 +3,16 @@
  * of the counter is computed from the list only when the counter is queried. So points can arrive late and from several
  * gateways, in any order.
  *
- * Up to 16 points are all kept, and the increase is exact. A longer list, and every list of a coarser resolution, is
- * thinned: as long as the total does not decrease, only the first and the last point are kept. The points between them
- * do not change the increase.
+ * At the base resolution, up to 16 points are all kept, and the increase is exact. A longer list, and every list of a
+ * coarser resolution, is thinned: as long as the total does not decrease, only the first and the last point are kept.
+ * The points between them do not change the increase.
  *
- * After thinning, a late point is no problem if its value lies between those of its neighbours. Otherwise the counter
- * was reset between the neighbours. The increase around this reset depends on points that thinning has dropped, so the
- * list is marked inexact. If a list is still too long after thinning, which takes at least 8 resets, the increases of
- * the smallest peaks are added to a sum (`droppedIncrease`), and their points are dropped. The computed increase is
- * never greater than the increase of all points.
+ * After thinning, a late point is no problem if its value lies between those of its neighbours, or if the total
+ * decreases from one neighbour to the other. Otherwise the counter was reset between the neighbours. The increase
+ * around this reset depends on points that thinning may have dropped, so the list is marked inexact. If a list is still
+ * too long after thinning, which takes at least 8 resets, the increases of the smallest peaks are added to a sum
+ * (`droppedIncrease`), and their points are dropped. The computed increase is never greater than the increase of all
+ * points.
  */
 
 /** Maximum number of points in a list. */
@@ -172,8 +173,9 @@ export class RunningTotals {
   }
 
   /**
-   * Thins the list. While it is still too long, removes a peak and the trough after it: the pair whose removal reduces
-   * the increase least. Adds the reduction to `droppedIncrease`. The first and the last point always stay.
+   * Thins the list. While it is still too long, removes two neighbouring points, of which the second is less: the pair
+   * whose removal reduces the increase least. Adds the reduction to `droppedIncrease`. The first and the last point
+   * always stay.
    */
   #limitLength(): void {
     this.thin()

@@ -6,8 +6,8 @@ import type { PolledFigures, ShareMetrics, Telemetry } from './telemetry-interfa
 import { metricFamiliesOf } from './worker-metrics.ts'
 
 /**
- * How long a read of the metrics waits until the store has counted the inbox backlog. If the store fails or does not
- * respond in time, the entries and bytes of the backlog are omitted.
+ * Maximum time that a read of the metrics waits for the store to count the inbox backlog. If the store fails or does
+ * not respond in time, the entries and bytes of the backlog are omitted.
  */
 const BACKLOG_WAIT_MS = 2_000
 /** How often the delay of the event loop is sampled. */

@@ -14,8 +14,8 @@ export interface Telemetry {
   /** Reports the rejected items of a batch. They are counted by error code. */
   countRejectedItems(errors: readonly ItemError[]): void
   /**
-   * Reports that the outcome of all commits of a round is known, whether they were stored or not. `durationMs` is the
-   * time since they were sent to the store.
+   * Reports that the outcome of all commits of one step of a round is known, whether they were stored or not.
+   * `durationMs` is the time since they were sent to the store.
    */
   observeCommitRound(durationMs: number): void
   observeQuery(meta: QueryMeta): void
@@ -51,13 +51,13 @@ export interface PolledFigures {
   /** Number of points that were accepted since the process started. Likewise `events`. */
   points(): number
   events(): number
-  /** Bytes of rollups that wait for a commit. */
+  /** Estimated memory of points that wait for a commit, and of new metrics and series that wait for the store. */
   pendingBytes(): number
-  /** Bytes of acknowledged commits that are kept for replay. */
+  /** Estimated memory of acknowledged commits that are kept for replay. */
   retainedBytes(): number
   /** Bytes of decoded blocks in the block cache. */
   cacheBytes(): number
-  /** Number of API keys and addresses that have a rate-limit counter. */
+  /** Number of rate-limit counters in memory, of all classes of requests. */
   rateCounters(): number
   folds(): FoldCounts
   /** Number and bytes of inbox entries that wait to be folded, of all gateways on the store. */

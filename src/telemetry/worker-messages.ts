@@ -7,7 +7,7 @@ import type { MetricFamily } from './telemetry-interface.ts'
  */
 
 export type MessageToPrimary =
-  /** Each worker sends one of these two once: it listens, or it could not start. */
+  /** A worker sends one of these two at the end of its start: it listens, or it could not start. */
   | { readonly kind: 'listens'; readonly url: string; readonly firstKey: string | undefined }
   | { readonly kind: 'failed'; readonly reason: string }
   /** Requests the metrics of all processes. `requestId` is unique in the worker. */

@@ -11,8 +11,8 @@ export const FLAG_HAS_BINS = 8
 
 /**
  * The shape of a row of a gauge or distribution says which of its values are equal. Equal values are stored once. In a
- * row of this shape, count is 1, and sum, min and max are the same double. In a gauge, so are first and last, and the
- * times of first and last are equal.
+ * row of the shape `SHAPE_SINGLE`, count is 1, and sum, min and max are the same double. In a gauge, first and last are
+ * this double too, and their times are equal.
  */
 export const SHAPE_SINGLE = 0
 /** Shape of another row whose min, max and (in a gauge) first and last are the same double: mostly of equal points. */

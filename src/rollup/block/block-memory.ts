@@ -86,7 +86,7 @@ export class BlockMemory {
   #reserve(bytes: number): number {
     if (this.#arena !== undefined) {
       const offset = this.#arena.reserve(bytes)
-      // A new arena has no buffer before the first column that fits into one.
+      // A new arena has no buffer until bytes are reserved in it.
       if (offset >= 0) this.#sharedBuffer = this.#arena.buffer
       return offset
     }

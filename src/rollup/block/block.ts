@@ -33,7 +33,10 @@ export interface Block {
   /** The sections in ascending order of metric ids. */
   readonly sections: readonly MetricSection[]
   section(metricId: Id64): MetricSection | undefined
-  /** Memory of the block's buffers and objects. It grows as columns are decoded, unless they are in an arena. */
+  /**
+   * Memory of the block's buffers and objects. It grows when columns are decoded, unless they are in an arena, and when
+   * sketches are attached.
+   */
   readonly memory: Pick<BlockMemory, 'bytes' | 'onGrowth'>
   /** Whether some rows have bins, which are in the sketch string. */
   readonly needsSketches: boolean
@@ -41,7 +44,7 @@ export interface Block {
   readonly areSketchesAttached: boolean
   /**
    * Verifies the sketch string of the block and gives the bins in it to the sections. Throws a BlockError if the string
-   * is damaged or belongs to another block. Does nothing if the sketches are already attached.
+   * is damaged, has an unknown version or belongs to another block. Does nothing if the sketches are already attached.
    */
   attachSketches(bytes: Uint8Array): void
 }
@@ -57,7 +60,7 @@ export function openBlock(name: string, scalars: Uint8Array, arena?: Arena): Blo
 
 /** The content of a scalars string or sketch string whose checksum is right. */
 interface VerifiedString {
-  /** What follows the head, decompressed. */
+  /** What is between the head and the checksum, decompressed. */
   readonly body: Uint8Array
   readonly checksum: number
   /** In a sketch string: the checksum of the scalars of the same block. In a scalars string: 0. */

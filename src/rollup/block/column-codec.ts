@@ -6,8 +6,8 @@ import type { ByteWriter } from '../../sketch/varint.ts'
  *
  * - decimals: each value v equals m / 10^e with an integer m. The chunk stores e, the smallest m, and for each value
  *   its m minus the smallest m, in 0 to 7 bytes. This is short if values have few digits and are similar.
- * - sums: like decimals, but v differs from m / 10^e by a few units in the last place (ulps). The chunk also stores the
- *   difference. Sums of decimals, such as 0.1 + 0.2, have this form.
+ * - sums: like decimals, but v may differ from m / 10^e by a few units in the last place (ulps). The chunk also stores
+ *   the difference. Sums of decimals, such as 0.1 + 0.2, have this form.
  * - constant: one double for all values.
  * - raw: eight bytes each.
  *
@@ -117,8 +117,8 @@ function isConstant(values: Float64Array, from: number, to: number): boolean {
 }
 
 /**
- * Like `decimalExponentOf`, but values may differ from integer / 10^e by up to `ULPS_MAX` units in the last place.
- * Writes the differences to `ulps`.
+ * Like `decimalExponentOf`, but values may differ from integer / 10^e by up to `ULPS_MAX` units in the last place, and
+ * the limits are `SUM_EXPONENT_MAX` and `SUM_INTEGER_MAX`. Also writes the differences to `ulps`.
  */
 function sumExponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
@@ -131,7 +131,7 @@ function sumExponentOf(values: Float64Array, from: number, to: number): number {
 
 /**
  * Whether `value` differs by at most `ULPS_MAX` ulps from an integer divided by `power`, and the integer is in range.
- * If so, writes the integer to `integers` and the difference to `ulps`, both at `index`.
+ * If so, `integers` then has the integer and `ulps` the difference, both at `index`.
  */
 function isNearDecimal(value: number, power: number, index: number): boolean {
   // `+ 0` makes 0 from -0. So a value of -0 is compared with 0, from which its bits differ by far, and is refused.

@@ -66,9 +66,9 @@ let scratchColumn = new Float64Array(1024)
 let rowShapes = new Uint8Array(1024)
 
 /**
- * Encodes sections of different metrics, in any order, as one block. Throws a RangeError if a metric occurs twice, if
- * the block would be too large, or if a row cannot be encoded: for example, a weight is not an integer, or a bucket is
- * not a multiple of the resolution.
+ * Encodes sections of different metrics, in any order, as one block. Omits sections without rows. Throws a RangeError
+ * if two sections with rows have the same metric, if the block would be too large, or if a row cannot be encoded: for
+ * example, a weight is not an integer, or a bucket is not a multiple of the resolution.
  */
 export function encodeBlock(
   resolutionMs: number,
@@ -115,7 +115,10 @@ export function encodeBlocks(
   const bytesMax = options.bytesMax ?? BLOCK_BYTES_MAX
   const rowsMax = Math.min(options.rowsMax ?? BLOCK_ROWS_MAX, BLOCK_ROWS_MAX)
   const blocks: EncodedBlock[] = []
-  /** Encodes the rows [from, to) as one block. Returns undefined if one of them cannot be encoded. */
+  /**
+   * Encodes the rows [from, to) as one block. If one of them cannot be encoded, returns undefined, or throws if there
+   * is no `onOmittedRow`.
+   */
   const tryToEncode = (from: number, to: number): BlockBodies | undefined => {
     try {
       return encodeBodies(resolutionMs, [{ metricId, rows, from, to }])
@@ -155,8 +158,8 @@ export function encodeBlocks(
 
 /**
  * Returns the row at which the next block should begin: the first row of the series to which `row` belongs, so that the
- * whole series is in one block. If this first row is too far before `row`, or not after `blockStart` (the first row of
- * the current block), returns `row`, and the series is divided between two blocks.
+ * series is not divided there. If this first row is too far before `row`, or not after `blockStart` (the first row of
+ * the current block), returns `row`, which may divide the series between two blocks.
  */
 function blockStartNear(rows: RollupRows, blockStart: number, row: number): number {
   const seriesStart = rows.rowStart[seriesIndexOfRow(rows, row)]!

@@ -148,12 +148,12 @@ export class MetricSection implements RollupRows {
 
   /**
    * Returns for each series of the section its ordinal in `list`; undefined if some series is not in the list. The
-   * ordinals of the latest list are cached.
+   * ordinals of the latest list are cached if all series are in it.
    */
   ordinalsIn(list: SeriesOrdinals): Int32Array | undefined {
     if (this.#ordinalsListId === list.listId) return this.#ordinals
     const { seriesHi, seriesLo, seriesCount } = this
-    // The ordinals of another list get a new array, because callers may still read the old array.
+    // If there is an array already, the ordinals get a new one, because callers may still read the old one.
     const ordinals =
       this.#ordinals === undefined ? this.#memory.allocateOrdinals(seriesCount) : new Int32Array(seriesCount)
     for (let s = 0; s < seriesCount; s++) {
@@ -298,7 +298,7 @@ export class MetricSection implements RollupRows {
     return this.#shapes
   }
 
-  /** Decodes a column into new memory, which is counted as memory of the block. */
+  /** Decodes a column into memory of the block. */
   #decodeColumn(name: ColumnName, length: number): Float64Array {
     const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#rowShapes(), name)
     return decodeColumn(this.#bytes, start, end, length, (values) => this.#memory.allocateNumbers(values))

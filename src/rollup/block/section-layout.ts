@@ -5,8 +5,9 @@ import type { BlockMemory } from './block-memory.ts'
 
 /**
  * Finds the columns in the bytes of a section, which has the rollups of one metric in a block. A section begins with
- * its series ids, 8 bytes each; columns follow, each preceded by its length in bytes. To find a column, the columns
- * before it are skipped: there are few, so no offsets are stored.
+ * its series ids, 8 bytes each; columns follow, each preceded by its length in bytes. A gauge or distribution has the
+ * shapes of its rows after the third column. To find a column, all bytes before it are skipped: there are few columns,
+ * so no offsets are stored.
  */
 
 export type ColumnName =
@@ -149,7 +150,7 @@ function skipColumns(reader: ByteReader, columnCount: number): void {
 const scratchColumns: [Float64Array, Float64Array] = [new Float64Array(1_024), new Float64Array(1_024)]
 const SCRATCH_VALUES_MAX = 1 << 16
 
-/** Returns a scratch column of at least this length. The next call with the same `slot` overwrites it. */
+/** Returns a scratch column of at least this length. The next call with the same `slot` may return it too. */
 export function scratchColumn(slot: 0 | 1, length: number): Float64Array {
   if (length > SCRATCH_VALUES_MAX) return new Float64Array(length)
   if (scratchColumns[slot].length < length)
