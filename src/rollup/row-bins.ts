@@ -32,9 +32,9 @@ export function hasBrokenBins(rows: RollupRows, row: number): boolean {
 }
 
 /**
- * The weight of a bin that stands for a broken row when bins are added up. The sum of several of them is no integer, so
- * `BinAccumulator.encode` throws, and the merged row becomes broken too. The bin has the smallest key, which real
- * values hardly have: a real weight of millions in this bin would round the sum to an integer.
+ * The weight of a bin that stands for a broken row when bins are added up. The sum of up to millions of them is no
+ * integer, so `BinAccumulator.encode` throws, and the merged row becomes broken too. The bin has the smallest key,
+ * which real values hardly have: a real weight of millions in this bin would round the sum to an integer.
  */
 const BROKEN_WEIGHT = 2 ** -30
 

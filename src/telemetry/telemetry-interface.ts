@@ -57,7 +57,7 @@ export interface PolledFigures {
   retainedBytes(): number
   /** Bytes of decoded blocks in the block cache. */
   cacheBytes(): number
-  /** Number of rate-limit counters in memory, of all classes of requests. */
+  /** Number of rate-limit counters in memory: of keys and networks, in all classes of requests. */
   rateCounters(): number
   folds(): FoldCounts
   /** Number and bytes of inbox entries that wait to be folded, of all gateways on the store. */

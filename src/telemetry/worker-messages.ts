@@ -24,7 +24,7 @@ export type MessageToWorker =
 /** Sends a message to the primary process. Resolves when it has been sent or dropped; never rejects. */
 export function sendToPrimary(message: MessageToPrimary): Promise<void> {
   return new Promise((resolve) => {
-    // Without a primary process, the message is dropped: a worker that has lost its primary process exits by itself.
+    // Without a primary process, the message is dropped. A worker that loses its primary process exits by itself.
     if (process.send === undefined) resolve()
     else process.send(message, undefined, undefined, () => resolve())
   })

@@ -54,8 +54,8 @@ export function withBlockErrors<T>(blockName: string, describe: () => string, re
 }
 
 /**
- * Default maximum size of each of the two strings of a block that `encodeBlocks` returns, before compression. A string
- * of this size can be sent in one piece.
+ * Default maximum size of each of the two strings of a block that `encodeBlocks` returns, before compression. A single
+ * row may exceed it.
  */
 export const BLOCK_BYTES_MAX = 1 << 20
 /** Maximum number of rows of a block. It limits the memory that damaged bytes can make the decoder allocate. */
