@@ -50,7 +50,7 @@ export interface MetricListing {
 }
 
 export interface MetricPage {
-  /** May be empty although more pages follow: only matching names of metrics that have points are in it. */
+  /** Only metrics that match and have points, so it may be empty although more pages follow. */
   readonly metrics: readonly MetricRow[]
   /** `MetricListing.after` for the next page, which may be empty. Undefined: no page follows. */
   readonly next: string | undefined

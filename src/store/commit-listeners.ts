@@ -5,7 +5,7 @@ export type CommitListener = (metricIds: readonly Id64[]) => void
 
 /**
  * Calls listeners after a commit or after the deletion of a metric. Each listener runs in a microtask of its own, after
- * the call of `notify`. An error that a listener throws is ignored.
+ * the call of `notify`, unless it is removed before. An error that a listener throws is ignored.
  */
 export class CommitListeners {
   readonly #listeners = new Set<CommitListener>()
@@ -32,7 +32,7 @@ export class CommitListeners {
         try {
           listener(metricIds)
         } catch {
-          // The commit or deletion is already durable, so an error of a listener must not make it fail.
+          // An error that leaves a microtask would end the process.
         }
       })
     }

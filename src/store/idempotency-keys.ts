@@ -3,7 +3,7 @@
  * long a receipt is kept. `src/write/idempotency.ts` explains how receipts and markers make retries safe.
  */
 
-/** The stored response to a request with an idempotency key. A retry of the request gets the same response. */
+/** The stored response to a request with an idempotency key. A retry gets the same response while it is stored. */
 export interface Receipt {
   /** SHA-256 of method, route and body, or of GraphQL field and input, in hexadecimal. */
   readonly requestHash: string

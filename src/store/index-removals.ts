@@ -1,7 +1,7 @@
 import type { FoldCommit, IndexRemovals, WindowExpiry } from './store.ts'
 
 /**
- * The index entries that a fold, a merge or an expiry has removed. Both stores pass them to their `onIndexRemoval`
+ * What a fold, a merge or an expiry has removed from inbox and index. Both stores pass it to their `onIndexRemoval`
  * listeners.
  */
 

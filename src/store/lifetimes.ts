@@ -20,8 +20,8 @@ export const RECEIPT_KEPT_MS = IDEMPOTENCY_MARKER_KEPT_MS
 export const WATERMARK_KEPT_MS = 7 * DAY_MS
 
 /**
- * Lifetime of a block that was written but is in no index yet. A fold adds its blocks to the index within seconds. If
- * the fold fails or is refused, its blocks are not used, and a store may drop them earlier.
+ * Lifetime of a block that was written but is in no index yet. A fold or a merge adds its blocks to the index within
+ * seconds. If it fails or is refused, its blocks are not used, and a store may drop them earlier.
  */
 export const UNCOMMITTED_BLOCK_KEPT_MS = 15 * MINUTE_MS
 

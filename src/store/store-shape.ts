@@ -6,7 +6,7 @@
 export interface StoreShape {
   /** Number of partitions. */
   readonly partitions: number
-  /** Bucket widths in milliseconds, finest first: of set metrics (`setResolutions`), and of all other metrics. */
+  /** Bucket widths in milliseconds, finest first, of all metrics but sets. `setResolutions`: of set metrics. */
   readonly resolutions: readonly number[]
   readonly setResolutions: readonly number[]
 }

@@ -26,8 +26,8 @@ export interface Store {
    */
   readonly mayLoseWrites: boolean
   /**
-   * False while the embedded store gets changes faster than a checkpoint writes them to LMDB. Large writes should then
-   * wait until it is true, so that small writes need not wait. Always true on Redis.
+   * False on the embedded store if many changes have come since a checkpoint began that has not succeeded yet. Large
+   * writes should then wait until it is true, so that small writes need not wait. Always true on Redis.
    */
   readonly hasRoomForLargeWrites: boolean
   /**
@@ -57,8 +57,8 @@ export interface Store {
    * to a deleted generation have the outcome `conflict`; the next definition of the name creates a new generation.
    * Idempotent: safe to replay after the store lost recent writes. `clearDeleted` removes the data.
    *
-   * Other gateways still have the metric in their caches. They drop it when a commit returns `conflict`, or when they
-   * get a point of another type more than a second after they have read the row.
+   * Other gateways may still have the metric in their caches. They drop it when a commit returns `conflict`, or when
+   * they get a point of another type more than a second after they have read the row.
    */
   deleteMetric(deletion: MetricDeletion): Promise<boolean>
   /** Returns a page of the metrics of a project that have points, sorted by the UTF-16 code units of their names. */
@@ -82,11 +82,11 @@ export interface Store {
   /**
    * Applies the commits of one round, at most one per partition. Each writer numbers its commits in each partition, and
    * the store remembers the last number (the watermark). Returns the outcomes of the commits in the same order:
-   * - `applied`: the number of the commit is the watermark + 1. Only such a commit changes the store.
+   * - `applied`: the number of the commit is the watermark + 1, without a conflict. Only such a commit changes the store.
    * - `known`: the number is smaller. The store has applied a commit with this number before.
-   * - `gap`: the number is greater. The store does not have an earlier commit.
-   * - `conflict`: a metric has another type or generation, or an id belongs to another metric or series. The writer can
-   *   use the number again.
+   * - `gap`: the number is greater. The store lacks an earlier commit, or has removed the watermark.
+   * - `conflict`: a metric has another type or generation or was deleted, an id belongs to another metric or series, or
+   *   a series comes without its metric. The writer can use the number again.
    */
   append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]>
   /**
@@ -102,7 +102,7 @@ export interface Store {
 
   // Index and blocks
 
-  /** Returns the entries of all blocks that may have data for the request, as one consistent snapshot. */
+  /** Returns the index entries, expired stretches and inbox that the request asks for, as one consistent snapshot. */
   readIndex(request: IndexRequest): Promise<IndexSnapshot>
   /**
    * Returns the oldest inbox entries, oldest first: at most `entriesMax`, whose blocks have at most `bytesMax` bytes
@@ -121,15 +121,15 @@ export interface Store {
   // Fold and retention
 
   /**
-   * Stores blocks before `commitFold` adds them to an index. Blocks that are not added expire after
-   * `UNCOMMITTED_BLOCK_KEPT_MS`, or when `commitFold` rejects or returns false. They need not be durable when the call
-   * resolves.
+   * Stores blocks before `commitFold` adds them to an index or inbox. Blocks that are not added expire after
+   * `UNCOMMITTED_BLOCK_KEPT_MS`; a store may drop them when `commitFold` rejects or returns false. Blocks need not be
+   * durable when the call resolves.
    */
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**
    * Replaces inbox and index entries by new entries, for a fold or a merge. Returns true if it has replaced them.
    * Returns false and changes nothing if an entry to replace does not exist, a new block does not exist, or the window
-   * of a new entry has expired. This process can read the replaced blocks for a while: see `UNLISTED_BLOCK_KEPT_MS`.
+   * of a new entry has expired. Replaced blocks stay readable for a while: see `UNLISTED_BLOCK_KEPT_MS`.
    * `touched` can only make the expiry of a window later.
    */
   commitFold(fold: FoldCommit): Promise<boolean>
@@ -146,8 +146,8 @@ export interface Store {
   expireWindow(expiry: WindowExpiry): Promise<boolean>
   /**
    * Removes data of deleted metrics, about `max` windows or rows. Returns false if no more can be removed now. The data
-   * of a metric is removed only after all inbox entries from before its deletion are folded. Otherwise a running fold
-   * could write the data again.
+   * of a metric is removed only after all inbox entries from before its deletion are folded. Otherwise a fold of these
+   * entries could write data of the metric again.
    */
   clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean>
   /**
@@ -204,8 +204,8 @@ export interface Store {
   /** Returns a text that tells the operator why stored blocks may be missing, and what to do. */
   explainMissingBlocks(): Promise<string>
   /**
-   * Calls the listener after `commitFold` or `expireWindow` of this process has removed index entries. The listener
-   * must not throw. Returns a function that removes the listener.
+   * Calls the listener after `commitFold` or `expireWindow` of this process has succeeded. The listener must not throw.
+   * Returns a function that removes the listener.
    */
   onIndexRemoval(listener: (removals: IndexRemovals) => void): () => void
   /**
@@ -240,7 +240,7 @@ export interface Commit {
  * idempotency key, which may have several parts.
  */
 export interface CommitPart {
-  /** Stored with the part. The part is skipped if the marker is stored already and has not expired. */
+  /** Stored with the part. A part is skipped if its marker is in an earlier part, or is stored and has not expired. */
   readonly marker?: IdempotencyMarker
   readonly block?: NamedBlock
   readonly metrics: readonly MetricUpdate[]
@@ -292,7 +292,7 @@ export interface SetMembers {
 }
 
 export type AppendOutcome =
-  /** `skipped` has the indexes of the parts that were skipped because their markers existed. */
+  /** `skipped` has the indexes of the parts that were skipped because of their markers. */
   | { readonly status: 'applied'; readonly skipped: readonly number[] }
   | { readonly status: 'known' }
   | { readonly status: 'gap'; readonly watermark: number }
@@ -386,7 +386,7 @@ export interface FoldCommit {
   readonly partition: number
   /** The inbox entries that were folded, completely or partly, and are removed. Empty for a merge. */
   readonly inbox: readonly InboxEntry[]
-  /** The partly folded entries in `inbox`. An entry with the same order, and `block` for the rest, replaces each. */
+  /** The partly folded entries in `inbox`. Each is replaced by an entry of the same order for `block`, its rest. */
   readonly partlyFolded?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
   /** The index entries of the runs that were merged, which are removed. Empty for a fold. */
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]

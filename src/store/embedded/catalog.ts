@@ -39,8 +39,8 @@ export function readMetric(tables: Tables, project: string, name: string): Metri
 }
 
 /**
- * Returns the number of defined metrics of a project. Counts the rows if no number is stored: the project has defined
- * no metric since stores keep the number.
+ * Returns the number of defined metrics of a project. Counts the rows if no number is stored: the store of an earlier
+ * version has none until a metric of the project is created or deleted.
  */
 export function countMetrics(tables: Tables, project: string): number {
   const countBytes = tables['metric-counts'].get(projectKey(project))
@@ -235,7 +235,7 @@ export class CatalogChanges {
   registerSeries(registration: SeriesRegistration): void {
     const changed = this.#metrics.get(formatId(registration.metricId))
     if (changed === undefined) {
-      // The commit has no update of this metric, or the update is in conflict.
+      // The commit has no update of this metric before the series, or the update is in conflict.
       this.#conflictingIds.set(formatId(registration.metricId), registration.metricId)
       return
     }
@@ -277,7 +277,7 @@ export class CatalogChanges {
     }
   }
 
-  /** Returns the tag keys for the metric's row; undefined if each tag key has a row of its own. Writes these rows. */
+  /** Returns the tag keys for the metric's row. Undefined: each has a row of its own; writes the rows of new ones. */
   #writeTagKeys({ row, newTagKeys }: ChangedMetric): readonly string[] | undefined {
     const all = row.tagKeys === undefined || newTagKeys.length === 0 ? row.tagKeys : [...row.tagKeys, ...newTagKeys]
     if (all !== undefined && all.length <= TAG_KEYS_IN_ROW_MAX) return newTagKeys.length === 0 ? all : [...all].sort()

@@ -10,8 +10,8 @@ import { keyTextOf, type LmdbTable, type Tables } from './table.ts'
 
 /**
  * Writes checkpoints to LMDB, and reads the changes of the journal at a start. A checkpoint writes a layer in bounded
- * transactions. The last transaction records that the journal file of this layer is no longer needed. If a checkpoint
- * is interrupted, the next start replays that file.
+ * transactions. The last transaction records that the journal files of this layer are no longer needed. If a checkpoint
+ * is interrupted, the next start replays these files.
  */
 
 /** What the table `meta` has about the journal. */

@@ -59,7 +59,7 @@ export interface EmbeddedStoreOptions extends StoreSettings {
   /** The folder of the store. It is created if it does not exist. */
   readonly folder: string
   readonly receiptBounds?: ReceiptBounds
-  /** The clock. It gives commits without parts (fences) their time; other commits take the time of their parts. */
+  /** The clock. It gives commits without parts (fences) their time; other commits have the times of their parts. */
   readonly now?: () => number
   readonly environment?: EnvironmentOptions
   readonly log?: StoreLog
@@ -261,7 +261,7 @@ class EmbeddedStore implements Store {
       // refused would stay in memory until they expire.
       if (!isCommitted) {
         for (const block of addedBlockNames(fold)) this.#heldBlocks.removeUncommitted(fold.partition, block)
-        // Should the entries in memory ever differ from their rows, every further fold would be refused.
+        // The next read reads the rows of the inbox: if the entries in memory differed, each fold would be refused.
         this.#inboxes.evict(fold.partition)
       }
     }

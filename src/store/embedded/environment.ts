@@ -22,8 +22,8 @@ export interface EnvironmentOptions {
 }
 
 /**
- * Time from the first write until a checkpoint begins, unless the layer or the journal file is full before. It is long
- * enough that most inbox blocks are folded before they would be written to LMDB.
+ * A frame makes a checkpoint due after this time, unless one is scheduled already. The time is long enough that most
+ * inbox blocks are folded before they would be written to LMDB.
  */
 const CHECKPOINT_INTERVAL_MS = 30_000
 const CHECKPOINT_RETRY_PAUSE_MS = 1_000
@@ -42,14 +42,14 @@ interface WaitingWrite {
 }
 
 /**
- * LMDB with a journal in front of it: writes go to the journal, checkpoints move them to LMDB. Only rows that several
+ * LMDB with a journal in front of it: writes go to the journal, checkpoints move them to LMDB. Rows that several
  * processes write (API keys) go directly to LMDB.
  *
  * Writes run one after another: each reads the results of earlier writes and records its own changes in a `WriteSet`,
  * which is dropped if the write throws. Writes that wait at the same time share a frame of the journal. When the frame
  * is synced to disk, its changes are added to a layer in memory and become visible to readers, and the writes resolve.
- * A checkpoint writes the layer to LMDB, about twice a minute or when the layer is full. Rows that are added and
- * removed between two checkpoints are never written to LMDB.
+ * A checkpoint writes the layer to LMDB, about twice a minute or when the layer or the journal file is full. Rows that
+ * are added and removed between the beginnings of two checkpoints are usually not written to LMDB.
  *
  * Invariant: everything that readers see is in LMDB, or in both the journal and a layer. If writing or syncing the
  * journal fails, the state of its file is unknown. Before the next write, all layers are then written to LMDB, and a
@@ -75,7 +75,7 @@ export class Environment {
   #frameLayer = new Layer()
   /** The durable changes since the previous active layer was frozen. */
   #activeLayer = new Layer()
-  /** The layer that a checkpoint is writing to LMDB, or will try to write again after a failure. */
+  /** The layer that the running checkpoint, or else the next one, writes to LMDB. */
   #frozenLayer: Layer | undefined
   #runningCheckpoint: Promise<void> | undefined
   #checkpointError: unknown
@@ -173,7 +173,7 @@ export class Environment {
   }
 
   async #runQueue(): Promise<void> {
-    // Goes on in a microtask, so that all writes that the running code adds to the queue share a frame.
+    // Goes on in a microtask, so that writes that the running code adds to the queue can share a frame.
     await undefined
     while (this.#queue.length > 0) {
       try {
@@ -221,7 +221,7 @@ export class Environment {
     }
   }
 
-  /** Returns false only if the row is not in LMDB, and no running checkpoint can write it there. */
+  /** Returns false only if the row is not in LMDB, and the frozen layer has no change of it. */
   #mayBeInLmdb(name: TableName, key: string): boolean {
     if (this.#frozenLayer?.get(name, key) !== undefined) return true
     try {
@@ -233,9 +233,9 @@ export class Environment {
   }
 
   /**
-   * Prepares the journal for the next frame: begins a checkpoint if one is due, and replaces a journal file whose last
-   * write failed. Rejects if this file cannot be replaced, or if the layer or the journal file is full and a checkpoint
-   * fails or cannot begin.
+   * Prepares the journal for the next frame. If the last write to the journal failed, begins a new file and writes all
+   * layers to LMDB. Begins a checkpoint if one is due and none is running. Rejects if the first fails, or if the layer
+   * or the journal file is full and a checkpoint fails or cannot begin.
    */
   async #prepareForFrame(): Promise<void> {
     if (this.#failedJournal === this.#journal) {
@@ -278,7 +278,7 @@ export class Environment {
     await previous.close()
   }
 
-  /** Waits until the frozen layer is in LMDB. Rejects if the checkpoint fails. */
+  /** Waits until the frozen layer, if there is one, is in LMDB. Starts its checkpoint if none is running. */
   async #finishCheckpoint(): Promise<void> {
     if (this.#frozenLayer === undefined) return
     if (this.#runningCheckpoint === undefined) this.#startCheckpoint()
@@ -308,8 +308,8 @@ export class Environment {
 
   /**
    * Makes a checkpoint due after `delayMs`. Then adds an empty write to the queue, so that the queue freezes the layer
-   * and starts the checkpoint. If the checkpoint of an earlier layer has failed, starts that one again at once; the
-   * queue freezes the next layer after it.
+   * and starts the checkpoint. If there is a frozen layer, starts its checkpoint unless it is running. The first write
+   * after that checkpoint freezes the next layer.
    */
   #scheduleCheckpoint(delayMs: number): NodeJS.Timeout {
     return setTimeout(() => {

@@ -14,8 +14,8 @@ import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Stores the events of projects by time and id, with their JSON unchanged. Events are removed in the order in which
- * they were committed.
+ * Stores the events of projects by time and id, with their JSON unchanged. The events of a partition are removed in the
+ * order of their commit times.
  */
 
 export function putEvent(writes: WriteSet, partition: number, event: StoredEvent, committedMs: number): void {
@@ -27,7 +27,7 @@ export function putEvent(writes: WriteSet, partition: number, event: StoredEvent
 /** Reads one page of events, newest first. */
 export function readEvents(tables: Tables, request: EventRequest): StoredEvent[] {
   const { project, fromMs, toMs, after, limit, bytesMax } = request
-  // No event has this key, because the id of an event is not empty. The key of an event of `toMs` is less.
+  // No event has this key, because the id of an event is not empty. The keys of all events up to `toMs` are less.
   let start = eventPrefix(project, toMs + 1)
   if (after !== undefined && after.timeMs <= toMs) start = eventKey(project, after.timeMs, after.id)
   const events: StoredEvent[] = []

@@ -5,7 +5,7 @@ import { decodeJson, encodeJson } from './rows.ts'
 
 /**
  * The description of a store in its folder: the version of its format, and its shape (partitions and resolutions).
- * Every start compares it with the settings.
+ * Every start of a gateway compares it with the settings.
  */
 
 /** Version of the keys and values of the tables, and of the journal. A store with an unknown version is refused. */

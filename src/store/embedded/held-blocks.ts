@@ -2,8 +2,8 @@ import type { NamedBlock } from '../store.ts'
 
 /**
  * Maximum memory of the held blocks that no entry lists any more. Beyond it, the oldest are dropped: a query that still
- * needs one of them finds it gone and reads the index again. Blocks of a fold that has not committed yet do not count:
- * there is only one fold at a time, and a fold that fails or is refused drops its blocks.
+ * needs one of them finds it gone and reads the index again. Blocks of a fold or merge that has not committed yet do not
+ * count: they are dropped if it fails or is refused.
  */
 export const HELD_BYTES_MAX = 16_777_216
 
@@ -13,9 +13,9 @@ interface HeldBlock {
 }
 
 /**
- * Holds in memory blocks that no index or inbox entry lists. Either a fold has written the block but has not committed
- * yet; or the last entry that listed the block was removed before the block was in LMDB, and a query with an older
- * snapshot may still read it. Neither kind of block is needed after a restart.
+ * Holds in memory blocks that no index or inbox entry lists. Either a fold or a merge has written the block but has not
+ * committed yet; or the last entry that listed the block was removed before the block was in LMDB, and a query with an
+ * older snapshot may still read it. Neither kind of block is needed after a restart.
  */
 export class HeldBlocks {
   readonly #uncommitted = new Map<string, HeldBlock>()
@@ -28,12 +28,12 @@ export class HeldBlocks {
     return this.#unlistedBytes
   }
 
-  /** Adds a block that a fold has written. */
+  /** Adds a block that a fold or a merge has written. */
   addUncommitted(partition: number, block: NamedBlock, expiresMs: number): void {
     this.#uncommitted.set(keyOf(partition, block.name), { block, expiresMs })
   }
 
-  /** Removes a block that a fold has written: the fold has committed, or it has failed. */
+  /** Removes a block that a fold or a merge has written: it has committed, has failed or was refused. */
   removeUncommitted(partition: number, name: string): void {
     this.#uncommitted.delete(keyOf(partition, name))
   }

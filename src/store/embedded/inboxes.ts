@@ -5,19 +5,19 @@ import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * The inboxes, as rows of the table `inbox` and as decoded entries in memory. Each query and each fold step reads a
- * whole inbox, and under load an inbox has thousands of entries. The entries in memory are those of the durable rows: a
- * write changes them when it is durable.
+ * The inboxes, as rows of the table `inbox` and as decoded entries in memory. A query that needs an inbox reads all its
+ * entries, and under load these are thousands. The entries in memory are those of the durable rows: a write changes
+ * them when it is durable.
  */
 
-/** An inbox with more entries is not kept in memory. Only folds that fail for a long time let one become so long. */
+/** An inbox with more entries is not kept in memory. An inbox becomes so long if folds fail for a long time. */
 export const KEPT_ENTRIES_MAX = 16_384
 
 export class Inboxes {
-  /** By partition: the entries in ascending order. A partition is absent until it is read. */
+  /** By partition: the entries in ascending order. Absent: not read yet, evicted, or too long. */
   readonly #entriesByPartition = new Map<number, InboxEntry[]>()
 
-  /** Returns the durable entries of an inbox, oldest first. The array is valid until the next event-loop turn. */
+  /** Returns the durable entries of an inbox, oldest first. Copy the array before an `await`: writes may change it. */
   read(tables: Tables, partition: number): readonly InboxEntry[] {
     let entries = this.#entriesByPartition.get(partition)
     if (entries === undefined) {
@@ -28,8 +28,8 @@ export class Inboxes {
   }
 
   /**
-   * Returns the first entries whose blocks take at most `bytesMax`; at least one, if there is one. Does not read the
-   * others if the inbox is too long to be kept in memory.
+   * Returns the first entries: at most `entriesMax`, whose blocks have at most `bytesMax` bytes together; the first is
+   * returned even if its block is larger. Does not read all others if the inbox is too long to be kept in memory.
    */
   readFirst(tables: Tables, partition: number, bytesMax: number, entriesMax: number): InboxEntry[] {
     const { inboxEntryCount } = decodePartition(tables.partitions.get(partitionKey(partition)))
@@ -48,7 +48,7 @@ export class Inboxes {
     writes.onceDurable(() => {
       const entries = this.#entriesByPartition.get(partition)
       if (entries === undefined) return
-      // New entries have the greatest order. Only a fold that leaves rows in the inbox adds an entry before others.
+      // An entry of a commit has the greatest order. The rest of a partly folded entry may have a smaller one.
       const position = entries.findLastIndex(({ order }) => order < entry.order) + 1
       entries.splice(position, 0, entry)
       if (entries.length > KEPT_ENTRIES_MAX) this.#entriesByPartition.delete(partition)

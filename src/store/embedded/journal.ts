@@ -12,7 +12,7 @@ import type { Layer } from './layer.ts'
  * together. An incomplete frame is ignored as a whole.
  *
  * A frame has the rows that are put and removed, not the requests that caused the changes. So replaying is idempotent,
- * even if LMDB already has some of the rows. For a set sketch, a row has the members to add; adding members again
+ * even if LMDB already has some of the rows. For a set sketch, a row can have members to add; adding members again
  * changes nothing. A frame is written only after the previous one is synced. So a crash can leave only the last frame
  * of a file incomplete, and that frame was not acknowledged. A damaged frame that is followed by another one is an
  * error.
@@ -210,8 +210,8 @@ export function readJournal(folder: string, fileNumber: number, onRow: (row: Jou
   const bytes = readFileSync(path)
   const salt = bytes.subarray(FILE_MAGIC.length, SALT_END)
   if (!headerOf(salt).equals(bytes.subarray(0, HEADER_BYTES))) {
-    // A file without more than a header was left by a crash during its creation: frames are written only after the
-    // header is synced.
+    // A file that is not longer than a header has no frame. A crash leaves such a file if it interrupts the creation:
+    // frames are written only after the header is synced.
     if (bytes.length <= HEADER_BYTES) return { frameCount: 0, isCut: true }
     throw hasNewerHeader(bytes) ? newerVersion() : damaged(0)
   }
@@ -235,7 +235,7 @@ export function readJournal(folder: string, fileNumber: number, onRow: (row: Jou
   return { frameCount, isCut: offset < bytes.length }
 }
 
-/** Whether a file begins with an undamaged header that differs from ours only by a higher version. */
+/** Whether a file begins with an undamaged header of a higher version. */
 function hasNewerHeader(bytes: Buffer): boolean {
   const magic = Buffer.from(FILE_MAGIC)
   magic[VERSION_OFFSET] = bytes[VERSION_OFFSET]!
@@ -250,7 +250,7 @@ interface Frame {
   readonly end: number
 }
 
-/** Returns the frame at `offset`; undefined if no complete frame begins there. */
+/** Returns the frame at `offset`; undefined if no complete and undamaged frame begins there. */
 function frameAt(bytes: Buffer, offset: number, salt: Buffer): Frame | undefined {
   if (offset + FRAME_HEADER_BYTES > bytes.length || bytes.readUInt32LE(offset) !== FRAME_MAGIC) return undefined
   const end = offset + FRAME_HEADER_BYTES + bytes.readUInt32LE(offset + 4)

@@ -384,7 +384,7 @@ export function readExpiryKey(bytes: Uint8Array): { readonly kind: ExpiringKind;
   return { kind: EXPIRING_KINDS[bytes[8]!]!, key: bytes.subarray(9) }
 }
 
-/** Returns the exclusive end of the keys in `expiry` of rows that expire at or before `timeMs`. */
+/** Returns the exclusive end of the keys in `expiry` with a time at or before `timeMs`. */
 export function expiryKeysEnd(timeMs: number): Buffer {
   return new KeyBuilder(8).time(timeMs + 1).bytes
 }

@@ -3,7 +3,7 @@ import { MemoryTable, type RowWrite } from './memory-table.ts'
 
 /**
  * Changed rows, of all tables, that no complete checkpoint has written to LMDB yet. There are layers for one write, for
- * one frame of the journal, and for all frames between the beginnings of two checkpoints.
+ * one frame of the journal, for all frames between the beginnings of two checkpoints, and for the journal at a start.
  */
 export class Layer {
   readonly #tables = new Map<TableName, MemoryTable>()
@@ -44,8 +44,8 @@ export class Layer {
   }
 
   /**
-   * Adds the changes of a later frame. A removal is kept only if `mayBeInLmdb` returns true: otherwise there is no row
-   * in LMDB that it has to hide.
+   * Adds the changes of a later frame. A removal is kept only if `mayBeInLmdb` returns true: otherwise no row in LMDB
+   * or in the frozen layer has to be hidden.
    */
   addFrame(later: Layer, mayBeInLmdb: (name: TableName, key: string) => boolean): void {
     for (const [name, table] of later.tables()) {

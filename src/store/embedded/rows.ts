@@ -106,7 +106,7 @@ export function decodeReceiptTotals(row: Uint8Array | undefined): Readonly<Recei
 
 export interface WatermarkRow {
   readonly commitNumber: number
-  /** Time of the writer's last applied commit: the latest time of its parts. */
+  /** Time of the writer's last applied commit: the latest time of its parts, or the store's clock for a fence. */
   readonly writtenMs: number
 }
 

@@ -228,7 +228,7 @@ interface WindowChange {
   readonly window: WindowKey
   /** The stored row. Undefined if the window is new. */
   readonly storedRow: WindowRow | undefined
-  /** Number of index entries, and time of expiry, after the fold. -Infinity: the window is new and not touched yet. */
+  /** Number of index entries, and time of expiry, after the fold. Time -Infinity: a new window, not touched yet. */
   entryCount: number
   expiresMs: number
 }

@@ -4,8 +4,8 @@ import { Layer } from './layer.ts'
 import { keyTextOf, type Tables } from './table.ts'
 
 /**
- * The changes of one write to the store. `get` and `has` see these changes (but not members that were added to a set
- * sketch); reads through `tables` do not.
+ * The changes of one write to the store. `get` and `has` see these changes, but reads through `tables` do not. After
+ * `addMembers`, `get` and `has` do not find the set sketch.
  */
 export class WriteSet {
   /** The tables with the changes of all earlier writes, but not of this one. */
