@@ -10,7 +10,7 @@ import { DAY_MS, MINUTE_MS } from '../model/time.ts'
 /** Lifetime of the marker of an idempotency key, from its commit on. Until it expires, a retry is not counted again. */
 export const IDEMPOTENCY_MARKER_KEPT_MS = DAY_MS
 
-/** Lifetime of the receipt of an idempotency key, which is the response that a retry gets. */
+/** Longest lifetime of a receipt, the response that a retry gets. `ReceiptBounds` can make it shorter. */
 export const RECEIPT_KEPT_MS = IDEMPOTENCY_MARKER_KEPT_MS
 
 /**

@@ -26,8 +26,8 @@ export interface Store {
    */
   readonly mayLoseWrites: boolean
   /**
-   * False on the embedded store if many changes have come since a checkpoint began that has not succeeded yet. Large
-   * writes should then wait until it is true, so that small writes need not wait. Always true on Redis.
+   * False on the embedded store while a checkpoint has begun but not succeeded, and many changes have come since then.
+   * Large writes should then wait until it is true, so that small writes need not wait. Always true on Redis.
    */
   readonly hasRoomForLargeWrites: boolean
   /**
@@ -82,7 +82,7 @@ export interface Store {
   /**
    * Applies the commits of one round, at most one per partition. Each writer numbers its commits in each partition, and
    * the store remembers the last number (the watermark). Returns the outcomes of the commits in the same order:
-   * - `applied`: the number of the commit is the watermark + 1, without a conflict. Only such a commit changes the store.
+   * - `applied`: the number of the commit is the watermark + 1, without conflict. Only such a commit changes the store.
    * - `known`: the number is smaller. The store has applied a commit with this number before.
    * - `gap`: the number is greater. The store lacks an earlier commit, or has removed the watermark.
    * - `conflict`: a metric has another type or generation or was deleted, an id belongs to another metric or series, or
@@ -386,7 +386,10 @@ export interface FoldCommit {
   readonly partition: number
   /** The inbox entries that were folded, completely or partly, and are removed. Empty for a merge. */
   readonly inbox: readonly InboxEntry[]
-  /** The partly folded entries in `inbox`. Each is replaced by an entry of the same order for `block`, its rest. */
+  /**
+   * The partly folded entries in `inbox`. Each is replaced by an entry with the same order, for a `block` with the
+   * rollups that were not folded.
+   */
   readonly partlyFolded?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
   /** The index entries of the runs that were merged, which are removed. Empty for a fold. */
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]

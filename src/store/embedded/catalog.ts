@@ -39,8 +39,8 @@ export function readMetric(tables: Tables, project: string, name: string): Metri
 }
 
 /**
- * Returns the number of defined metrics of a project. Counts the rows if no number is stored: the store of an earlier
- * version has none until a metric of the project is created or deleted.
+ * Returns the number of defined metrics of a project. Counts the rows if no number is stored: earlier versions stored
+ * none, and the next creation or deletion of a metric in the project stores it.
  */
 export function countMetrics(tables: Tables, project: string): number {
   const countBytes = tables['metric-counts'].get(projectKey(project))
@@ -277,7 +277,7 @@ export class CatalogChanges {
     }
   }
 
-  /** Returns the tag keys for the metric's row. Undefined: each has a row of its own; writes the rows of new ones. */
+  /** Returns the tag keys for the metric's row; undefined if each has a row of its own. Then writes the missing rows. */
   #writeTagKeys({ row, newTagKeys }: ChangedMetric): readonly string[] | undefined {
     const all = row.tagKeys === undefined || newTagKeys.length === 0 ? row.tagKeys : [...row.tagKeys, ...newTagKeys]
     if (all !== undefined && all.length <= TAG_KEYS_IN_ROW_MAX) return newTagKeys.length === 0 ? all : [...all].sort()

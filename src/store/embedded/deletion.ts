@@ -8,8 +8,8 @@ import type { WriteSet } from './write-set.ts'
 
 /**
  * Removes the data of deleted metrics, after the inbox entries that existed at the deletion are folded. From then on,
- * no data of the metric can be added: commits are refused, and a fold or merge that began earlier is refused too,
- * because its inbox or index entries no longer exist.
+ * no points of the metric can be added: commits are refused, and so is a fold that began earlier, because its inbox
+ * entries no longer exist. A merge is refused once the index entries that it replaces are removed.
  */
 
 /** Tables whose rows are removed after the windows of a metric. Their keys begin with partition and metric. */

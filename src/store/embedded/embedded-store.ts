@@ -261,7 +261,8 @@ class EmbeddedStore implements Store {
       // refused would stay in memory until they expire.
       if (!isCommitted) {
         for (const block of addedBlockNames(fold)) this.#heldBlocks.removeUncommitted(fold.partition, block)
-        // The next read reads the rows of the inbox: if the entries in memory differed, each fold would be refused.
+        // The next read reads the rows of the inbox. If the entries in memory differed from the rows, every further
+        // fold would be refused.
         this.#inboxes.evict(fold.partition)
       }
     }

@@ -234,8 +234,8 @@ export class Environment {
 
   /**
    * Prepares the journal for the next frame. If the last write to the journal failed, begins a new file and writes all
-   * layers to LMDB. Begins a checkpoint if one is due and none is running. Rejects if the first fails, or if the layer
-   * or the journal file is full and a checkpoint fails or cannot begin.
+   * layers to LMDB; rejects if this fails. Then begins a checkpoint if one is due, or if the layer or the file is full.
+   * If one of them is full, waits for an earlier checkpoint, and rejects if this fails or the new one cannot begin.
    */
   async #prepareForFrame(): Promise<void> {
     if (this.#failedJournal === this.#journal) {

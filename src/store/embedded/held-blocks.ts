@@ -2,8 +2,8 @@ import type { NamedBlock } from '../store.ts'
 
 /**
  * Maximum memory of the held blocks that no entry lists any more. Beyond it, the oldest are dropped: a query that still
- * needs one of them finds it gone and reads the index again. Blocks of a fold or merge that has not committed yet do not
- * count: they are dropped if it fails or is refused.
+ * needs one of them finds it gone and reads the index again. Blocks of a fold or merge that has not committed yet do
+ * not count: they are dropped if it fails or is refused.
  */
 export const HELD_BYTES_MAX = 16_777_216
 

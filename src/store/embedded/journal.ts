@@ -210,7 +210,7 @@ export function readJournal(folder: string, fileNumber: number, onRow: (row: Jou
   const bytes = readFileSync(path)
   const salt = bytes.subarray(FILE_MAGIC.length, SALT_END)
   if (!headerOf(salt).equals(bytes.subarray(0, HEADER_BYTES))) {
-    // A file that is not longer than a header has no frame. A crash leaves such a file if it interrupts the creation:
+    // The file has at most the bytes of a header, so it has no frame. A crash during its creation leaves such a file:
     // frames are written only after the header is synced.
     if (bytes.length <= HEADER_BYTES) return { frameCount: 0, isCut: true }
     throw hasNewerHeader(bytes) ? newerVersion() : damaged(0)
@@ -281,8 +281,8 @@ function pathOf(folder: string, fileNumber: number): string {
 }
 
 /**
- * Opens a file whose writes are synced to disk before they resolve. On Linux, the system syncs each write by itself
- * (O_DSYNC), which makes a commit a third faster. On other systems, each write is followed by fdatasync.
+ * Creates or empties a file whose writes are synced to disk before they resolve. On Linux, the system syncs each write
+ * by itself (O_DSYNC), which makes a commit a third faster. On other systems, each write is followed by fdatasync.
  */
 export async function openJournalFile(path: string): Promise<JournalFile> {
   const syncs = process.platform === 'linux'

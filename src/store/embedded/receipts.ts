@@ -81,7 +81,7 @@ function subtractReceipt(totals: ReceiptTotals, rowBytes: Uint8Array): void {
   totals.bytes -= rowBytes.length
 }
 
-/** Removes a receipt if it has expired. It has not if it was written again since its entry in `expiry`. */
+/** Removes a receipt if it has expired: it may have been written again since its entry in `expiry`. */
 export function removeReceiptIfExpired(writes: WriteSet, key: Uint8Array, nowMs: number): void {
   const bytes = writes.get('receipts', key)
   if (bytes === undefined) return

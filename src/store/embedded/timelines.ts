@@ -106,7 +106,7 @@ export function commitFold(writes: WriteSet, heldBlocks: HeldBlocks, inboxes: In
   return true
 }
 
-/** Returns whether all entries to replace and all new blocks exist, and no window of a new entry has expired. */
+/** Returns whether all entries to replace and all new blocks exist, and no window of a new index entry has expired. */
 function isApplicable(writes: WriteSet, heldBlocks: HeldBlocks, fold: FoldCommit): boolean {
   const { partition, nowMs, partlyFolded = [] } = fold
   if (partlyFolded.some(({ block }) => heldBlocks.get(partition, block.name, nowMs) === undefined)) return false
