@@ -7,10 +7,10 @@ import { eventsMarker } from './round/encode-round.ts'
 
 /**
  * Requests with an idempotency key: within 24 h, the points of such a request count once, and a retry gets the first
- * successful response. For each key, the store keeps markers and a receipt. The points of a request are stored in
- * parts, each together with a marker, so a retry adds only the parts that are missing. The receipt has the response. It
- * is written after all parts are stored: if the gateway crashes before, a retry repeats the work but counts nothing
- * twice.
+ * successful response while its receipt is kept. For each key, the store keeps markers and a receipt. The points of a
+ * request are stored in parts, each together with a marker, so a retry adds only the parts that are missing. The
+ * receipt has the response. It is written after all parts are stored: if the gateway crashes before, a retry repeats
+ * the work but counts nothing twice.
  *
  * Only responses with a 2xx status are saved: a refused request may be sent again with the same key, corrected or not.
  */
@@ -56,7 +56,7 @@ export class Idempotency {
 
   /**
    * Returns the saved response of the key. If there is none, runs `serve` and saves its response if the status is 2xx.
-   * Concurrent requests with the same key are served one after another. `serve` must pass the key to the writer
+   * This process serves requests with the same key one after another. `serve` must pass the key to the writer
    * together with its points and events, so that it is safe to repeat. Throws `invalid_body` if the key is malformed,
    * and `idempotency_conflict` if it was used for another request. Rethrows the errors of `serve` and of the store.
    */

@@ -10,14 +10,14 @@ import { decodeMetric, encodeMetricAbout, encodeMetricIdentity, nameOfSortKey, s
 
 /**
  * Reads, creates and deletes the rows of metrics, and reads those of series. Project and name of a metric decide its
- * partition, so metrics of several partitions take a call for each partition.
+ * partition, so metrics of several partitions take at least a call for each partition.
  */
 
 const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000
 /** To read a page of names, each partition is asked for an even share of the page, and for this many names more. */
 const EXTRA_NAMES_PER_PARTITION = 16
-/** Attempts to define or delete a name. An attempt fails if another gateway changes the name, or a new id is in use. */
+/** Attempts to define or delete a name. One fails if another gateway changes the name, or a generation is unusable. */
 const ATTEMPTS_MAX = 16
 
 interface NamedMetric {
@@ -74,7 +74,7 @@ async function defineChunk(
   })
 }
 
-/** Defines the metrics that do not exist, each with its first unused generation. Returns the metric ids of all. */
+/** Defines the metrics that do not exist, each with its first usable generation. Returns the metric ids of all. */
 async function defineIds(
   redis: RedisAccess,
   partition: number,
@@ -162,8 +162,8 @@ export async function readMetrics(
 }
 
 /**
- * Reads rows by name. A script needs the key of a row in advance, so each `metricId` is a guess: mostly the id of
- * generation 1. If it is wrong, the reply has the right id, and a second call reads the row.
+ * Reads rows by name. A script needs the key of a row in advance, so `metricId` may be a guess: the id of generation 1.
+ * If it is wrong, the reply has the right id, and a further call reads the row.
  */
 async function readRows(
   redis: RedisAccess,
@@ -227,7 +227,7 @@ async function namesAfter(
     }),
   )
   // A partition that returned as many names as it was asked for may have more after its last name. So the page ends at
-  // the last name of this partition, or at the smallest of these names if there are several such partitions.
+  // the last name of this partition, or at the smallest of the last names if there are several such partitions.
   const ends = namesByPartition.flatMap((names) => (names.length === namesPerPartition ? [names.at(-1)!] : []))
   const end = ends.sort(byCodeUnits)[0]
   const namesUntilEnd = namesByPartition.flat().filter((name) => end === undefined || name <= end)

@@ -25,7 +25,7 @@ export interface Address {
 
 export interface Connections {
   readonly isCluster: boolean
-  /** The address without the password, for messages. */
+  /** The address without user and password, for messages. */
   readonly name: string
   /** Used by `append` only. The client never sends a command again after a lost reply. */
   readonly commits: Connection
@@ -207,7 +207,7 @@ async function untilReady(client: Redis | Cluster, name: string, startTimeoutMs:
   let lastError: unknown
   const readyPromise = new Promise<void>((resolve, reject) => {
     client.once('ready', resolve)
-    // Without a listener for `error`, a lost connection would end the process.
+    // Without a listener for `error`, the client would write each such error to stderr.
     client.on('error', (error: Error) => {
       lastError = lastNodeError(error)
       if (isPermanentError(lastError)) reject(lastError)
@@ -231,8 +231,8 @@ async function untilReady(client: Redis | Cluster, name: string, startTimeoutMs:
 }
 
 /**
- * An error of a cluster client only says that all nodes have failed. If the client has attached the error of a node,
- * returns that error; otherwise returns `error`.
+ * An error of a cluster client may only say that all nodes have failed. If the client has attached the error of a node,
+ * returns the attached error; otherwise returns `error`.
  */
 function lastNodeError(error: unknown): unknown {
   if (error instanceof Error && 'lastNodeError' in error && error.lastNodeError instanceof Error)
@@ -278,8 +278,8 @@ const UNAVAILABLE_CLIENT_ERRORS =
 const UNAVAILABLE_CODES = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ENETDOWN)/
 
 /**
- * Returns `store_unavailable` for an error of an unavailable server. Returns all other errors unchanged: a
- * `GatewayError`, and errors that show a bug.
+ * Returns `store_unavailable` for an error of an unavailable server. Returns all other errors, and a `GatewayError`,
+ * unchanged.
  */
 export function asGatewayError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof GatewayError) return error

@@ -33,7 +33,7 @@ export async function clearDeleted(
     const [nextCursor, idsAndOrders] = reply as [string, string[]]
     cursor = nextCursor
     if (idsAndOrders.length === 0) continue
-    // The inbox is read after the metrics, so that it has all entries from before their deletion.
+    // The inbox is read after the metrics, so that it has all unfolded entries from before their deletion.
     const [oldestEntry] = await readInbox(redis, partition, 0)
     const oldestOrder = oldestEntry?.order ?? Number.POSITIVE_INFINITY
     for (let i = 0; i < idsAndOrders.length; i += 2) {
@@ -44,7 +44,7 @@ export async function clearDeleted(
       // UNLINK frees memory in a background thread of the server, however large the keys are.
       const expired = resolutions.map((resolutionMs) => keys.expiredStretches({ metricId, resolutionMs }))
       await redis.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
-      // The metric is removed from this list last: if the gateway stops before, the next call removes what is left.
+      // `metricsToRemove` has the metric until the end: if the gateway stops before, a later call removes what is left.
       await redis.call('hdel', keys.metricsToRemove, idsAndOrders[i]!)
       if (--remaining <= 0) return true
     }

@@ -18,8 +18,8 @@ interface EventPage {
 }
 
 /**
- * Reads a page from each partition and merges the pages. If some pages were limited, the result ends at the newest of
- * the last events of these pages, because the partition of this event may have more events just after it.
+ * Reads a page from each partition and merges the pages. If some pages were limited, leaves out what is older than the
+ * newest of the last events of these pages, because the partition of that event may have more events just after it.
  */
 export async function readEvents(redis: RedisAccess, request: EventRequest): Promise<StoredEvent[]> {
   const { project, fromMs, toMs, after, limit, bytesMax } = request

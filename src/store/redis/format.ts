@@ -25,7 +25,7 @@ export async function ensureFormat(
   const { partitions, resolutions, setResolutions } = expectedShape
   const record = JSON.stringify({ version: STORE_FORMAT_VERSION, partitions, resolutions, setResolutions })
   const key = metaKey(prefix)
-  // If several gateways start on an empty server at once, NX keeps the first record, and GET returns it to the others.
+  // If several gateways start on a new store at once, NX keeps the first record, and GET returns it to the others.
   const reply = (await common.call('get', [key])) ?? (await common.call('set', [key, record, 'NX', 'GET']))
   if (reply === null) return true
   const where = `the store with prefix ${prefix} in ${name}`

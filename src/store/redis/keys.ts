@@ -5,14 +5,14 @@ import type { SetKey, TimelineKey, WindowKey } from '../store.ts'
 import { windowStart } from '../windows.ts'
 
 /**
- * The names of all keys in Redis: `<prefix>:{p<partition>}:<name>`. Redis Cluster hashes only the text in braces, so
- * all keys of a partition are in one slot, and a script with these keys runs on one node. "Sorted set: X by Y" means
- * that X is the member and Y the score.
+ * The names of the keys of a partition in Redis: `<prefix>:{p<partition>}:<name>`. Redis Cluster hashes only the text
+ * in braces, so these keys are in one slot, and a script with them runs on one node. "Sorted set: X by Y" means that X
+ * is the member and Y the score.
  */
 export interface PartitionKeys {
   /** Hash: writer → its watermark, the number of its last commit. */
   readonly watermarks: string
-  /** Sorted set: writer by time of its last commit. */
+  /** Sorted set: writer by the latest time of its commits. */
   readonly writers: string
   /** Sorted set: marker (digest of project and idempotency key) by the time of its commit. */
   readonly markers: string
@@ -24,7 +24,7 @@ export interface PartitionKeys {
   readonly dueWindows: string
   /** Sorted set: name of a block that no index or inbox entry lists, by the time from which it may be removed. */
   readonly expiringBlocks: string
-  /** Hash: block name → number of entries that list the block, minus 1. Blocks with one entry are not in it. */
+  /** Hash: block name → number of entries that list the block, minus 1. It has only blocks with several entries. */
   readonly extraListings: string
   /** String: holder of the lease for folding the partition. */
   readonly lease: string
@@ -66,12 +66,12 @@ export interface PartitionKeys {
   /** Set: names of the set sketches of an expired window that are not deleted yet. */
   setsToDeleteOf(window: WindowKey): string
   /**
-   * Sorted set: events of a project. All scores are 0, and a member begins with time and id, so it is sorted by them.
+   * Sorted set: events of a project. All scores are 0, and a member begins with time and id, so these sort the events.
    */
   events(project: string): string
   /** Sorted set: project, time and id of an event, by the time of its commit. */
   readonly eventAges: string
-  /** Hash: digest of an idempotency key → receipt. */
+  /** Hash: digest of an idempotency key → receipt; also `bytes` → bytes of all receipts in the hash. */
   receipts(project: string): string
   /** Sorted set: digest of an idempotency key by the time of its receipt. */
   receiptAges(project: string): string
@@ -136,7 +136,7 @@ export function isValidPrefix(text: string): boolean {
 
 /**
  * Returns the partition with all receipts of a project. They are in one partition, so that one script can limit their
- * number.
+ * number and bytes.
  */
 export function receiptPartition(project: string, partitions: number): number {
   return partitionOf('receipts', project, partitions)

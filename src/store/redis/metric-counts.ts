@@ -3,8 +3,8 @@ import type { RedisAccess } from './redis-access.ts'
 
 /**
  * Counts the metrics of a project over all partitions. On a cluster, if a node fails or does not respond in time, the
- * last known numbers of its partitions are used (0 if there are none). Later calls do not wait for a partition whose
- * request has not ended in time.
+ * last known numbers of its partitions are used (0 if there are none). After that, calls do not wait for a partition
+ * without a reply until one of the pending requests to it ends.
  */
 
 /** Maximum number of projects in the cache of counts. A full cache is emptied. */

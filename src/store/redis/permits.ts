@@ -4,7 +4,7 @@ import { digestOf, permitPartition } from './keys.ts'
 import { type RedisAccess, textList } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'
 
-/** Takes permits of a rate limit. Each time window has a key in Redis, which counts the permits taken in the window. */
+/** Takes permits of a rate limit. For each limit and time window, a key in Redis counts the permits that were taken. */
 export async function takePermits(
   redis: RedisAccess,
   request: PermitRequest,

@@ -6,8 +6,8 @@ import { ScriptCall } from './scripts.ts'
 import { decodeReceipt, encodeReceipt } from './text-encoding.ts'
 
 /**
- * Reads and writes the receipts of idempotency keys. A receipt is never replaced before it expires. The number and the
- * bytes of a project's receipts are limited: beyond the limits, its oldest receipts are removed.
+ * Reads and writes the receipts of idempotency keys. A stored receipt is not replaced before it expires. The number and
+ * the bytes of a project's receipts are limited: beyond the limits, its oldest receipts are removed.
  */
 
 export async function readReceipt(

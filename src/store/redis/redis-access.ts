@@ -2,7 +2,7 @@ import type { CommandArgument, Connections } from './connection.ts'
 import { type PartitionKeys, partitionKeys } from './keys.ts'
 import { runScript, type ScriptCall, type ScriptName } from './scripts.ts'
 
-/** The connections to Redis and the key names of each partition. All functions of the Redis store get this object. */
+/** The connections to Redis and the key names of each partition. Most functions of the Redis store get this object. */
 export class RedisAccess {
   readonly connections: Connections
   readonly prefix: string
@@ -39,14 +39,15 @@ export class RedisAccess {
 }
 
 /**
- * Time to live of blocks that no entry lists. `sweep` removes such blocks much earlier; if no gateway runs to call it,
- * the server removes them after this time. It is much longer than the lifetimes of unlisted blocks in `lifetimes.ts`,
- * because the clocks of gateways and server may differ. Receipts live this much longer than `RECEIPT_KEPT_MS`.
+ * Time to live of blocks that no entry lists, except those of folded inbox entries. `sweep` removes such blocks much
+ * earlier; if no gateway runs to call it, the server removes them after this time. It is much longer than the lifetimes
+ * of unlisted blocks in `lifetimes.ts`, because the clocks of gateways and server may differ. The server removes the
+ * receipts of a project this long after `RECEIPT_KEPT_MS`, counted from the last write of a receipt.
  */
 export const SERVER_TTL_MS = 3_600_000
 
-// The command or script determines the type of its reply. These functions throw if a reply is not a list. They do not
-// check the type of its elements.
+// The command or script determines the type of its reply. These functions throw if a reply is not a list, or not a list
+// of lists. They do not check that the innermost elements are texts.
 
 export function textList(reply: unknown): readonly string[] {
   if (!Array.isArray(reply)) throw new TypeError('a reply of Redis is not a list')

@@ -38,16 +38,16 @@ import {
 } from './timelines.ts'
 
 /**
- * The store for several gateways, on a Redis (or Valkey) server or on a Redis Cluster. Each atomic step is a Lua script
- * (`lua/`), which the server runs without interruption. All keys of a partition are in one slot of the cluster, so a
- * script runs on one node.
+ * The store for several gateways, on a Redis (or Valkey) server or on a Redis Cluster. An atomic step of several
+ * commands is a Lua script (`lua/`), which the server runs without interruption. All keys of a partition are in one
+ * slot of the cluster, so a script with keys of one partition runs on one node.
  */
 
 export interface RedisStoreOptions extends StoreSettings, Address, Timeouts {
   /** Every key starts with this prefix, so that several stores can share a server. */
   readonly prefix: string
   readonly receiptBounds?: ReceiptBounds
-  /** Receives warnings about server settings that can lose data. */
+  /** Receives warnings: server settings that can lose data, a store that was emptied or created again. */
   readonly log?: StoreLog
   /** The clock. It gives commits without parts (fences) their time; other commits take the time of their parts. */
   readonly now?: () => number
@@ -93,7 +93,7 @@ class RedisStore implements Store {
   readonly #notifications: Notifications
   readonly #indexRemovalListeners = new Listeners<IndexRemovals>()
   readonly #metricCounts = new MetricCounts()
-  /** Calls that have not returned yet. `close` waits for them. */
+  /** Calls that have not ended yet. `close` waits for them, at most `CLOSE_TIMEOUT_MS`. */
   readonly #runningCalls = new Set<Promise<unknown>>()
   readonly #options: RedisStoreOptions
   readonly #formatCheckTimer: NodeJS.Timeout

@@ -6,8 +6,8 @@ import type { Connection, Connections } from './connection.ts'
 const REDIS_MAJOR_MIN = 7
 
 /**
- * Throws an Error if a server is too old, is a replica, or is a node of a cluster that is not configured as one. Logs
- * warnings about settings that can lose data.
+ * Throws an Error if a server is too old, is a replica, or is a node of a cluster although the gateway has the URL of a
+ * single server. Logs warnings about settings that can lose data.
  */
 export async function checkServers(connections: Connections, log: StoreLog | undefined): Promise<void> {
   for (const server of connections.masters()) {
@@ -58,8 +58,8 @@ export async function explainMissingBlocks({ masters }: Connections): Promise<st
 }
 
 /**
- * Reads a setting of the server. Undefined if the server does not know it, or does not allow to read it, as managed
- * servers do.
+ * Reads a setting of the server. Undefined if the server does not know it, or if reading fails, as on managed servers
+ * that do not allow it.
  */
 export async function readSetting(server: Connection, name: string): Promise<string | undefined> {
   try {

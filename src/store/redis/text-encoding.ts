@@ -6,9 +6,9 @@ import type { Receipt } from '../idempotency-keys.ts'
 import type { InboxEntry, IndexEntry, Stretch, WindowKey } from '../store.ts'
 
 /**
- * Encodes the members of sorted sets and the values of hashes as texts. The fields of a member, except those of an
- * event, are separated by spaces: no number, id, project or block name contains a space. Numbers are exact up to 2^53.
- * They are decimal, except the times of events.
+ * Encodes members of sorted sets and values of hashes as texts, and decodes them. The fields of a member, except those
+ * of an event, are separated by spaces: no number, id, project or block name contains a space. Numbers are exact up to
+ * 2^53. They are decimal, except the times of events.
  */
 
 // Inbox entries: members of a sorted set, by order.
@@ -92,7 +92,8 @@ export function encodeEventAge({ project, timeMs, id }: StoredEvent): string {
 }
 
 /**
- * Inverse of {@link encodeEventAge}: only the member of this event sorts into [from, to) among those of the project.
+ * Decodes a text of {@link encodeEventAge}. Of all events of `project`, only this one has a member that sorts into
+ * [from, to).
  */
 export function decodeEventAge(age: string): { readonly project: string; readonly from: string; readonly to: string } {
   const end = age.lastIndexOf(' ')
@@ -123,8 +124,8 @@ export function encodeMetricAbout({ unit, description }: MetricDefinition): stri
 
 // Redis sorts members by their UTF-8 bytes, but metrics are listed by the UTF-16 code units of their names. The two
 // orders differ only for characters from U+E000 to U+FFFF: in UTF-8 they sort before characters beyond U+FFFF, in
-// UTF-16 after them. So the sort key of a name has the prefix U+10FFFF before each such character. U+10FFFF itself is
-// followed by NUL.
+// UTF-16 after them. So the sort key of a name has U+10FFFF before each character from U+E000 to U+FFFF. U+10FFFF
+// itself is followed by NUL.
 
 const LAST_CHARACTER = '\u{10FFFF}'
 
@@ -140,7 +141,7 @@ export function nameOfSortKey(sortKey: string): string {
   )
 }
 
-/** Decodes the reply of `read-metrics.lua` for one metric. The header of the script lists its fields. */
+/** Decodes the reply of `read-metrics.lua` for one metric. The header of the script lists the fields of the reply. */
 export function decodeMetric(reply: readonly string[], partition: number): MetricRow {
   const [metricId, identity, about, points, firstMs, lastMs, cumulative, seriesCount, ...tagKeys] = reply
   const [project, name, type, generation] = JSON.parse(identity!) as [string, string, MetricType, number]

@@ -16,8 +16,9 @@ const SWEEP_INTERVAL_MS = 15_000
 
 /**
  * The background work on stored data, in bounded steps between requests: folds inboxes, merges the runs of windows,
- * seals windows that have ended, and expires old ones. A failure does not stop ingest: it is logged and counted, and
- * the work is retried. Each group of partitions has its own `FoldScheduler`; the schedulers run concurrently.
+ * seals windows that have ended, and removes expired and deleted data. A failure does not stop ingest: it is logged and
+ * counted, and the work is retried. Each group of partitions has its own `FoldScheduler`; the schedulers run
+ * concurrently.
  */
 export class FoldLoop {
   readonly totals: FoldTotals = {
@@ -67,14 +68,14 @@ export class FoldLoop {
     this.#schedulerByPartition = schedulerByPartition
   }
 
-  /** Loads the inbox sizes and open windows that an earlier process left, then starts the background work. */
+  /** Loads the inbox sizes and the windows that have not expired, then starts the background work. */
   async start(): Promise<void> {
     await Promise.all(this.#schedulers.map((scheduler) => scheduler.load()))
     this.#timer = setInterval(() => this.#tick(), TICK_INTERVAL_MS)
     this.#timer.unref()
   }
 
-  /** Age in milliseconds of the oldest unfolded inbox entry that this gateway knows of; 0 if it knows of none. */
+  /** Estimated age in milliseconds of the oldest unfolded inbox entry that this gateway knows of; 0 if none. */
   get oldestEntryAgeMs(): number {
     return Math.max(0, ...this.#schedulers.map((scheduler) => scheduler.oldestEntryAgeMs))
   }
@@ -91,7 +92,7 @@ export class FoldLoop {
 
   /**
    * Folds all inboxes with known entries now, whatever their size and age, and merges windows. Skips partitions that
-   * another gateway is folding, or that are paused after a failure.
+   * another gateway is folding, or that are paused after a failure. Folds nothing during a pause (`pauseUntil`).
    */
   async drain(): Promise<void> {
     await Promise.all(this.#schedulers.map((scheduler) => scheduler.drain()))

@@ -36,7 +36,7 @@ export interface FoldTotals {
   seals: number
   /** Number of expired windows. */
   expired: number
-  /** How often the work on a partition or a sweep failed. */
+  /** How often the work on a partition or window, or a sweep, failed. */
   failures: number
   /**
    * Data that folds omitted because it cannot be read or written: the number of rollups, and the number of blocks with
@@ -51,7 +51,7 @@ export interface FoldContext {
   readonly settings: FoldLoopSettings
   readonly totals: FoldTotals
   readonly now: () => number
-  /** Called when the work on a partition failed. The scheduler retries it later. */
+  /** Called when the work on a partition, or the merge of a window, failed. */
   onFailure(partition: number, cause: unknown): void
   /** Called when a fold omitted data from the timelines permanently. */
   onOmitted(partition: number, omitted: OmittedData): void
@@ -82,8 +82,8 @@ interface InboxState {
   /** Size of the blocks in the inbox, as far as known. */
   bytes: number
   /**
-   * Time from which the age of the inbox is counted: the arrival of its oldest entry, as far as known. Undefined: the
-   * inbox is empty. -Infinity: the inbox must be folded now.
+   * Time from which the age of the inbox is counted: an estimate of the arrival of its oldest entry. Undefined: no
+   * entry is known. -Infinity: the inbox must be folded now (`drain`).
    */
   oldestArrivalMs: number | undefined
   /** The partition is skipped until this pause is over. */
@@ -100,9 +100,10 @@ interface Pause {
 
 /**
  * Does the background work on one group of partitions (`Store.groups`), in bounded steps: folds inboxes that are full
- * or old, merges the runs of windows that have many, seals windows that have ended, and expires old windows. To seal a
- * window is to merge all of its runs into one and to compress it. A partition whose work failed is skipped for a while;
- * the work on the other partitions continues.
+ * or old, merges the runs of windows that have many, seals windows that have ended, and removes expired and deleted
+ * data. To seal a window is to merge all of its runs into one and to compress it. A partition whose work failed is
+ * skipped for a while; the work on the other partitions continues. A window whose data cannot be merged does not count
+ * as a failure of its partition.
  */
 export class FoldScheduler {
   readonly #context: FoldContext
@@ -143,11 +144,11 @@ export class FoldScheduler {
     }
   }
 
-  /** Age in milliseconds of the oldest unfolded inbox entry that this gateway knows of; 0 if it knows of none. */
+  /** Estimated age in milliseconds of the oldest unfolded inbox entry that this gateway knows of; 0 if none. */
   get oldestEntryAgeMs(): number {
     const nowMs = this.#context.now()
     let ageMs = 0
-    // `drain` sets `oldestArrivalMs` to -Infinity, which is not a time.
+    // `drain` sets `oldestArrivalMs` to -Infinity, which is not a time. Such an inbox is left out.
     for (const { oldestArrivalMs = nowMs } of this.#inboxes.values())
       if (Number.isFinite(oldestArrivalMs)) ageMs = Math.max(ageMs, nowMs - oldestArrivalMs)
     return ageMs
@@ -182,7 +183,7 @@ export class FoldScheduler {
     await this.#working
   }
 
-  /** Starts the work, unless it is running already. */
+  /** Starts the work, unless it is running already or the scheduler is stopped. */
   wake(): void {
     if (this.#working !== undefined || this.#isStopped) return
     this.#working = this.#work().finally(() => {
@@ -241,8 +242,8 @@ export class FoldScheduler {
   async #foldWhileDue(partition: number): Promise<void> {
     while (this.#isFoldDue(partition) && !this.#isStopped) {
       if (!(await this.#holdLease(partition))) return
-      // Nothing was folded: the inbox was empty, or the store refused the fold, because another fold was faster or a
-      // window expired meanwhile. A later run tries again.
+      // If nothing was folded, the inbox was empty, or the store refused the fold, for example because another fold was
+      // faster or a window expired meanwhile. A later run tries again.
       if (!(await this.#foldOneStep(partition))) return
       await new Promise(setImmediate)
       await this.#waitForRoom()
@@ -290,8 +291,8 @@ export class FoldScheduler {
     const remaining = await store.inboxSize(partition)
     inbox.bytes = remaining.bytes
     if (remaining.entries === 0) inbox.oldestArrivalMs = undefined
-    // The step has emptied the inbox as it was before, so only entries that arrived during the step are left. Their age
-    // is counted from now.
+    // The step has folded all entries that it read, so the others are taken for entries that arrived during the step.
+    // Their age is counted from now.
     else if (
       step?.hasMore === false &&
       inbox.oldestArrivalMs !== Number.NEGATIVE_INFINITY &&

@@ -17,8 +17,8 @@ export const STEP_ENTRIES_MAX = 4_096
 /** Maximum number of rollups that one step folds. They take a few megabytes of memory at each resolution. */
 export const STEP_ROWS_MAX = 32_768
 /**
- * Maximum number of windows, over all resolutions, that one step writes. Each window costs a block, an index entry and
- * a row in the store.
+ * Maximum number of windows, over all resolutions, that one step writes. Each window costs at least one block and one
+ * index entry, and a row in the store.
  */
 export const STEP_WINDOWS_MAX = 512
 
@@ -43,7 +43,7 @@ export interface StepWork {
   readonly metrics: readonly StepMetric[]
   /** The rows of the removed entries that the step does not fold. The fold puts them back into the inbox. */
   readonly unfolded: readonly UnfoldedRows[]
-  /** Whether the inbox still has entries, or rows that were put back, after the step. */
+  /** Whether the step leaves entries that it read, or puts rows back. Entries that it did not read do not count. */
   readonly hasMore: boolean
   /** Number of rollups that the step folds, and of windows (of all resolutions) to which they belong. */
   readonly rows: number
@@ -71,7 +71,7 @@ export interface UnfoldedRows {
 }
 
 export interface StepOptions {
-  /** Maximum number of inbox bytes that the step reads. */
+  /** Maximum number of inbox bytes that the step reads. It reads at least one entry. */
   readonly bytesMax: number
   /** Returns the resolutions of a kind of rollups (their bucket widths), finest first. */
   resolutionsMsOf(kind: RollupKind): readonly number[]
@@ -87,10 +87,11 @@ interface OpenEntry {
 }
 
 /**
- * Takes the oldest inbox entries, with at most `STEP_ROWS_MAX` rollups, and chooses as many of their metrics as fit
- * into `STEP_WINDOWS_MAX` windows. The rows of the other metrics are merged and stay in the inbox: they replace the
- * first removed entry with the same bucket width. If a single metric of an entry is too large, the step chooses its
- * first windows. The rows are decoded into memory of `arena`. Returns undefined if the inbox is empty.
+ * Takes the oldest inbox entries: as many as have `STEP_ROWS_MAX` rollups, but at least one. Chooses their metrics in
+ * order of first appearance, until one does not fit into `STEP_WINDOWS_MAX` windows. The rows of the other metrics are
+ * merged and stay in the inbox: they replace the first removed entry with the same bucket width. If the first metric
+ * alone is too large, the step takes one entry and chooses the first windows of this metric. The rows are decoded into
+ * memory of `arena`. Returns undefined if the inbox is empty.
  */
 export async function chooseWork(
   store: Store,
@@ -120,8 +121,8 @@ export async function chooseWork(
   let takenEntries = opened
   let chosen = await chooseMetrics(takenEntries, options, pacer)
   if (chosen === undefined) {
-    // Not even one metric fits, so it must be divided. This is possible only within one entry, because the folded rows
-    // and those that stay in the inbox must keep the arrival order of their entry.
+    // Not even the first metric fits. A metric is divided only within one entry, because the folded rows and those that
+    // stay in the inbox must keep the arrival order of their entry.
     takenEntries = opened.slice(0, 1)
     chosen = await chooseMetrics(takenEntries, options, pacer)
   }
@@ -307,7 +308,7 @@ function divideMetric(
     if (startMs >= endMs) break
     if (rows + windowRows > STEP_ROWS_MAX) {
       // A block that an older version of the gateway wrote may hold more rows in one window. Such a window is divided
-      // by series.
+      // by series, into about as many as have `STEP_ROWS_MAX` rows, and the others.
       if (rows === 0) seriesShare = STEP_ROWS_MAX / windowRows
       endMs = rows === 0 ? startMs + windowWidthMs(resolutionsMs[0]!) : startMs
       break

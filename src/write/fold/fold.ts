@@ -34,12 +34,12 @@ export interface FoldStepResult {
   /** Bytes of the blocks that the step added to timelines. */
   readonly bytesWritten: number
   /**
-   * Number of rollups that were folded, and of windows (of all resolutions) to which they belong. Omitted rollups and
-   * expired windows are included. `STEP_ROWS_MAX` and `STEP_WINDOWS_MAX` bound these numbers.
+   * Number of rollups that were folded, and of windows (of all resolutions) to which they belong. Expired windows are
+   * included, and omitted rollups that could be decoded.
    */
   readonly rows: number
   readonly windows: number
-  /** Whether data that was in the inbox before the step is still there. */
+  /** Whether the step left entries that it read, or put rows back. Entries that it did not read do not count. */
   readonly hasMore: boolean
   /** The windows to which the step has written. */
   readonly touchedWindows: readonly WindowRetention[]
@@ -55,8 +55,8 @@ export interface FoldStepResult {
  *
  * Data that cannot be read or written is omitted and reported, so that it does not block the data of other metrics.
  *
- * Returns undefined if there was nothing to fold, or if the store refused the fold: another fold was faster, or a
- * window expired meanwhile.
+ * Returns undefined if there was nothing to fold, or if the store refused the fold, for example because another fold
+ * was faster or a window expired meanwhile.
  */
 export async function foldInbox(
   store: Store,

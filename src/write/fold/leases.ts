@@ -3,7 +3,7 @@ import type { Store } from '../../store/store.ts'
 
 /**
  * Leases of the partitions that this gateway folds, so that several gateways do not do the same work. Correctness does
- * not depend on leases: the store refuses a fold if another fold or merge has replaced one of its input blocks.
+ * not depend on leases: the store refuses a fold or merge if one of the entries that it replaces no longer exists.
  */
 export class FoldLeases {
   readonly #store: Store

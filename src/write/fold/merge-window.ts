@@ -9,12 +9,12 @@ import { windowWidthMs } from '../../store/windows.ts'
 import { bytesOfBlocks, encodeRun, openAllBlocks, type RunProperties, type TimelineBlock } from './timeline-blocks.ts'
 
 /**
- * Number of neighbouring runs of one tier that a merge replaces by one run of the next tier. The tier of a run is how
- * often its rollups were merged: 0 for a run that a fold wrote.
+ * Number of neighbouring runs of one tier that a merge replaces by one run of the next tier. The tier of a run that is
+ * not sealed is how often its rollups were merged: 0 for a run that a fold wrote.
  */
 export const RUNS_PER_MERGE = 8
 
-/** The tier of the only run of a sealed window. Only another sealing merges this run, after a late fold. */
+/** The tier of the run that a sealing writes. Only another sealing merges this run, after a late fold. */
 export const SEALED_TIER = 255
 
 export interface MergeResult {
@@ -33,7 +33,7 @@ export interface MergeWindowOptions {
 /**
  * Merges runs of a window: eight neighbouring runs of one tier become one run of the next tier, so a rollup is
  * rewritten about log8(folds of the window) times. With `isSealing`, for a window that has ended, all runs become one.
- * Returns undefined if there was nothing to merge, or if the window changed meanwhile.
+ * Returns undefined if there was nothing to merge, if a block is missing, or if the window changed meanwhile.
  */
 export async function mergeWindow(
   store: Store,
@@ -65,7 +65,7 @@ export async function mergeWindow(
     // Lets requests run between the ranges of a large window.
     await pacer.pause()
   }
-  // Only now, because the store keeps the blocks of a merge that is given up until they expire.
+  // Nothing is written before all ranges are merged: the store may keep the blocks of an abandoned merge for a while.
   for (const blocks of blocksByRange)
     await store.writeBlocks(
       partition,
@@ -157,8 +157,8 @@ interface SeriesRange {
 }
 
 /**
- * Divides all series into ascending, disjoint ranges that are merged one at a time. A range ends where a block of the
- * run with the most blocks ends.
+ * Divides all series into ascending, disjoint ranges that are merged one at a time. Each range but the last ends where
+ * a block of the run with the most blocks ends.
  */
 function seriesRanges(runs: readonly Run[]): SeriesRange[] {
   const largest = runs.reduce((a, b) => (b.entries.length > a.entries.length ? b : a))
@@ -179,7 +179,8 @@ function nextId({ hi, lo }: Id64): Id64 {
 }
 
 /**
- * Reads the sections that overlap a range of series, in arrival order. Returns undefined if a block no longer exists.
+ * Reads the sections of the blocks that overlap a range of series, in arrival order. Returns undefined if one of these
+ * blocks no longer exists.
  */
 async function readRange(
   store: Store,

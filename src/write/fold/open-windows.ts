@@ -4,10 +4,11 @@ import { windowWidthMs } from '../../store/windows.ts'
 import { RUNS_PER_MERGE } from './merge-window.ts'
 
 /**
- * Windows to which folds have written and which this process has not sealed yet, in the order of the last write. The
- * folds of each window are counted, so that only windows that may have runs to merge are examined. If there are more
- * than `OPEN_WINDOWS_MAX`, those with the oldest last write are evicted. An evicted window stays readable, but its runs
- * are not merged until a fold writes to it again or the gateway starts again.
+ * Windows that this process loaded at its start, or to which its folds have written, and which it has not sealed since,
+ * in the order of the last write (or of loading). The folds of each window are counted, so that only windows that may
+ * have runs to merge are examined. If there are more than `OPEN_WINDOWS_MAX`, those with the oldest last write are
+ * evicted. An evicted window stays readable, but its runs are not merged until a fold writes to it again or a starting
+ * gateway loads it.
  */
 
 const OPEN_WINDOWS_MAX = 100_000
@@ -17,8 +18,8 @@ const OPEN_WINDOWS_MAX = 100_000
  */
 const WINDOWS_PER_EVICTION = 10_000
 /**
- * A window is sealed when its end and its last write are both longer ago than this share of its width, at most
- * `SEAL_AFTER_MS_MAX`.
+ * A window can be sealed when its end and its last write (or its loading) are both longer ago than this share of its
+ * width, at most `SEAL_AFTER_MS_MAX`.
  */
 const SEAL_AFTER_SHARE = 1 / 12
 const SEAL_AFTER_MS_MAX = 3_600_000
@@ -26,7 +27,7 @@ const SEAL_AFTER_MS_MAX = 3_600_000
 export interface OpenWindow {
   readonly partition: number
   readonly window: WindowKey
-  /** Number of folds that have written to the window since a look for runs to merge last found none. */
+  /** Number of folds (a guess after loading) that wrote to the window since a look for runs last found none to merge. */
   foldsSinceMerge: number
   /** The time at which the window was last touched. */
   touchedMs: number
@@ -35,7 +36,7 @@ export interface OpenWindow {
 export class OpenWindows {
   readonly #windows = new Map<string, OpenWindow>()
 
-  /** Records that `folds` folds have written to a window. */
+  /** Records that `folds` folds have written to a window, or that it was loaded. */
   touch(partition: number, window: WindowKey, folds: number, nowMs: number): void {
     const key = keyOf(window)
     const previous = this.#windows.get(key)

@@ -3,7 +3,7 @@ import type { Store } from '../../store/store.ts'
 import type { FoldSettings } from './fold.ts'
 
 /**
- * Maximum number of windows that one step expires. A step for deleted metrics removes about as many windows or series.
+ * Maximum number of windows that one step expires. A step for deleted metrics removes about as many windows or rows.
  */
 const WINDOWS_PER_STEP_MAX = 200
 /** Maximum number of events that one step removes, and of such steps in one call. */

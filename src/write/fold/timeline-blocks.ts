@@ -11,8 +11,8 @@ import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../..
 
 /**
  * Maximum size of one block of a timeline. A query of one series reads one block of each run, so a block should hold
- * few series. A query of all series reads every block, so there should be few blocks. In one window, 8,192 rollups are
- * about twenty series.
+ * few series. A query of all series reads every block, so there should be few blocks. In a full window, 8,192 rollups
+ * are about twenty series.
  */
 const TIMELINE_BLOCK_LIMITS = { bytesMax: 1 << 17, rowsMax: 8_192 } as const
 
@@ -61,8 +61,8 @@ export function encodeRun(
 }
 
 /**
- * Reads and opens the named blocks with their sketches. Returns undefined if a block no longer exists: another fold or
- * merge has replaced it, or its window has expired.
+ * Reads and opens the named blocks with their sketches. Returns undefined if a block no longer exists, for example
+ * because another merge has replaced it or its window has expired.
  */
 export async function openAllBlocks(
   store: Store,

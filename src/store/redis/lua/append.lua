@@ -1,6 +1,7 @@
 #!lua
--- Applies the commits of one round, at most one per partition. A commit changes nothing if its number is not the next
--- number of its writer, or if it conflicts with the stored metrics or series. The other commits are still applied.
+-- Applies commits of one round, at most one per partition. A commit changes nothing if its number is not the next
+-- number of its writer, or if it conflicts with the metrics (stored or deleted) or series. The other commits are still
+-- applied.
 --
 -- KEYS   (watermarks writers markers inbox counters
 --          ((scalars sketches)? (metric catalog names deleted)* (seriesMetric series seriesOrder tagKeys)*
@@ -12,7 +13,7 @@
 --           windows (windowMs)* sets (members (member)* targets (window sketchName)*)*
 --           eventProjects (newEvents (event age)*)*)*)*
 -- REPLY  per commit: 'applied' and the positions of skipped parts, 'known', 'gap' and the watermark, or 'conflict' and
---        metric ids (with a minus sign before those of a deleted generation)
+--        metric ids (an id with a minus sign before it: its generation was deleted). An id may occur several times.
 -- NOTE   A commit has parts; a part has a block, metrics, series by metric, windows of sets, sets, events by project.
 --        An empty `marker` or `block` means none; `window` is a position among the windows of the part.
 --
@@ -191,7 +192,7 @@ local function stageSeries(commit, metricSeries)
 end
 
 -- Marks the windows that have expired. A member in such a window is not stored at the resolution of the window, only at
--- coarser resolutions whose window has not expired. Also checks the types of the keys of sets.
+-- the resolutions whose window has not expired. Also checks the types of the keys of sets.
 local function checkSets(part)
   for _, window in ipairs(part.windows) do
     window.isExpired = #stretchesOverlapping(window.expired, window.startMs, window.startMs + 1) > 0
@@ -206,8 +207,8 @@ local function checkSets(part)
   end
 end
 
--- Decides the outcome of a commit. All errors are thrown here, before the first write. Some replies below are not used:
--- their commands are sent because they throw if a key has the wrong type.
+-- Decides the outcome of a commit. Throws if a key has the wrong type or a stored number is not one: here, before the
+-- first write of the script. Some replies below are not used: their commands only check the type of a key.
 local function check(commit)
   local watermark = storedNumber(redis.call('HGET', commit.watermarks, commit.writer))
   redis.call('ZCARD', commit.writers)

@@ -13,7 +13,8 @@
 --        added (addedWindow addedWindowMs widthMs addedMember addedBlock)*
 --        touched (touchedWindow touchedWindowMs expiresMs)* rests (restOrder restMember restBlock restBytes)*
 -- REPLY  'folded', or 'refused' with nothing changed
--- NOTE   A rest is a block with the data of an inbox entry that was not folded. It replaces the block of the entry.
+-- NOTE   A rest is a block with those rows of the removed inbox entries that were not folded. Its entry has the order
+--        of one of the removed inbox entries.
 --
 -- Blocks the server for about 5 µs per inbox entry and 30 µs per index entry. A fold takes about a megabyte of inbox,
 -- which may be thousands of small entries. To save time, inbox entries are processed in chunks of a thousand, and
@@ -151,7 +152,7 @@ for _, entry in ipairs(rests) do
   bytes = bytes + entry.bytes
 end
 local expiringPairs = {}
--- Reads `extra` again, because an entry that was added above may list the block of a folded inbox entry.
+-- Reads `extra` again, because the entries added or removed above may list the block of a folded inbox entry.
 for i, extraCount in ipairs(repliesFor('HMGET', extra, folded.blocks)) do
   if extraCount then
     removeListing(extra, folded.blocks[i])

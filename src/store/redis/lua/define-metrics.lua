@@ -1,10 +1,10 @@
 #!lua
--- Creates those of these metrics, all of one partition, whose name has no metric.
+-- Creates those of these metrics, all of one partition, whose name has no metric and whose generation can be used.
 --
 -- KEYS   (catalog deleted metric)*
 -- ARGV   metrics (name metricId generation identity about)*
--- REPLY  per metric: the id of the metric with this name. When `generation` was deleted, or when `metricId` belongs to
---        another metric: a plus sign and the last generation that cannot be used
+-- REPLY  per metric: the id of the metric with this name. When there is none, and `generation` was deleted or
+--        `metricId` belongs to another metric: a plus sign and the last generation that cannot be used
 --
 -- Blocks the server for some microseconds per metric; the caller sends at most a hundred.
 

@@ -5,7 +5,8 @@
 -- ARGV   channel sender name sortKey metricId generation
 -- REPLY  'deleted' when a metric was deleted, 'absent' when there was none of these generations, 'changed' with nothing
 --        done when the name has another id than `metricId`
--- NOTE   `metricId` is the id that the caller has read for the name, empty when there was none. `metric` is its row.
+-- NOTE   `metricId` is the id that the caller has read for the name, empty when there was none. `metric` is the key of
+--        its row.
 --
 -- Blocks the server for some microseconds.
 

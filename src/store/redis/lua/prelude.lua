@@ -1,7 +1,7 @@
 -- Functions of all scripts, inserted after the first line of each. `key` and `argument` return the next key or
--- argument, `integer` and `count` the next argument as a number; they throw if there is none. Before its first write, a
--- script calls `complete`, which throws if keys or arguments are left over. So a call with too few or too many changes
--- nothing.
+-- argument, `integer` and `count` the next argument as a number; all throw if there is none. Before its first write, a
+-- script calls `complete`, which throws if keys or arguments are left over. So a call with too few or too many keys or
+-- arguments changes nothing.
 local keysTaken, argumentsTaken = 0, 0
 
 local function key(name)
@@ -47,7 +47,7 @@ local function complete()
   if argumentsTaken ~= #ARGV then error('arguments left over: ' .. (#ARGV - argumentsTaken)) end
 end
 
--- Converts the text of a number that was read from Redis. Returns 0 if there was none.
+-- Converts the text of a number that was read from Redis. Returns 0 if Redis has no value. Throws for other text.
 local function storedNumber(text)
   if not text then return 0 end
   return tonumber(text) or error('stored value not a number')

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- Returns the oldest inbox entries of a partition: at most `entriesMax`, with at most `bytesMax` bytes together. The
--- first entry is returned even if it is larger.
+-- Returns the oldest inbox entries of a partition: at most `entriesMax`, whose blocks have at most `bytesMax` bytes
+-- together. The first entry is returned even if its block is larger.
 --
 -- KEYS   inbox
 -- ARGV   bytesMax entriesMax

@@ -1,9 +1,9 @@
 #!lua flags=no-writes
--- Returns one consistent snapshot of the inbox of a partition and of timelines of a metric.
+-- Returns one consistent snapshot of timelines of a metric and, if `wantInbox` is '1', of the inbox of the partition.
 --
 -- KEYS   inbox (timeline expired)*
 -- ARGV   wantInbox timelines (windowsFromMs fromMs toMs)*
--- REPLY  the inbox (per entry: member, order); then per timeline: index entries, expired stretches
+-- REPLY  the inbox (per entry: member, order) or an empty list; then per timeline: index entries, expired stretches
 --
 -- Blocks the server for about 0.3 µs per returned entry. There are few entries, because the inbox is folded and windows
 -- are merged.

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Removes expired data of a partition: watermarks, markers, and those of these blocks that `expiring` still has and
--- whose time has come.
+-- Removes expired data of a partition: watermarks, markers, and those of the given blocks that `expiring` still has
+-- with a time up to `nowMs`.
 --
 -- KEYS   watermarks writers markers expiring (scalars sketches)*
 -- ARGV   nowMs watermarksBeforeMs markersBeforeMs max blocks (block)*

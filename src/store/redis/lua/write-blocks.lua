@@ -1,6 +1,6 @@
 #!lua
--- Stores blocks before a fold adds the index entries that list them. If no fold does so, `sweep` removes the blocks
--- after `expiresMs`. If no gateway runs, the server removes them after `ttlMs`.
+-- Stores blocks before a fold or merge adds the entries that list them. If no entry is added, `sweep` removes the
+-- blocks after `expiresMs`. If no gateway runs, the server removes them after `ttlMs`.
 --
 -- KEYS   expiring (scalars sketches)*
 -- ARGV   expiresMs ttlMs blocks (block scalarsValue hasSketches (sketchesValue)?)*
