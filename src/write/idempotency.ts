@@ -58,7 +58,8 @@ export class Idempotency {
    * Returns the saved response of the key. If there is none, runs `serve` and saves its response if the status is 2xx.
    * This process serves requests with the same key one after another. `serve` must pass the key to the writer
    * together with its points and events, so that it is safe to repeat. Throws `invalid_body` if the key is malformed,
-   * and `idempotency_conflict` if it was used for another request. Rethrows the errors of `serve` and of the store.
+   * and `idempotency_conflict` if the key has the receipt of another request. Rethrows the errors of `serve` and of the
+   * store.
    */
   async serveOnce(
     project: string,

@@ -66,7 +66,7 @@ export interface PartitionKeys {
   /** Set: names of the set sketches of an expired window that are not deleted yet. */
   setsToDeleteOf(window: WindowKey): string
   /**
-   * Sorted set: events of a project. All scores are 0, and a member begins with time and id, so these sort the events.
+   * Sorted set: events of a project. All scores are 0, and a member begins with time and id: they sort the events.
    */
   events(project: string): string
   /** Sorted set: project, time and id of an event, by the time of its commit. */

@@ -102,8 +102,8 @@ interface Pause {
  * Does the background work on one group of partitions (`Store.groups`), in bounded steps: folds inboxes that are full
  * or old, merges the runs of windows that have many, seals windows that have ended, and removes expired and deleted
  * data. To seal a window is to merge all of its runs into one and to compress it. A partition whose work failed is
- * skipped for a while; the work on the other partitions continues. A window whose data cannot be merged does not count
- * as a failure of its partition.
+ * skipped for a while; the work on the other partitions continues. If the data of a window cannot be merged, the
+ * partition is not skipped.
  */
 export class FoldScheduler {
   readonly #context: FoldContext

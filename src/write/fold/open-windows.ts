@@ -4,11 +4,11 @@ import { windowWidthMs } from '../../store/windows.ts'
 import { RUNS_PER_MERGE } from './merge-window.ts'
 
 /**
- * Windows that this process loaded at its start, or to which its folds have written, and which it has not sealed since,
- * in the order of the last write (or of loading). The folds of each window are counted, so that only windows that may
- * have runs to merge are examined. If there are more than `OPEN_WINDOWS_MAX`, those with the oldest last write are
- * evicted. An evicted window stays readable, but its runs are not merged until a fold writes to it again or a starting
- * gateway loads it.
+ * Windows that this process loaded at its start, or to which its folds have written, in the order of the last write (or
+ * of loading). A window is removed when it is sealed, or when it could not be sealed. The folds of each window are
+ * counted, so that only windows that may have runs to merge are examined. If there are more than `OPEN_WINDOWS_MAX`,
+ * those with the oldest last write are evicted. An evicted window stays readable, but this process does not merge its
+ * runs until a fold writes to it again.
  */
 
 const OPEN_WINDOWS_MAX = 100_000
@@ -27,7 +27,7 @@ const SEAL_AFTER_MS_MAX = 3_600_000
 export interface OpenWindow {
   readonly partition: number
   readonly window: WindowKey
-  /** Number of folds (a guess after loading) that wrote to the window since a look for runs last found none to merge. */
+  /** Number of folds that wrote to the window since a look for runs to merge last found none. A guess after loading. */
   foldsSinceMerge: number
   /** The time at which the window was last touched. */
   touchedMs: number

@@ -207,8 +207,8 @@ local function checkSets(part)
   end
 end
 
--- Decides the outcome of a commit. Throws if a key has the wrong type or a stored number is not one: here, before the
--- first write of the script. Some replies below are not used: their commands only check the type of a key.
+-- Decides the outcome of a commit, before the first write of the script. Throws if a key has the wrong type, or if text
+-- is stored in place of a number. Some replies below are not used: their commands only check the type of a key.
 local function check(commit)
   local watermark = storedNumber(redis.call('HGET', commit.watermarks, commit.writer))
   redis.call('ZCARD', commit.writers)
