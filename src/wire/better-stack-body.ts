@@ -175,8 +175,8 @@ class ItemDecoder<S extends SeriesRef> {
   }
 
   /**
-   * Counts the items before the index `itemCount` that were not passed to `decode`: the scanner has delivered their
-   * points, one for each item, because it knew their series from the item cache.
+   * Counts the items of the body that follow the last one passed to `decode`. The scanner has delivered their points,
+   * one for each item, because it knew their series from the item cache. `itemCount` is the number of all items.
    */
   countCachedItems(itemCount: number): void {
     if (itemCount > this.itemCount) this.#countItem(itemCount - 1, 1)

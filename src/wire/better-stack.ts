@@ -22,7 +22,7 @@ import { parseUpperLimit } from './upper-limit.ts'
 /**
  * An item of the Better Stack API, or of the Vector agent, which sends to the same route: `{"name", TYPE: {…}, "dt"?,
  * "tags"?}`. TYPE is a key such as `gauge`, and the object under it holds the value. A gauge or a counter is one point.
- * An item of any other type becomes many points.
+ * An item of any other type becomes zero or more points.
  */
 interface BetterStackItem extends Partial<Readonly<Record<TypeKey, unknown>>> {
   readonly metric?: unknown
@@ -239,9 +239,10 @@ function parseOptionalNumber(value: unknown): number | 'absent' | undefined {
 }
 
 /**
- * Returns a point for each bucket (its count, with the tag `upper_limit`), and counters for the count and the sum. A
- * bucket without a count, or with the limit NaN, is skipped. If the count of the histogram exceeds the sum of the
- * bucket counts, the difference is added to the bucket `+Inf`, unless a bucket was skipped, to which it may belong.
+ * Returns a point for each bucket (its count, with the tag `upper_limit`), and counters for the count and the sum.
+ * Buckets with the same limit become one point. A bucket without a count, or with the limit NaN, is skipped. If the
+ * count of the histogram exceeds the sum of the bucket counts, the difference is added to the bucket `+Inf`, unless a
+ * bucket was skipped, to which it may belong.
  */
 function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
@@ -287,7 +288,10 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
   return requirePoints('histogram', points)
 }
 
-/** Returns a point for each quantile (its value, with the tag `quantile`), and counters for the count and the sum. */
+/**
+ * Returns a point for each quantile (its value, with the tag `quantile`), and counters for the count and the sum. A
+ * quantile without a rank or a value is skipped.
+ */
 function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
   const { name, tags, temporality } = head
@@ -400,7 +404,10 @@ function* deliverMembers<S extends SeriesRef>(
   return members.length
 }
 
-/** Delivers the samples of a distribution. The rate of a sample is its weight; samples with rate 0 are skipped. */
+/**
+ * Delivers the samples of a distribution. The rate of a sample is its weight. Samples with rate 0 or without a value
+ * are skipped.
+ */
 function* deliverSamples<S extends SeriesRef>(
   { samples }: TypedValue,
   { name, timeMs, tags }: ItemHead,

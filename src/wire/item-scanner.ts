@@ -9,8 +9,8 @@ import { JsonCursor } from './json-cursor.ts'
 
 /**
  * Reads plain items of a batch directly from the bytes, without a JSON parser. An item is plain if it has a name, a
- * type and a value, no key twice and no key but those below, and if `JsonCursor` can read all of its values. For any
- * other item the methods return false or undefined, and the caller must parse the item.
+ * type and a value, no field twice, no key that its grammar does not have, and if `JsonCursor` can read all of its
+ * values. For any other item, `readItem` returns false, and the caller must parse the item.
  */
 
 const NEWLINE = 0x0a
@@ -21,7 +21,7 @@ const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
-/** One bit for each key of an item. */
+/** One bit for each field of an item. The keys `dt` and `timestamp` are one field. */
 const NAME_FLAG = 1
 const TYPE_FLAG = 2
 const VALUE_FLAG = 4
@@ -36,7 +36,7 @@ export type ItemFraming = 'array' | 'lines'
 export class ItemScanner extends JsonCursor {
   /** Positions of name, type and tags of the item that `readItem` read last. Valid only if `isPlain`. */
   readonly identity: ItemIdentity
-  /** Whether `readItem` could read the last item. False after `readItemWithLayout`, which sets no positions. */
+  /** Whether `readItem` read the last item. False if `readItemWithLayout` read it, which sets no positions. */
   isPlain = false
   /** The value of the item that was read last, if `member` is undefined. */
   value = 0
@@ -92,8 +92,7 @@ export class ItemScanner extends JsonCursor {
     if (!this.takeByte(COMMA)) return false
     this.skipSpace()
     if (this.bytes[this.position] === OPEN_BRACE) return true
-    // An item must follow a comma. At the end of the bytes `readItemsEnd` returns false, so the body counts as
-    // malformed.
+    // An item must follow a comma. At the end of the bytes `readItemsEnd` returns false, so the whole body is parsed.
     this.position = this.bytes.length
     return false
   }
@@ -220,7 +219,7 @@ export class ItemScanner extends JsonCursor {
 
   /**
    * Reads the value and the time of the next item if it has this layout, and moves past it. Returns false if it has
-   * another layout; the caller must then set the position again.
+   * another layout, or a value or time that is not plain; the caller must then set the position again.
    */
   readItemWithLayout(layout: ItemLayout | undefined, nowMs: number): boolean {
     if (layout === undefined || layout.grammar !== this.#grammar) return false

@@ -17,7 +17,7 @@ const UTF8_DECODER = new TextDecoder('utf-8', { fatal: true })
  * steps by our own parser.
  */
 const PARSED_AT_ONCE_CHARS_MAX = 512 * 1024
-/** Same as `PARSED_AT_ONCE_CHARS_MAX`, for one line of NDJSON. It is smaller, because a body has many lines. */
+/** Same as `PARSED_AT_ONCE_CHARS_MAX`, for one line of NDJSON. It is smaller, because a body may have many lines. */
 const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024
 
 const BLANK_LINE = /^[ \t\r]*$/
@@ -103,7 +103,7 @@ function* parseJsonText(
   }
 }
 
-/** Returns the message of our own parser. It has the position; that of `JSON.parse` differs between Node versions. */
+/** Returns the message of our own parser, with the position. That of `JSON.parse` differs between Node versions. */
 function syntaxErrorMessage(text: string, atOnceCharsMax: number, error: unknown): string {
   try {
     if (text.length <= atOnceCharsMax) runAtOnce(parseJsonInSteps(text))

@@ -2,8 +2,8 @@ import { parsePointTime } from '../model/parse-instant.ts'
 
 /**
  * A position in the bytes of a JSON text, with methods that read plain values: strings without escapes, numbers of at
- * most 15 digits, and times. They return false, undefined or NaN for any other value; the position may then have
- * moved.
+ * most 15 digits without an exponent, and times. They return false, undefined or NaN for any other value; the position
+ * may then have moved.
  */
 
 const QUOTE = 0x22
@@ -163,7 +163,10 @@ export class JsonCursor {
     return isNegative ? -value : value
   }
 
-  /** Reads a time: a number that `readNumber` reads, or an ASCII string without escapes. Undefined: anything else. */
+  /**
+   * Reads a time: a number that `readNumber` reads, or an ASCII string without escapes. Undefined: anything else, or no
+   * valid time.
+   */
   protected readTimeMs(): number | undefined {
     const bytes = this.bytes
     if (bytes[this.position] !== QUOTE) {
@@ -171,7 +174,8 @@ export class JsonCursor {
       return Number.isNaN(number) ? undefined : parsePointTime(number)
     }
     const start = this.position + 1
-    // 2024-01-15T10:30:00Z and 2024-01-15T10:30:00.000Z are read without creating a string.
+    // For 2024-01-15T10:30:00Z and 2024-01-15T10:30:00.000Z, a string is created only if the date differs from the
+    // last one.
     const length = bytes[start + 20] === QUOTE ? 20 : bytes[start + 24] === QUOTE ? 24 : 0
     if (length > 0 && this.#readDate(start)) {
       const sinceMidnightMs = timeOfDayMs(bytes, start + 10, length)

@@ -4,10 +4,10 @@ import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
  * Decodes MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md) item by item. A fault inside an
- * item (a text that is not UTF-8, a map key that is null or an array) rejects only that item, because the encoded
- * lengths tell where it ends. A broken structure rejects the whole body. It is not left to a library, because common
- * ones replace invalid text, ignore trailing bytes, or reject the whole body for one faulty item. Integers beyond
- * 2^53 - 1 are bigints, the timestamp extension is a Date, and a byte string that is valid UTF-8 is text.
+ * item (such as a text that is not UTF-8, or a map key that is null) rejects only that item, because the encoded
+ * lengths tell where it ends. A broken structure rejects the whole body. The decoding is not left to a library, because
+ * common ones replace invalid text, ignore trailing bytes, or reject the whole body for one faulty item. Integers
+ * beyond 2^53 - 1 are bigints, the timestamp extension is a Date, and a byte string that is valid UTF-8 is text.
  */
 
 /** Units of work (`StepBudget`) of an item in addition to four for each of its bytes. */
@@ -24,7 +24,7 @@ export interface MessagePackVisitor {
 
 /**
  * Decodes a body and passes it to `visit`. If it is an array, passes each element instead. Throws `invalid_body` if the
- * body is not MessagePack, and `payload_too_large` if an item has too many values; earlier items were then passed.
+ * body is not MessagePack, and `payload_too_large` if an item has too many values; earlier items may have been passed.
  */
 export function* eachMessagePackItem(bytes: Uint8Array, { visit, reject }: MessagePackVisitor): Steps<void> {
   const reader = new MessagePackReader(bytes)
@@ -225,7 +225,7 @@ class MessagePackReader {
     }
   }
 
-  /** Reads text that was packed as bytes. Bytes that are not UTF-8 stay bytes, which no field accepts. */
+  /** Reads text that was packed as bytes. Bytes that are not UTF-8 stay bytes. */
   #readBytes(length: number): string | Uint8Array {
     const start = this.#skip(length)
     const bytes = this.#bytes.subarray(start, this.position)

@@ -6,14 +6,15 @@ import { type ItemFraming, ItemScanner } from './item-scanner.ts'
 import { parseJsonBodyInSteps } from './json-body.ts'
 
 /**
- * The fast path for a batch. One pass over the bytes finds the name, type, tags, value and time of each item without
- * parsing it as JSON. The item cache returns the series of an item whose name, type and tags have the same bytes as
- * those of a cached item. If the items also arrive in the order of the last batch, mostly only their values and times
- * are read, and their other bytes are compared.
+ * The fast path for a batch. One pass over the bytes finds the name, type, tags, value and time of each plain item (see
+ * `ItemScanner`) without parsing it as JSON. The item cache returns the series of an item whose name, type and tags
+ * have the same bytes as those of a cached item. If the items also arrive in the order of the last batch, mostly only
+ * their values and times are read, and their other bytes are compared.
  *
- * Any other item (a new one, an escape, an unusual number, an unknown key) is parsed and passed to the decoder of its
- * dialect. A body with another structure must be decoded as a whole by the caller. Invariant: the points and rejections
- * that are delivered are the same as without the fast path.
+ * An item is parsed and passed to the decoder of its dialect if it is not plain or not cached, if it may be invalid, or
+ * if its series must be resolved again. The caller must decode the whole body if an item is not JSON, or if the body
+ * has another structure or too many items. Invariant: the points and rejections that are delivered are the same as
+ * without the fast path.
  */
 
 /**
@@ -28,7 +29,10 @@ export interface ScanOptions<S extends SeriesRef> {
   readonly nowMs: number
   readonly limits: PointLimits
   readonly itemsMax: number
-  /** Decodes and delivers a parsed item. Returns its series if the item is one point that the scanner could read. */
+  /**
+   * Decodes and delivers a parsed item. Returns the series of its point. Undefined: the item was rejected, or the
+   * scanner cannot read items of its type.
+   */
   decode(item: unknown, index: number): Steps<S | undefined>
 }
 
@@ -93,8 +97,8 @@ export function* scanItems<S extends SeriesRef>(
 }
 
 /**
- * Parses an item. Returns undefined if it is not JSON. The whole body is then parsed, so that the error has the
- * position in the body.
+ * Parses an item. Returns undefined if it is not JSON. The caller then decodes the whole body, so that the error has
+ * the position in the body, or in the line of NDJSON.
  */
 function* parseItem(bytes: Uint8Array): Steps<unknown> {
   try {

@@ -63,7 +63,10 @@ export function* decompressSnappy(bytes: Uint8Array): Steps<Uint8Array> {
   return output
 }
 
-/** Kinds of elements: bytes to take, or a copy of earlier output at an offset of 1, 2 or (any other kind) 4 bytes. */
+/**
+ * Kinds of elements: bytes to take, or a copy of earlier output. The offset has 11 bits in `COPY_1`, 16 in `COPY_2`,
+ * and 32 otherwise.
+ */
 const LITERAL = 0
 const COPY_1 = 1
 const COPY_2 = 2

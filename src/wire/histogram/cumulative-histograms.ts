@@ -23,8 +23,8 @@ export class CumulativeHistograms {
   /** States by series, the least recently changed first. */
   readonly #states = new Map<string, CumulativeHistogram>()
   /**
-   * Time of the last eviction, or of the creation of this object. No state of a histogram that started later was
-   * evicted, if the clock of its sender is right.
+   * Time of the last eviction; before the first one, of the creation of this object. No state of a histogram that
+   * started later was evicted, if the clock of its sender is right.
    */
   #lastEvictionMs: number
 
@@ -46,7 +46,10 @@ export class CumulativeHistograms {
     return this.#states.get(seriesKey)
   }
 
-  /** Sets the state of a series; undefined removes it. If there are too many states, evicts the oldest. */
+  /**
+   * Sets the state of a series; undefined removes it. If there are too many, evicts the one that changed least
+   * recently.
+   */
   set(seriesKey: string, state: CumulativeHistogram | undefined, nowMs: number): void {
     this.#states.delete(seriesKey)
     if (state === undefined) return
@@ -85,7 +88,8 @@ export class HistogramChanges {
 
   /**
    * Sets the new state of a series and returns the observations to store: those since the previous state, or all of
-   * them after a reset. Returns undefined if none must be stored. `seriesInProject` identifies the series within the
+   * them if the histogram is new or was reset. Returns undefined if none must be stored. A repeated or late histogram
+   * does not change the state. `seriesInProject` identifies the series within the
    * project. `isReset`: the sender marked the histogram as the first since a reset.
    */
   advance(

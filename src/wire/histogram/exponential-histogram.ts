@@ -6,9 +6,9 @@ import { type Rejection, reject } from '../../model/point.ts'
  * values in (b^i, b^(i+1)]; bins of negative values are mirrored. A histogram is converted to weighted observations for
  * the sketch of a distribution.
  *
- * A bin becomes one weighted observation at its geometric middle. A known minimum or maximum replaces one observation,
- * and a known sum moves the others within their bins. The relative error of an observation is at most sqrt(b) - 1 in
- * the middle of its bin, and at most b - 1 elsewhere.
+ * A bin becomes one weighted observation at its geometric middle. A known minimum or maximum replaces one observation.
+ * A known sum moves the others within their bins if all are on one side of zero. The relative error of an observation
+ * is at most sqrt(b) - 1 in the middle of its bin, and at most b - 1 elsewhere.
  */
 export interface ExponentialHistogram {
   scale: number
@@ -111,7 +111,7 @@ function mirroredBin({ low, high, value, weight }: Bin): Bin {
 
 /**
  * Replaces one observation of the first bin by the minimum, and one of the last bin by the maximum. An unknown extreme,
- * or one outside its bin, is ignored. If there is only one observation, it becomes the minimum.
+ * or one outside its bin, is ignored. If the minimum replaces the only observation, the maximum is ignored.
  */
 function insertExtremes(bins: Bin[], min: number | undefined, max: number | undefined): void {
   const first = bins[0]

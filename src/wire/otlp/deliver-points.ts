@@ -27,7 +27,7 @@ import {
 /**
  * Delivers the data points of OTLP metrics to a `PointSink`, for both encodings (protobuf and JSON). Each data point is
  * one item: it is delivered or rejected as a whole. The decoders skip a data point without a value (a number that is
- * NaN, or the flag "no recorded value"): it is no item.
+ * absent or NaN, or the flag "no recorded value"): it is no item.
  */
 export interface OtlpOptions {
   readonly nowMs: number
@@ -40,7 +40,7 @@ export interface OtlpOptions {
   readonly histogramChanges: HistogramChanges
 }
 
-/** How a number is stored: as a value of a gauge, as an increase, or as a running total. */
+/** How a number is stored: as a value (of a gauge or a quantile), as an increase, or as a running total. */
 export type NumberMode = 'value' | 'delta' | 'total'
 
 /** One number of a histogram or summary, with its series. It is delivered after the whole item has been validated. */
@@ -80,7 +80,7 @@ export class PointDelivery<S extends SeriesRef> {
 
   /**
    * Finds the series of a number point and delivers the point. Returns the series, also if the point is rejected for
-   * its time or value. Undefined: the point is rejected because its metric or its tags are invalid.
+   * its time or value. Undefined: the point is rejected because it gets no series.
    */
   deliverNumber(
     metric: OtlpMetric,
@@ -243,8 +243,9 @@ export class PointDelivery<S extends SeriesRef> {
   /**
    * Adds one number to its series. For a running total, a start that is not before the time of the point counts as
    * unknown. If the start is before the time, but in the same millisecond, the total is stored one millisecond later.
-   * The reason: `addTotalSince` may add a total of 0 one millisecond after the start, before a later total. At the same
-   * time as this total, that 0 replaces it, so this total is not counted in addition to the later one.
+   * The reason: `addTotalSince` may add a total of 0 one millisecond after the start, before a later total. The total
+   * of 0 then has the same time as this total and replaces it, so this total does not count in addition to the later
+   * one.
    */
   #addToSink(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
     const { startMs, startSubMillisecondNs, timeSubMillisecondNs } = times
@@ -270,7 +271,7 @@ export class PointDelivery<S extends SeriesRef> {
   }
 }
 
-/** Returns how the numbers of a metric are stored. A cumulative sum that may decrease is stored as a gauge. */
+/** Returns how the numbers of a gauge or a sum are stored. A cumulative sum that may decrease is stored as a gauge. */
 export function numberModeOf({ kind, temporality, isMonotonic }: OtlpMetric): NumberMode | Rejection {
   if (kind === 'gauge' || (temporality === TEMPORALITY_CUMULATIVE && !isMonotonic)) return 'value'
   return sumModeOf({ temporality })

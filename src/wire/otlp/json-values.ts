@@ -6,7 +6,8 @@ import { ATTRIBUTE_DEPTH_MAX, type AttributeValue, textOfValue } from './protobu
 
 /**
  * Reads numbers, times and attributes in the JSON encoding of OTLP. A number or time of the wrong type throws
- * `invalid_body`. An attribute of an unknown type counts as one without a value, and flags of a wrong type as 0.
+ * `invalid_body`. An attribute of an unknown type, or with an `intValue` of the wrong type, counts as one without a
+ * value, and flags of a wrong type as 0.
  */
 
 const INTEGER_TEXT = /^-?\d{1,20}$/
@@ -18,7 +19,7 @@ const NON_FINITE_BY_TEXT: ReadonlyMap<unknown, number> = new Map([
 ])
 
 /**
- * Returns an integer that is a number, or digits as text; 0 if it is absent. Beyond 2^53, returns the nearest double.
+ * Returns an integer that is a number, or digits as text; 0 if it is absent. Beyond ±2^53, returns the nearest double.
  */
 export function integerOf(value: unknown): number {
   if (value === undefined || value === null) return 0

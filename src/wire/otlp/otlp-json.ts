@@ -24,8 +24,8 @@ import {
 
 /**
  * Decodes `ExportMetricsServiceRequest` in the JSON encoding of OTLP: names in camel case, enums as numbers, 64-bit
- * integers as text or numbers. Unknown members are ignored, and a null member counts as absent. A wrong structure
- * throws `invalid_body` with the path or the name of the faulty member.
+ * integers as text or numbers. Unknown members are ignored, and a null member counts as absent, except in a
+ * quantile. A wrong structure throws `invalid_body` with the path or the name of the faulty member.
  */
 
 /** Units of work (`StepBudget`) of one data point, and of finding a metric. */
@@ -81,8 +81,8 @@ interface MetricWithPoints {
 }
 
 /**
- * Yields the metrics of a body. Yields undefined for each resource, scope and metric of an unknown type, so that the
- * caller can pause there.
+ * Yields the metrics of a body. Yields undefined for each resource, for each scope, and for each metric of an unknown
+ * type, so that the caller can pause there.
  */
 function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generator<MetricWithPoints | undefined> {
   for (const [resourceMetrics, resourcePath] of objectsIn(objectAt(body, 'the body'), 'resourceMetrics', '')) {

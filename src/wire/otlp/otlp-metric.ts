@@ -67,7 +67,7 @@ export const SUMMARY_QUANTILES_MAX = 1_024
  */
 export const ATTRIBUTES_MAX = 1_024
 
-/** Resource attributes that always become tags. Operators can configure more. */
+/** Keys of the resource and scope attributes that always become tags. Operators can configure more. */
 export const DEFAULT_TAG_KEYS = ['service.name', 'service.instance.id'] as const
 /** Tag keys for the name and version of the instrumentation scope, if they are configured. */
 export const SCOPE_NAME_TAG_KEY = 'otel.scope.name'

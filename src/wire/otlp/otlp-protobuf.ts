@@ -31,8 +31,8 @@ import { readKeyValue } from './protobuf-values.ts'
  * Decodes `ExportMetricsServiceRequest` in protobuf, without copying messages. A field may come after other fields that
  * depend on it, so most messages are read twice: first the fields that their children need, then the children.
  *
- * The attributes of a number point repeat from request to request, so its series is found by the bytes of its resource,
- * its metric name and its attributes.
+ * The attributes of a number point repeat from request to request, so its series is normally found in the item cache,
+ * by the bytes of its resource, its metric name and its attributes.
  */
 
 /** Units of work (`StepBudget`) of entering a message, and of finding a series that is not in the item cache. */
@@ -227,7 +227,7 @@ class OtlpDecoder<S extends SeriesRef> {
     return tags
   }
 
-  /** Returns the tags of a scope: its name and version, followed by its attributes. */
+  /** Returns the tags of a scope: its name and version if configured, followed by the attributes that become tags. */
   *#readScope(range: ByteRange): Steps<TagPair[]> {
     const reader = this.#reader
     const tags: TagPair[] = []
@@ -381,7 +381,7 @@ class OtlpDecoder<S extends SeriesRef> {
     return this.#delivery.deliverNumber(metric, tags, this.#times, value, index)
   }
 
-  /** Returns the tags of a point: those of its resource and scope, followed by its attributes (number `field`). */
+  /** Returns the tags of a point: those of its resource and scope, followed by its attributes (field `field`). */
   #pointTags(start: number, end: number, field: number): readonly TagPair[] | Rejection {
     const reader = this.#reader
     const tags = [...this.#sharedTags]

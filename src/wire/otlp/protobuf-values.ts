@@ -153,7 +153,7 @@ function isList(value: readonly AttributeValue[] | AttributeMap): value is reado
   return Array.isArray(value)
 }
 
-/** Converts bytes, and integers that a double cannot represent, to text, because JSON would not keep their value. */
+/** Converts bytes, and integers beyond ±(2^53 - 1), to text, because JSON would not keep their value. */
 function asJsonValue(value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
   return value instanceof Uint8Array ? encodeBase64(value) : value

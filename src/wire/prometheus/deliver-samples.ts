@@ -30,7 +30,7 @@ export interface RemoteWriteOptions {
   readonly pointsMax: number
   /** Computes the increase of cumulative native histograms. */
   readonly histogramChanges: HistogramChanges
-  /** Returns the metadata of a metric family from earlier requests. */
+  /** Returns the cached metadata of a metric family. Only requests of version 1.0 add to the cache. */
   readonly metadataOf: (
     family: string,
   ) => { readonly type: PrometheusType | undefined; readonly about: MetricMetadata } | undefined
@@ -59,8 +59,8 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Returns the series to which samples with these labels belong. Without `requestMetadata`, the metadata of earlier
-   * requests decides the type of the metric. May normalize the labels `le` and `quantile` in place.
+   * Returns the series to which samples with these labels belong. Without `requestMetadata`, the cached metadata is
+   * used to find the type of the metric. May normalize the labels `le` and `quantile` in place.
    */
   resolve(
     labels: Labels,
@@ -99,8 +99,8 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a stale marker if its series is a gauge. If its labels or its time are invalid, it is skipped without an
-   * error, because no value is lost.
+   * Delivers a stale marker if its series is a gauge. If its series was rejected or its time is invalid, it is skipped
+   * without an error, because no value is lost.
    */
   deliverStaleMarker(series: S | Rejection, timeMs: number): void {
     const index = this.#nextItem()
@@ -109,8 +109,8 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a native histogram, or rejects the item if `histogram` is a rejection. `startMs` is used if the histogram
-   * itself has no start.
+   * Delivers a native histogram, or rejects the item if `histogram` is a rejection. Skips a stale marker. `startMs` is
+   * used if the histogram itself has no start.
    */
   deliverHistogram(
     labels: Labels,

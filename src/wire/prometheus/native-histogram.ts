@@ -52,7 +52,10 @@ interface SpannedCounts {
   readonly counts: number[]
 }
 
-/** Reads a histogram whose message ends at `end`. Returns a rejection for too many bins, or spans without counts. */
+/**
+ * Reads a histogram whose message ends at `end`. Returns a rejection for too many bins, spans without counts, or spans
+ * that overlap.
+ */
 export function readNativeHistogram(reader: ProtobufReader, end: number): NativeHistogram | Rejection {
   const histogram: NativeHistogram = {
     bins: emptyHistogram(),

@@ -6,8 +6,8 @@ import { limitOrQuantileText } from '../limit-text.ts'
  * of a gauge histogram are gauges. For any other series, the first of these rules decides:
  *
  * - `X_bucket` with a label `le`: histogram `X`, tag `le`
- * - `X_sum`, `X_count`, `X_total`: counter
- * - a label `quantile`: summary `X`, tag `quantile`
+ * - `X_sum`, `X_count`, `X_total`: counter with the name of the series
+ * - a label `quantile`: summary with the name of the series, tag `quantile`
  * - anything else: gauge
  *
  * Limits in `le` are inclusive. The count of an `le` series includes the counts of all smaller limits; the count of a

@@ -9,8 +9,8 @@ import { isStaleMarker, readNativeHistogram } from './native-histogram.ts'
 import { PROMETHEUS_TYPES } from './series-metric.ts'
 
 /**
- * Decodes `prometheus.WriteRequest` of remote write 1.0. Labels repeat from request to request, so a series is found by
- * the bytes of its labels.
+ * Decodes `prometheus.WriteRequest` of remote write 1.0. Labels repeat from request to request, so a series is normally
+ * found in the item cache, by the bytes of its labels.
  */
 
 /** Units of work (`StepBudget`) of entering a message, and of finding a series that is not in the item cache. */
@@ -125,7 +125,7 @@ class SeriesDecoder<S extends SeriesRef> {
     const { sink } = this.#delivery
     let series: S | Rejection | undefined
     let wasCached = false
-    // Called only if there is a sample: it may create a metric, and that of native histograms has another type.
+    // Called only if there is a sample: it may create a metric, and native histograms need a metric of another type.
     const resolveSeries = (): S | Rejection => {
       if (series !== undefined) return series
       const cachedItem = areLabelsContiguous ? sink.itemCache.find(this.#identity) : undefined

@@ -109,8 +109,8 @@ function readSeries<S extends SeriesRef>(
   const { labels, createdMs } = head
   let series: S | Rejection | undefined
   const resolveSeries = (): S | Rejection =>
-    // Called only if there is a sample, because it may create a metric and change the labels in place. The metric of
-    // native histograms has another type. The protocol does not allow both in a series.
+    // Called only if there is a sample, because it may create a metric and change the labels in place. Native
+    // histograms need a metric of another type. The protocol does not allow samples and histograms in one series.
     (series ??= 'code' in labels ? labels : delivery.resolve(labels, head))
   reader.position = start
   while (reader.next(end)) {

@@ -103,7 +103,7 @@ export class ProtobufReader {
     throw this.fault(`field ${this.field} is ${actualName}, not ${WIRE_TYPE_NAMES[wireType]}`)
   }
 
-  /** Reads a varint and returns its lower 32 bits, unsigned. For tags, lengths and enums. */
+  /** Reads a varint and returns its lower 32 bits, unsigned. For values such as tags, lengths and enums. */
   uint32(): number {
     const byte = this.bytes[this.position]
     if (byte !== undefined && byte < 0x80) {
