@@ -63,7 +63,7 @@ export class CumulativeHistograms {
   }
 
   /**
-   * Whether a histogram started after the last eviction. If so, and if it has no previous state, none of its
+   * Whether a histogram started after `#lastEvictionMs`. If so, and if it has no previous state, none of its
    * observations was stored before.
    */
   startedAfterLastEviction({ startMs }: CumulativeHistogram): boolean {
@@ -89,8 +89,8 @@ export class HistogramChanges {
   /**
    * Sets the new state of a series and returns the observations to store: those since the previous state, or all of
    * them if the histogram is new or was reset. Returns undefined if none must be stored. A repeated or late histogram
-   * does not change the state. `seriesInProject` identifies the series within the
-   * project. `isReset`: the sender marked the histogram as the first since a reset.
+   * does not change the state. `seriesInProject` identifies the series within the project. `isReset`: the sender marked
+   * the histogram as the first since a reset.
    */
   advance(
     seriesInProject: string,
@@ -112,8 +112,8 @@ export class HistogramChanges {
   }
 
   /**
-   * Restores the previous states. A state that another request has changed since is kept: the observations of this
-   * request are then lost rather than stored twice.
+   * Restores the previous states. A state that another request has changed since, or that was evicted, is not restored:
+   * the observations of this request are then lost rather than stored twice.
    */
   undo(nowMs: number): void {
     for (const [seriesKey, stateBefore] of this.#statesBefore) {

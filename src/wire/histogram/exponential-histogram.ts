@@ -70,8 +70,8 @@ function isCount(count: number): boolean {
 }
 
 /**
- * Converts the bins to observations in ascending order. The minimum and the maximum, if known, replace one observation
- * each (`insertExtremes`). If the sum is known and all observations are on one side of zero, the other observations are
+ * Converts the bins to observations in ascending order. A known minimum or maximum normally replaces one observation
+ * (`insertExtremes`). If the sum is known and all observations are on one side of zero, the other observations are
  * moved within their bins, so that the total comes as close to the sum as possible in a few passes.
  */
 export function observationsOf(histogram: ExponentialHistogram): Observations {

@@ -24,8 +24,8 @@ import {
 
 /**
  * Decodes `ExportMetricsServiceRequest` in the JSON encoding of OTLP: names in camel case, enums as numbers, 64-bit
- * integers as text or numbers. Unknown members are ignored, and a null member counts as absent, except in a
- * quantile. A wrong structure throws `invalid_body` with the path or the name of the faulty member.
+ * integers as text or numbers. Unknown members are ignored, and a null member counts as absent, except in a quantile.
+ * A wrong structure throws `invalid_body` with the path or the name of the faulty member.
  */
 
 /** Units of work (`StepBudget`) of one data point, and of finding a metric. */

@@ -381,7 +381,7 @@ class OtlpDecoder<S extends SeriesRef> {
     return this.#delivery.deliverNumber(metric, tags, this.#times, value, index)
   }
 
-  /** Returns the tags of a point: those of its resource and scope, followed by its attributes (field `field`). */
+  /** Returns the tags of a point: those of its resource and scope, then its attributes (field number `field`). */
   #pointTags(start: number, end: number, field: number): readonly TagPair[] | Rejection {
     const reader = this.#reader
     const tags = [...this.#sharedTags]

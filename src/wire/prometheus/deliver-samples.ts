@@ -36,7 +36,7 @@ export interface RemoteWriteOptions {
   ) => { readonly type: PrometheusType | undefined; readonly about: MetricMetadata } | undefined
 }
 
-/** The labels of a series, including `__name__`. */
+/** Labels of a series. Those that a decoder reads include `__name__`. */
 export type Labels = [name: string, value: string][]
 
 interface NamedSeries {

@@ -4,8 +4,8 @@ import type { PrometheusType } from './series-metric.ts'
 
 /**
  * Caches the metadata of metric families, because remote write 1.0 sends metadata in separate requests, by default once
- * a minute. The number of families is bounded: those that were set least recently are evicted. Without metadata,
- * the name and the labels of a series decide its type.
+ * a minute. The number of families is bounded: those that were set least recently are evicted. Without metadata, the
+ * name and the labels of a series decide its type.
  */
 export interface FamilyMetadata {
   readonly type: PrometheusType | undefined
