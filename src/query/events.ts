@@ -35,7 +35,7 @@ const EVENTS_PAGE_MAX = 1_000
 
 /** Maximum number of events in one read from the store. */
 const EVENTS_PER_READ = 500
-/** Maximum bytes of the events in one read from the store. */
+/** Maximum bytes of the events in one read from the store. A single event may have more. */
 const EVENT_BYTES_PER_READ = 1 << 20
 /**
  * Length of the JSON of a page's events, in UTF-16 code units, after which the page ends. Single events may be large.
@@ -119,8 +119,8 @@ export function encodeCursor({ timeMs, id }: EventPosition): string {
 function decodeCursor(cursor: string): EventPosition {
   const [, time, id] = /^(-?\d{1,16}):([0-9A-Z]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   const timeMs = Number(time)
-  // A first page with `limit` 0 ends before the first event of the list. The time of its cursor is one millisecond
-  // after the end of the range, so it may be one millisecond after the last valid instant.
+  // A first page with `limit` 0 may end before the first event of the list. The time of its cursor is then one
+  // millisecond after the end of the range, and may be one millisecond after the last valid instant.
   if (id === undefined || !(isInstant(timeMs) || isInstant(timeMs - 1))) {
     throw new GatewayError('invalid_range', 'after is not a cursor of this list', { details: { argument: 'after' } })
   }

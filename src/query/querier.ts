@@ -37,13 +37,13 @@ export interface QuerierSettings {
   readonly blockCacheBytesMax: number
 }
 
-/** How often a query is tried that finds blocks of its index snapshot gone. */
+/** Maximum number of attempts to run a query. It runs again if blocks of its index snapshot are gone. */
 const ATTEMPTS_MAX = 4
 
 /**
- * Runs queries: validates the input, reads an index snapshot, plans, charges the budget, reads blocks, merges their
- * columns and computes aggregations. Exact values (`QueryMeta.isExact`) do not depend on what has been folded or
- * cached.
+ * Runs queries: validates the input, reads the index, plans, charges the budget, reads blocks, merges their columns and
+ * computes aggregations. Apart from the rounding of sums, exact values (`QueryMeta.isExact`) do not depend on what has
+ * been folded or cached.
  */
 export class Querier {
   readonly #store: Store
@@ -66,7 +66,7 @@ export class Querier {
   }
 
   /**
-   * Drops all cached series. Call it after the store lost writes: it may then register series again in another order.
+   * Drops all cached series. Must be called after the store lost writes: the order of the series may then be another.
    */
   dropCachedSeries(): void {
     this.#seriesCache.clear()
@@ -105,12 +105,12 @@ export class Querier {
       const result = await this.#executeOnce(metric, request, session, execution)
       if (result !== undefined) return result
       // The store no longer has a block that the index snapshot lists. Usually a fold or merge replaced it before it
-      // was read. The query runs again with a new snapshot, and reads only the blocks that it does not have yet.
+      // was read. The next attempt reads a new snapshot, and only the blocks that are not in memory yet.
     }
     throw await missingBlocksError(this.#store, metric, this.#resolutionsOf(metric), request)
   }
 
-  /** Runs the query once. Returns undefined if the store no longer has a block of the index snapshot. */
+  /** Runs the query once. Returns undefined if the store no longer has a block that the query needs. */
   async #executeOnce(
     metric: MetricRow,
     request: QueryRequest,
@@ -198,7 +198,7 @@ export class Querier {
     }
   }
 
-  /** Plans the range, and the earlier period if the query has a comparison. */
+  /** Plans the range, and the earlier period if a bucket has a counterpart in it. */
   async #planPeriods(
     metric: MetricRow,
     request: QueryRequest,
@@ -283,7 +283,7 @@ export class Querier {
   }
 
   /**
-   * Adds the last values before the range to the groups that are empty in the first bucket, but not to the remainder.
+   * Adds the last values before a period to its groups that are empty in the first bucket, but not to the remainder.
    * `cost` is the number of rollups that were charged to find the values.
    */
   async #addValuesBefore(
@@ -326,7 +326,7 @@ export class Querier {
 
   /**
    * Returns the maximum number of buckets in one period of the result: what `valuesMax` allows for one group, or less
-   * if the request says so. Closes the outputs of the execution, because the limit depends on their number.
+   * if the request says so. Closes the outputs of the execution, because the limit depends on `aggregationsMax`.
    */
   #bucketsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, execution: SharedExecution): number {
     const periods = compare === undefined ? 1 : 2
@@ -338,7 +338,7 @@ export class Querier {
 
   /**
    * Charges the timeline rollups that the query reads to the budget of the request. Throws `query_too_large` if the
-   * budget has fewer left; the error suggests a coarser interval if one fits.
+   * budget has fewer left; the error suggests another interval if one fits.
    */
   #chargeRollups(
     metric: MetricRow,
@@ -401,7 +401,7 @@ export class Querier {
 
   /**
    * Returns the opened blocks as sources. If the cached list lacks one of their series, fetches series and selects
-   * again.
+   * again, at most three times.
    */
   async #addSources(
     metric: MetricRow,

@@ -5,8 +5,8 @@ import type { QueryResult } from './compute/result.ts'
 import type { Aggregation } from './plan/aggregation.ts'
 
 /**
- * What a query computes from the data that it reads. Queries that read the same data share one execution, which
- * computes the outputs of all of them.
+ * What a query computes from the data that it reads. Queries that read the same data can share one execution, which
+ * then computes the outputs of all of them.
  */
 export interface QueryOutputs {
   readonly aggregations: readonly Aggregation[]
@@ -51,7 +51,7 @@ export class QuerySession {
 
   /**
    * Begins a step of a request that also writes, such as a field of a mutation. Drops earlier results, because the step
-   * must see the writes of earlier steps. Does nothing if this step has begun already.
+   * must see the writes of earlier steps. Does nothing if this is the current step.
    */
   beginStep(step: string | number): void {
     if (step === this.#currentStep) return
@@ -85,8 +85,8 @@ export class QuerySession {
   }
 
   /**
-   * Returns the result of an earlier execution with the same metric and key, if that one computes these outputs or can
-   * still add them. Otherwise starts a new execution.
+   * Returns the result of the latest execution in this step with the same metric and key, if that one computes these
+   * outputs or can still add them. Otherwise starts a new execution.
    */
   executeShared(
     metric: MetricRow,
@@ -148,9 +148,7 @@ export class SharedExecution {
     return this.#chargedRollups
   }
 
-  /**
-   * Charges rollups to the session, in place of those that the first attempt of this execution charged, if it failed.
-   */
+  /** Charges rollups to the session, in place of those that earlier attempts of this execution have charged. */
   charge(session: QuerySession, rollupCount: number): void {
     session.chargeRollups(rollupCount - this.#chargedRollups)
     this.#chargedRollups = rollupCount

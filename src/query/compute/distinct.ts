@@ -15,8 +15,8 @@ export interface DistinctCounts {
 }
 
 /**
- * Counts the distinct members of sets. The rollups of a set have only numbers of points; each shows that the store has
- * a sketch of this series and bucket. The store merges the sketches of all series and stored buckets of a cell, so a
+ * Counts the distinct members of sets. A rollup of a set has only the number of points. It shows that the store has a
+ * sketch of the series and bucket of the rollup. The store merges the sketches of all series and stored buckets of a cell, so a
  * member counts once per cell.
  */
 export async function countDistinct(

@@ -56,8 +56,8 @@ export interface BucketLimits {
   readonly upperLimit: Float64Array
   /**
    * For series with cumulative counts: the next higher limit of the same histogram in the same group, whose count
-   * includes the count of this series. NaN for the highest limit and for other series. Empty if no series has
-   * cumulative counts.
+   * includes the count of this series. NaN for the highest limit and for other series. Empty if no series in a
+   * group has cumulative counts.
    */
   readonly nextLimit: Float64Array
 }
@@ -80,9 +80,9 @@ export function upperLimitsOf(series: readonly SeriesRow[]): Float64Array {
 }
 
 /**
- * Returns the upper limit of a series of a histogram: infinity if no tag has it. A series may have both tags, because
- * clients choose the other tags freely. The gateway writes `upper_limit` for counts that are not cumulative. The limit
- * of cumulative counts is in `le`; beside it a label `upper_limit` is taken as the limit only if it is a number.
+ * Returns the upper limit of a series of a histogram: infinity if neither `upper_limit` nor `le` is a number. The
+ * gateway writes `upper_limit` for counts that are not cumulative. The limit of cumulative counts is in `le`. A series
+ * may have both tags, because clients choose other tags freely: `upper_limit` is then the limit if it is a number.
  */
 function limitOf(tags: SeriesRow['tags']): { readonly limit: number; readonly isCumulative: boolean } {
   const upperLimit = numberInTag(tags, 'upper_limit')

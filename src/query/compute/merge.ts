@@ -39,7 +39,7 @@ function hasNextLimit({ nextLimit }: BucketLimits, ordinal: number): boolean {
 
 /**
  * Adds a cumulative histogram count to its own bucket, and subtracts it from the next one. Does not add it to the sum
- * of the cell: the count of the highest limit includes it.
+ * of the cell: the count of the highest limit includes it. Does nothing unless counts by limit are needed.
  */
 function addCumulativeCount(
   cells: Cells,
@@ -175,7 +175,7 @@ function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): v
 
 /**
  * Merges running totals of counters. The increase between two totals of a series is added to the result bucket of the
- * later total. `lookback` are additional reads, before the range and in its unavailable buckets: a total found there is
+ * later total, unless more than `RUNNING_TOTALS_GAP_MS_MAX` lie between them. `lookback` are additional reads, before the range and in its unavailable buckets: a total found there is
  * only the earlier one of two. If data between two totals was not read, their increase is not added, and the result is
  * marked as inexact.
  */
@@ -232,8 +232,8 @@ export function mergeRunningTotals(input: CellMergeInput, lookback: readonly Pla
 }
 
 /**
- * Returns for each bucket the time from which on everything was read: the end of the last bucket, among this one and
- * the earlier ones, that is unavailable and that `lookback` does not cover. -Infinity if there is no such bucket.
+ * Returns for each bucket the time from which on the range was read without gaps: the end of the last bucket, among
+ * this one and the earlier ones, that is unavailable and that `lookback` does not cover. -Infinity if there is none.
  */
 function unreadUntilMsByBucket(
   { edges, unavailableBuckets, fromMs }: Plan,

@@ -56,19 +56,21 @@ export interface ResultGroup {
   readonly bucketStates: Uint8Array
   /**
    * For gauges, one entry per bucket: 1 = a series of the group ended in it, and no series has a last value there.
-   * Absent if no series of the result ended, or if no aggregation needs first or last values.
+   * Absent if no series of the result ended, or if no aggregation needs first or last values. May be absent if the group
+   * has no data.
    */
   readonly ends?: Uint8Array
   /** One column of values for each computed aggregation, by its name. NaN where there is no value. */
   readonly values: ReadonlyMap<string, Float64Array>
   /**
    * The value of each aggregation over the whole range; NaN if there is none, or if a bucket is unavailable. Empty if
-   * totals were not requested; may be empty if the group has no data.
+   * totals were not computed; may be empty if the group has no data.
    */
   readonly totals: ReadonlyMap<string, number>
   /**
-   * The last value before the range for each aggregation, by its name; NaN for `last` if the group has ended since. Set
-   * only if the groups are to be filled with `previous`, and only if this group is empty in the first bucket.
+   * The last value before the range for each aggregation, by its name; NaN for `last` if the group has ended since. A
+   * value that was not found is missing. Set only if a fill with `previous` needs it and the group is empty in the first
+   * bucket.
    */
   readonly valuesBefore?: ReadonlyMap<string, number>
   /** Set if this group is the remainder: all groups outside of the top n, merged. It has no tags. */
@@ -91,7 +93,7 @@ export interface QueryMeta {
   readonly resolutionsMs: readonly number[]
   readonly rollupsRead: number
   readonly blocksRead: number
-  /** Number of these blocks that were in memory already, themselves or in a digest. */
+  /** Number of the blocks in `blocksRead` that were in memory already, themselves or in a digest. */
   readonly cacheHits: number
   /**
    * False if values may be too small: a count reached its bound, or running totals arrived too late, decreased too

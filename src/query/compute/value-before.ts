@@ -7,15 +7,15 @@ import { groupKey, type QueryResult } from './result.ts'
 
 /**
  * Finds the last value of each group before a range, with which `fill: previous` starts. It queries the buckets right
- * before the range, then, if values are still missing, coarse buckets over seven days, then the fine buckets within the
- * coarse buckets that contain a last value. So it takes at most ten small queries at any interval.
+ * before the range. If values are missing or buckets unavailable, it queries coarse buckets over seven days, then the
+ * fine buckets within at most eight of the coarse buckets that contain a last value. So it takes at most ten queries.
  */
 
 /** How far before the range a last value is searched. */
 export const VALUE_BEFORE_SEARCH_MS = 7 * DAY_MS
 /**
- * Maximum number of coarse buckets that are searched again with fine buckets, newest first. For the others, the coarse
- * value is used as it is, except for sums and counts, which then have no value before the range.
+ * Maximum number of coarse buckets that are searched again with fine buckets, newest first. If this search does not give
+ * a value, the coarse value is used as it is, except for sums and counts, which then have no value before the range.
  */
 const REFINED_BUCKETS_MAX = 8
 /**

@@ -58,7 +58,7 @@ export function updateBetween(before: QueryResult, after: QueryResult, options: 
       (options.withTotals && (previousGroup === undefined || !haveSameTotals(previousGroup, group)))
     if (isChanged) groups.push(onlyChangedBuckets(after, group, changed))
   }
-  // A group may disappear only if the client then has none of its buckets left, after it drops those before the range.
+  // A patch can remove a group only if the client has none of its buckets left, after it drops those before the range.
   for (const group of remainingGroups.values()) {
     if (after.fill !== 'none' || options.isRanked || bucketsInLine(group).some((bucket) => bucket >= shift))
       return snapshotOf(after)

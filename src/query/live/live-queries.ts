@@ -39,7 +39,7 @@ export interface LiveQueryBackend {
   query(project: string, input: QueryInput): Promise<QueryResult>
   /**
    * Calls the listener with the metrics of each commit, if the notification is not lost. Returns a function that
-   * removes it.
+   * removes the listener.
    */
   onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
   now(): number
@@ -59,7 +59,7 @@ interface Subscriber {
  *
  * | state of a live query | meaning | on a commit or a new subscriber |
  * | --- | --- | --- |
- * | `idle` | the poll timer is set | `delayed`, or `queued` if `runIntervalMsMin` have passed since the last run |
+ * | `idle` | the poll timer is set | `delayed`, or `queued` if `runIntervalMsMin` have passed since the last start |
  * | `delayed` | waits until `runIntervalMsMin` have passed, then `queued` | – |
  * | `queued` | waits until fewer than `concurrentRunsMax` queries run, then `running` | – |
  * | `running` | the query runs, then `idle` | `outdated` |
@@ -211,7 +211,7 @@ export class LiveQueries {
     }
   }
 
-  /** Runs the query and publishes its result. An error ends the subscriptions or is retried: it does not reject. */
+  /** Runs the query and publishes its result. Does not reject: an error ends the subscriptions, or a later run retries. */
   async #runQuery(liveQuery: LiveQuery): Promise<void> {
     liveQuery.state = 'running'
     liveQuery.lastStartMs = this.#backend.now()
@@ -245,7 +245,7 @@ export class LiveQueries {
   }
 }
 
-/** Maximum factor by which the poll interval of a query with equal results grows. It still runs after commits. */
+/** Maximum factor by which the poll interval of a query with equal results grows. The query still runs after commits. */
 const POLL_BACKOFF_FACTOR_MAX = 16
 /** For the poll interval, results count as equal if their buckets are equal: totals are not compared. */
 const COMPARE_BUCKETS_ONLY: PatchOptions = { withTotals: false, isRanked: false }
@@ -300,7 +300,7 @@ class LiveQuery {
 
 /**
  * The updates of one subscriber. The subscriber pulls each update. A result that it has not pulled is replaced by the
- * next one. When the subscription ends, it is discarded.
+ * next one, and discarded when the subscription ends.
  */
 class Subscription implements AsyncIterableIterator<LiveUpdate> {
   readonly #liveQuery: LiveQuery
@@ -329,7 +329,7 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
 
   /**
    * Resolves with the next update. After the end it rejects once with the error that ended the subscription, if there
-   * is one. The caller must wait for it before the next call.
+   * is one. The caller must wait for the returned promise before the next call.
    */
   async next(): Promise<IteratorResult<LiveUpdate>> {
     for (;;) {

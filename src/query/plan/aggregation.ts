@@ -2,9 +2,8 @@ import { GatewayError, quote } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 
 /**
- * The registry of aggregations. Each entry has a name, a description, the metric types that it applies to, the
- * accumulated values that it needs, and the function that computes its value from them. REST, GraphQL and the merge are
- * derived from this list: an aggregation that needs no new accumulator is one entry here.
+ * An aggregation: one of `AGGREGATIONS`, or a quantile. REST, GraphQL and the merge are derived from `AGGREGATIONS`: a
+ * new aggregation that needs no new accumulator is one entry there.
  */
 export interface Aggregation {
   /** The name in requests and results. */
@@ -16,7 +15,7 @@ export interface Aggregation {
   readonly needs: readonly OptionalValue[]
   /**
    * Computes the value of a bucket or of the whole range; NaN if there is no such value. Not called without points,
-   * except for sets.
+   * except for the totals of sets.
    */
   compute(accumulated: AccumulatedValues): number
 }

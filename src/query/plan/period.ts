@@ -35,8 +35,8 @@ export interface PlannedPeriod {
    */
   readonly endOnlyLevelCount: number
   /**
-   * For cumulative counters: reads in addition to the plan, before the range and in its unavailable buckets. The
-   * running total before the first one of the range is searched in them.
+   * For cumulative counters: reads in addition to the plan, before the range and in its unavailable buckets, in which
+   * earlier running totals are searched. Otherwise empty.
    */
   readonly lookbackReads: readonly PlannedRead[]
   readonly inboxEntries: readonly InboxEntry[]
@@ -125,8 +125,8 @@ function uniqueEntries(entries: readonly IndexEntry[]): readonly IndexEntry[] {
  * Returns the stretches of time in which a query may read buckets of one resolution. `level` is the index of this
  * resolution, 0 for the finest.
  *
- * The last stretch ends with the bucket that contains the end of the range, because the range is widened to whole
- * buckets. The first one starts with the bucket of the next coarser resolution that contains the start of the range:
+ * The stretches include the bucket that contains the end of the range, because the range is widened to whole
+ * buckets. The first stretch starts with the bucket of the next coarser resolution that contains the start of the range:
  * earlier running totals are read from coarser buckets. If all result buckets consist of whole buckets of the
  * next coarser resolution, the resolution of `level` is needed only at both ends of the range: there are two stretches.
  * The stretch of the coarsest resolution starts with the range, or earlier by the maximum gap of running totals.
@@ -151,8 +151,8 @@ function stretchesToList(
 }
 
 /**
- * Returns a duration in milliseconds of which every edge of a result bucket will be a multiple, as long as is known
- * before planning; 1 if nothing is known.
+ * Returns a duration in milliseconds of which every edge of a result bucket will be a multiple, whatever the plan; 1 if
+ * no longer one is known before planning.
  */
 export function edgeDivisorOf(
   interval: Interval,
@@ -249,7 +249,7 @@ function blocksForReads(
 }
 
 /**
- * Plans the search for running totals before the first one of the range: from `RUNNING_TOTALS_GAP_MS_MAX` before the
+ * Plans the search for earlier running totals of counters: from `RUNNING_TOTALS_GAP_MS_MAX` before the
  * range, rounded down to a bucket of the coarsest resolution, and in the unavailable buckets of the range. A stretch
  * that the stored buckets still kept do not cover exactly is left out.
  */

@@ -68,9 +68,9 @@ export interface Plan {
 
 /**
  * Plans a range. Throws `invalid_range` if it ends before it starts. Throws `invalid_interval`, with the finest kept
- * resolution, if the interval is not a multiple of the finest resolution, or if all buckets are unavailable; for
- * `auto`, if every interval has unavailable buckets. Throws `query_too_large`, with a suggested interval, if there are
- * too many buckets.
+ * resolution, if a fixed interval is not a multiple of the finest resolution, or if all buckets are unavailable; for
+ * `auto`, if every interval that it tries has unavailable or too many buckets. Throws `query_too_large`, with a
+ * suggested interval if one fits, if an interval other than `auto` has too many buckets.
  */
 export function planRange(request: PlanRequest): Plan {
   if (request.fromMs > request.toMs) {
@@ -317,8 +317,9 @@ interface MutablePlannedRead extends PlannedRead {
 }
 
 /**
- * Appends reads that together cover [fromMs, toMs) exactly, in order of time, or extends the last read. They have
- * `coarsestLevel` or finer levels. Returns false if there are no such reads; `reads` may then have changed in part.
+ * Covers [fromMs, toMs) exactly with reads of `coarsestLevel` or finer levels, in order of time. Appends them to
+ * `reads`, and extends the last read where possible. Returns false if no reads cover the stretch exactly; `reads` may
+ * then have changed in part.
  */
 function coverStretch(
   fromMs: number,

@@ -15,8 +15,7 @@ let lastListId = 0
 
 /**
  * The cached series of one metric, in the order in which they were registered. The position of a series (its ordinal)
- * does not change during the life of a list, so decoded blocks can cache ordinals by `listId`. A list that is used
- * again fetches only new series from the store.
+ * does not change during the life of a list, so decoded blocks can cache ordinals by `listId`.
  */
 export class SeriesList {
   readonly metricId: Id64
@@ -89,7 +88,7 @@ export class SeriesCache {
   readonly #seriesMax: number
   readonly #lists = new Map<string, SeriesList>()
   #cachedSeriesCount = 0
-  /** Number of calls that dropped lists. A fetch during which it changes starts again. */
+  /** Number of calls that drop lists. `sync` discards a page if this number changed while the page was read. */
   #dropCount = 0
 
   constructor(store: Store, seriesMax: number) {
@@ -97,7 +96,7 @@ export class SeriesCache {
     this.#seriesMax = seriesMax
   }
 
-  /** Returns the list of a metric, after fetching the series that were added since the last call. */
+  /** Returns the list of a metric, after fetching from the store the series that the list lacks. */
   async sync(metric: MetricRow): Promise<SeriesList> {
     const id = formatId(metric.metricId)
     let list = this.#lists.get(id) ?? new SeriesList(metric.metricId)
@@ -106,14 +105,15 @@ export class SeriesCache {
       const dropCount = this.#dropCount
       const page = await this.#store.readSeries(metric.partition, metric.metricId, cursor, SERIES_PER_READ)
       if (page === undefined) {
-        // The store has fewer series than the list because it lost writes: the ordinals are no longer valid.
+        // The store has fewer series than the list, because it lost writes or removed the series of a deleted metric:
+        // the ordinals are no longer valid.
         this.#drop(id)
       }
       if (page === undefined || this.#dropCount !== dropCount) {
         list = this.#lists.get(id) ?? new SeriesList(metric.metricId)
         continue
       }
-      // A concurrent query may have appended some of these series during the read.
+      // A concurrent call may have appended some of these series during the read.
       const newSeries = page.slice(list.rows.length - cursor)
       list.append(newSeries)
       this.#cacheList(id, list, newSeries.length)
@@ -121,7 +121,7 @@ export class SeriesCache {
     }
   }
 
-  /** Drops the list of a metric. Calls of `sync` that are in progress, and the next one, fetch all of its series. */
+  /** Drops the list of a metric, so that `sync` fetches all series of the metric again, also if it is in progress. */
   drop(metric: MetricRow): void {
     this.#drop(formatId(metric.metricId))
   }

@@ -10,7 +10,7 @@ import type { InboxEntry, Store } from '../../store/store.ts'
 import type { BlockCache } from './block-cache.ts'
 import type { BlockReader, BlockRequest } from './block-reader.ts'
 
-/** Number of consecutive inbox blocks that are merged into one digest block. */
+/** Number of consecutive arrival numbers whose inbox blocks are merged into one digest block. */
 const BLOCKS_PER_DIGEST = 64
 /**
  * Maximum number of rollups of the metric in the blocks that a digest merges. If 64 inbox blocks have more, the blocks
@@ -32,14 +32,15 @@ export function indexPartOfInbox(partition: number): string {
 
 /**
  * Reads the inbox of a partition for one metric. Under load the inbox has many small blocks with the same series and
- * buckets. Therefore a query merges each group of 64 consecutive blocks that cannot grow any more. The result (a
- * digest) is cached as a block in place of the 64, so later queries of the metric merge one block instead of 64.
+ * buckets. Therefore a query merges each complete group of up to 64 consecutive blocks, unless they have too many
+ * rollups. The result (a digest) is cached as a block in place of the group, so later queries of the metric merge one
+ * block instead of 64.
  */
 export class InboxReader {
   readonly #store: Pick<Store, 'readBlocks'>
   readonly #blockReader: BlockReader
   readonly #cache: BlockCache
-  /** Digests in progress, by name of the digest. They resolve to undefined if the store no longer has a block. */
+  /** Digests in progress, by name. They resolve to undefined if the store no longer has a block or its sketches. */
   readonly #digestsInProgress = new Map<string, Promise<readonly MetricSection[] | undefined>>()
 
   constructor(store: Pick<Store, 'readBlocks'>, blocks: BlockReader, cache: BlockCache) {
@@ -50,8 +51,8 @@ export class InboxReader {
 
   /**
    * Reads the sections of a metric from the inbox entries of a snapshot. Returns undefined if the store no longer has a
-   * block. `isSketched` says whether rollups of the metric have sketches; they are then read too. `pinned` are the
-   * blocks that the caller keeps in memory, by name.
+   * block or its sketches. `isSketched` says whether rollups of the metric have sketches; these are then read too.
+   * `pinned` are the blocks that the caller keeps in memory, by name.
    */
   async read(
     partition: number,
@@ -102,8 +103,8 @@ export class InboxReader {
   }
 
   /**
-   * Returns the sections of a metric in a group of blocks: the section of a new digest, or unmerged sections if the
-   * group is large. Returns undefined if the store no longer has a block.
+   * Returns the sections of a metric in a group of blocks: the section of a new digest, or the unmerged sections if
+   * `encodeDigest` makes none. Returns undefined if the store no longer has a block or its sketches.
    */
   async #createDigest(
     digestName: string,

@@ -34,7 +34,7 @@ export interface OpenedBlocks {
 
 type OpenedSection = Omit<MergeSource, 'ordinals' | 'section'> & { readonly section: MetricSection }
 
-/** Reads the index, and opens the blocks that it lists in the timelines and the inbox, as sources to merge. */
+/** Reads the index, and opens the blocks of a planned period as sources to merge. */
 export class SourceReader {
   readonly #store: Store
   readonly #cache: BlockCache
@@ -55,7 +55,7 @@ export class SourceReader {
   }
 
   /**
-   * Reads an index snapshot. Evicts cached blocks that should be in it but are not: they were replaced or have expired.
+   * Reads an index snapshot. Evicts cached blocks that should be in it but are not: they were folded or replaced, or have expired.
    */
   async readIndex(request: IndexRequest): Promise<IndexSnapshot> {
     const snapshot = await this.#store.readIndex(request)
