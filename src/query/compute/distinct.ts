@@ -16,8 +16,8 @@ export interface DistinctCounts {
 
 /**
  * Counts the distinct members of sets. A rollup of a set has only the number of points. It shows that the store has a
- * sketch of the series and bucket of the rollup. The store merges the sketches of all series and stored buckets of a cell, so a
- * member counts once per cell.
+ * sketch of the series and bucket of the rollup. The store merges the sketches of all series and stored buckets of a
+ * cell, so a member counts once per cell.
  */
 export async function countDistinct(
   store: Store,

@@ -175,9 +175,9 @@ function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): v
 
 /**
  * Merges running totals of counters. The increase between two totals of a series is added to the result bucket of the
- * later total, unless more than `RUNNING_TOTALS_GAP_MS_MAX` lie between them. `lookback` are additional reads, before the range and in its unavailable buckets: a total found there is
- * only the earlier one of two. If data between two totals was not read, their increase is not added, and the result is
- * marked as inexact.
+ * later total, unless more than `RUNNING_TOTALS_GAP_MS_MAX` lie between them. `lookback` are additional reads, before
+ * the range and in its unavailable buckets: a total found there is only the earlier one of two. If data between two
+ * totals was not read, their increase is not added, and the result is marked as inexact.
  */
 export function mergeRunningTotals(input: CellMergeInput, lookback: readonly PlannedRead[], cells: Cells): void {
   const { plan, resolutionsMs, groupOfSeries, bucketLimits, accumulators } = input

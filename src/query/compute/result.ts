@@ -56,8 +56,8 @@ export interface ResultGroup {
   readonly bucketStates: Uint8Array
   /**
    * For gauges, one entry per bucket: 1 = a series of the group ended in it, and no series has a last value there.
-   * Absent if no series of the result ended, or if no aggregation needs first or last values. May be absent if the group
-   * has no data.
+   * Absent if no series of the result ended, or if no aggregation needs first or last values. May be absent if the
+   * group has no data.
    */
   readonly ends?: Uint8Array
   /** One column of values for each computed aggregation, by its name. NaN where there is no value. */
@@ -69,8 +69,8 @@ export interface ResultGroup {
   readonly totals: ReadonlyMap<string, number>
   /**
    * The last value before the range for each aggregation, by its name; NaN for `last` if the group has ended since. A
-   * value that was not found is missing. Set only if a fill with `previous` needs it and the group is empty in the first
-   * bucket.
+   * value that was not found is missing. Set only if a fill with `previous` needs it and the group is empty in the
+   * first bucket.
    */
   readonly valuesBefore?: ReadonlyMap<string, number>
   /** Set if this group is the remainder: all groups outside of the top n, merged. It has no tags. */

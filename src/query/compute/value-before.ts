@@ -14,8 +14,9 @@ import { groupKey, type QueryResult } from './result.ts'
 /** How far before the range a last value is searched. */
 export const VALUE_BEFORE_SEARCH_MS = 7 * DAY_MS
 /**
- * Maximum number of coarse buckets that are searched again with fine buckets, newest first. If this search does not give
- * a value, the coarse value is used as it is, except for sums and counts, which then have no value before the range.
+ * Maximum number of coarse buckets that are searched again with fine buckets, newest first. If this search does not
+ * give a value, the coarse value is used as it is, except for sums and counts, which then have no value before the
+ * range.
  */
 const REFINED_BUCKETS_MAX = 8
 /**

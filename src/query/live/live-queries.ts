@@ -211,7 +211,9 @@ export class LiveQueries {
     }
   }
 
-  /** Runs the query and publishes its result. Does not reject: an error ends the subscriptions, or a later run retries. */
+  /**
+   * Runs the query and publishes its result. Does not reject: an error ends the subscriptions, or a later run retries.
+   */
   async #runQuery(liveQuery: LiveQuery): Promise<void> {
     liveQuery.state = 'running'
     liveQuery.lastStartMs = this.#backend.now()
@@ -245,7 +247,9 @@ export class LiveQueries {
   }
 }
 
-/** Maximum factor by which the poll interval of a query with equal results grows. The query still runs after commits. */
+/**
+ * Maximum factor by which the poll interval of a query with equal results grows. The query still runs after commits.
+ */
 const POLL_BACKOFF_FACTOR_MAX = 16
 /** For the poll interval, results count as equal if their buckets are equal: totals are not compared. */
 const COMPARE_BUCKETS_ONLY: PatchOptions = { withTotals: false, isRanked: false }

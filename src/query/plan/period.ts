@@ -125,11 +125,11 @@ function uniqueEntries(entries: readonly IndexEntry[]): readonly IndexEntry[] {
  * Returns the stretches of time in which a query may read buckets of one resolution. `level` is the index of this
  * resolution, 0 for the finest.
  *
- * The stretches include the bucket that contains the end of the range, because the range is widened to whole
- * buckets. The first stretch starts with the bucket of the next coarser resolution that contains the start of the range:
- * earlier running totals are read from coarser buckets. If all result buckets consist of whole buckets of the
- * next coarser resolution, the resolution of `level` is needed only at both ends of the range: there are two stretches.
- * The stretch of the coarsest resolution starts with the range, or earlier by the maximum gap of running totals.
+ * The stretches include the bucket that contains the end of the range, because the range is widened to whole buckets.
+ * The first stretch starts with the bucket of the next coarser resolution that contains the start of the range: earlier
+ * running totals are read from coarser buckets. If all result buckets consist of whole buckets of the next coarser
+ * resolution, the resolution of `level` is needed only at both ends of the range: there are two stretches. The stretch
+ * of the coarsest resolution starts with the range, or earlier by the maximum gap of running totals.
  */
 function stretchesToList(
   { fromMs, toMs, resolutionsMs, edgeDivisorMs }: PeriodRequest,
@@ -152,7 +152,7 @@ function stretchesToList(
 
 /**
  * Returns a duration in milliseconds of which every edge of a result bucket will be a multiple, whatever the plan; 1 if
- * no longer one is known before planning.
+ * no greater duration is known before planning.
  */
 export function edgeDivisorOf(
   interval: Interval,
@@ -249,9 +249,9 @@ function blocksForReads(
 }
 
 /**
- * Plans the search for earlier running totals of counters: from `RUNNING_TOTALS_GAP_MS_MAX` before the
- * range, rounded down to a bucket of the coarsest resolution, and in the unavailable buckets of the range. A stretch
- * that the stored buckets still kept do not cover exactly is left out.
+ * Plans the search for earlier running totals of counters: from `RUNNING_TOTALS_GAP_MS_MAX` before the range, rounded
+ * down to a bucket of the coarsest resolution, and in the unavailable buckets of the range. A stretch that the stored
+ * buckets still kept do not cover exactly is left out.
  */
 function planLookback(
   { fromMs, toMs, edges, unavailableBuckets }: Plan,

@@ -1,6 +1,9 @@
 import type { Block } from '../../rollup/block/block.ts'
 
-/** Where the index lists a block, or the first block of a digest. Used to find cached blocks that the index no longer lists. */
+/**
+ * Where the index lists a block, or the first block of a digest. Used to find cached blocks that the index no longer
+ * lists.
+ */
 export interface IndexPosition {
   /** Name of the part of the index: the inbox of a partition, or a timeline. */
   readonly indexPart: string

@@ -34,9 +34,9 @@ export class BlockReader {
   }
 
   /**
-   * Reads the section of a metric from each requested block. Returns undefined if the store no longer has a block or its
-   * sketches; the caller then needs a new index snapshot. `pinned` are the blocks that the caller keeps in memory, by
-   * name; the requested blocks are added to them.
+   * Reads the section of a metric from each requested block. Returns undefined if the store no longer has a block or
+   * its sketches; the caller then needs a new index snapshot. `pinned` are the blocks that the caller keeps in memory,
+   * by name; the requested blocks are added to them.
    */
   async read(
     partition: number,

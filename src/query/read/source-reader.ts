@@ -55,7 +55,8 @@ export class SourceReader {
   }
 
   /**
-   * Reads an index snapshot. Evicts cached blocks that should be in it but are not: they were folded or replaced, or have expired.
+   * Reads an index snapshot. Evicts cached blocks that should be in it but are not: they were folded or replaced, or
+   * have expired.
    */
   async readIndex(request: IndexRequest): Promise<IndexSnapshot> {
     const snapshot = await this.#store.readIndex(request)
