@@ -42,7 +42,8 @@ const EVENT_BYTES_PER_READ = 1 << 20
  */
 const PAGE_CHARS_MAX = 1 << 22
 /**
- * Length of the JSON of all events read for one page, in UTF-16 code units, after which it ends early with a cursor.
+ * Length of the JSON of all events read for one page, in UTF-16 code units, after which the page ends early with a
+ * cursor.
  */
 const SCANNED_CHARS_MAX = 1 << 25
 

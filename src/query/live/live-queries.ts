@@ -65,8 +65,8 @@ interface Subscriber {
  * | `running` | the query runs, then `idle` | `outdated` |
  * | `outdated` | the query runs, then `delayed` or `queued` | – |
  *
- * A new live query is `idle` without a timer until its first subscriber is added. It is dropped when its last
- * subscription ends.
+ * The end of the poll timer acts like a commit. A new live query is `idle` without a timer until its first subscriber
+ * is added. A live query is dropped when its last subscription ends.
  */
 export class LiveQueries {
   readonly #backend: LiveQueryBackend

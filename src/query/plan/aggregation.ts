@@ -2,8 +2,8 @@ import { GatewayError, quote } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 
 /**
- * An aggregation: one of `AGGREGATIONS`, or a quantile. REST, GraphQL and the merge are derived from `AGGREGATIONS`: a
- * new aggregation that needs no new accumulator is one entry there.
+ * An aggregation: one of `AGGREGATIONS`, or another quantile. REST, GraphQL and the merge are derived from
+ * `AGGREGATIONS`: a new aggregation that needs no new accumulator is one entry there.
  */
 export interface Aggregation {
   /** The name in requests and results. */

@@ -272,9 +272,9 @@ function tooFineError(
 }
 
 /**
- * Returns the coarsest resolution, at most one day, that has all these edges: with buckets of this resolution, kept for
- * the whole range, no bucket would be unavailable. Returns undefined if it is not a multiple of the finest resolution,
- * because no setting allows it then.
+ * Returns the coarsest resolution, at most one day, of which all edges are multiples: with buckets of this resolution,
+ * kept for the whole range, no bucket would be unavailable. Returns undefined if it is not a multiple of the finest
+ * resolution, because no setting allows it then.
  */
 function exactResolution(edges: Float64Array, baseMs: number): string | undefined {
   let resolutionMs = DAY_MS

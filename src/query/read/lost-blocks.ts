@@ -21,9 +21,9 @@ export async function missingBlocksError(
 }
 
 /**
- * Returns whether the store lost a block that may have data of the metric in a stretch of time. Redis loses blocks, for
- * example, if it evicts keys or someone deletes them. A lost block is still listed after it was found missing, and
- * every retry of the query would fail. A block that was only replaced is no longer listed then.
+ * Returns whether the store lost a block, or its sketches, that may have data of the metric in a stretch of time. Redis
+ * loses blocks, for example, if it evicts keys or someone deletes them. A lost block is still listed after it was found
+ * missing, so every retry of the query would fail. A replaced block is no longer listed after it was found missing.
  */
 async function hasLostBlocks(
   store: Pick<Store, 'readIndex' | 'readBlocks'>,

@@ -28,7 +28,7 @@ export interface MergeSource {
 export interface OpenedBlocks {
   readonly sections: readonly OpenedSection[]
   readonly blockCount: number
-  /** Number of these blocks that were in memory already, themselves or in a digest. */
+  /** Number of the blocks in `blockCount` that were in memory already, themselves or in a digest. */
   readonly cacheHitCount: number
 }
 
@@ -82,8 +82,8 @@ export class SourceReader {
 
   /**
    * Opens the blocks of a period. The result has the blocks of the timelines in arrival order within each level, then
-   * those of the inbox. Returns undefined if the store no longer has a block. `pinned` are the blocks that the caller
-   * keeps in memory, by name.
+   * those of the inbox. Returns undefined if the store no longer has a block or its sketches. `pinned` are the blocks
+   * that the caller keeps in memory, by name.
    */
   async open(
     { partition, metricId }: MetricRow,
