@@ -86,7 +86,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
   const requestLog = withRedactedKeys(log)
   const newRequestId = createRequestIdGenerator()
   let isClosing = false
-  // Fastify gets no logger, because its logging costs time on each request. The error handlers below log failures.
+  // Fastify gets no logger, because its logging costs time on each request. The error handlers and the fast path log
+  // errors with a 5xx status.
   const app = fastify({
     genReqId: newRequestId,
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -271,8 +272,8 @@ function logFailure(log: Logger, request: ServedRequest, error: GatewayError): v
 }
 
 /**
- * Responds to malformed HTTP, to headers that are too large and to requests that arrive too slowly: there is no request
- * object for them.
+ * Responds to malformed HTTP, to headers that are too large and to requests that arrive too slowly, and closes the
+ * connection. Node passes the error and the socket, but no request.
  */
 function respondToClientError(error: Error & { readonly code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return

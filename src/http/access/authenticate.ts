@@ -7,7 +7,7 @@ import { takePermit } from './rate-limit.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The authenticated sender of the request. Undefined until the `onRequest` hook of the route has accepted it. */
+    /** The authenticated sender. Set when the `onRequest` hook of a route that needs a key accepts the request. */
     principal: Principal | undefined
   }
 }

@@ -5,7 +5,7 @@ import type { RateClass } from '../../model/rate.ts'
 import { clientAddressOf } from './client-address.ts'
 
 /**
- * Takes a rate-limit permit for a request and sets the `RateLimit-*` headers, unless such requests are not limited. If
+ * Takes a rate-limit permit for a request and sets the `RateLimit-*` headers, unless the limit of the class is off. If
  * the limit is reached, sets `Retry-After` and throws `rate_limited`; each API writes its own body for the error.
  */
 export async function takePermit(

@@ -161,8 +161,8 @@ function sendText(reply: FastifyReply, status: number, text: string): FastifyRep
 }
 
 /**
- * Each format, the content type that {@link acceptAnyContentType} sets for it, and a pattern of the content types that
- * clients send for it.
+ * Each format except JSON, the content type that {@link acceptAnyContentType} sets for it, and a pattern of the content
+ * types that clients send for it.
  */
 const FORMATS: readonly (readonly [BetterStackFormat, contentType: string, RegExp])[] = [
   ['ndjson', 'application/x-ndjson', /^ *(?:application|text)\/(?:x-)?(?:ndjson|jsonl|jsonlines)\b/i],

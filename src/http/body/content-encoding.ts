@@ -12,7 +12,7 @@ type Decompressor = ReturnType<typeof createGunzip | typeof createBrotliDecompre
 
 export type Compression = 'gzip' | 'deflate' | 'br'
 
-/** The content encodings of request bodies that the gateway decompresses. */
+/** The content encodings that {@link parseContentEncoding} returns. */
 export const CONTENT_ENCODINGS = ['identity', 'gzip', 'deflate', 'br'] as const satisfies readonly (
   | Compression
   | 'identity'

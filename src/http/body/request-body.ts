@@ -11,7 +11,7 @@ import { discardUnreadBodies } from './unread-bodies.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The bytes of the body budget that this request uses. Undefined before its body is read. */
+    /** The bytes of the body budget that this request uses. Undefined unless reading its body has begun. */
     bodyCharge: BodyCharge | undefined
   }
   interface FastifyInstance {
@@ -126,7 +126,7 @@ function receiveBody(
     const onError = (cause: Error): void =>
       rejectBody(new GatewayError('invalid_body', 'the body could not be read', { cause }))
     const onStalled = (): void => rejectBody(new GatewayError('request_timeout', 'the body arrived too slowly'))
-    // `complete`: the whole body has arrived, for most bodies together with the headers. Such a body cannot stall.
+    // `complete`: the whole body has arrived, for most bodies together with the headers. A complete body cannot stall.
     const unwatch = payload.complete ? undefined : stallWatch.watch(() => receivedBytes, onStalled)
     const removeListeners = (): void => {
       unwatch?.()

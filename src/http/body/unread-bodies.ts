@@ -32,7 +32,7 @@ export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch
 
 const REQUEST_TIMEOUT_STATUS = 408
 
-/** Closes the connection when the remaining bytes of the body stop arriving or exceed `bytesMax`. */
+/** Closes the connection when the remaining bytes of the body stall or exceed `bytesMax`. */
 function closeIfRemainderStalls(raw: IncomingMessage, stallWatch: StallWatch, bytesMax: number): void {
   const { socket } = raw
   const socketBytesMax = socket.bytesRead + bytesMax

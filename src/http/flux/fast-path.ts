@@ -11,9 +11,9 @@ import { type StorePointOptions, storePoint } from './store-point.ts'
 
 /**
  * A fast path for `POST /api/v1/metrics`, the most frequent request: the life cycle of Fastify (the framework) costs
- * more than all other work for such a request. The fast path serves only plain requests with a small body that arrived
- * together with the headers. It passes any other request to Fastify, unread. Invariant: the response is the same as
- * that of the route in Fastify.
+ * more than all other work for such a request. The fast path serves plain requests with a small body that arrived
+ * together with the headers, and with a key that is authenticated at once and has the scope `ingest`. It passes any
+ * other request to Fastify, unread. Invariant: the response is the same as that of the route in Fastify.
  */
 export interface FastPathOptions extends StorePointOptions {
   readonly bodyBudget: BodyBudget
@@ -56,7 +56,7 @@ export function createFastPath(options: FastPathOptions, framework: RequestHandl
     }
     const principal = gateway.authenticate(key)
     if (principal === undefined || principal instanceof Promise || !principal.scopes.includes('ingest')) {
-      // The framework authenticates again, and responds if this lookup fails.
+      // A failure of this lookup is ignored: the framework authenticates again, and responds if that fails.
       if (principal instanceof Promise) principal.catch(() => {})
       framework(request, response)
       return

@@ -6,10 +6,10 @@ import type { EventQueryInput } from '../../query/events.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 
 /**
- * Parses query strings of the Flux API, which are encoded like forms (`+` is a space). Only the syntax is checked here;
- * the gateway validates the values, as for every API. Unknown parameters are ignored, and so are empty ones, except tag
- * filters: `tags[key]=` filters by the empty value. If a parameter with a single value is repeated, the last value that
- * is not empty is used.
+ * Parses query strings of the Flux API, which are encoded like forms (`+` is a space). The syntax is checked here, and
+ * the values of metric lists; the gateway validates the values of queries, as for every API. Unknown parameters are
+ * ignored, and so are empty ones, except tag filters: `tags[key]=` filters by the empty value. If a parameter with a
+ * single value is repeated, the last value that is not empty is used.
  */
 
 /** Maximum number of parameters. A real query has far fewer. */
@@ -34,7 +34,7 @@ export function parseMetricQuery(metric: string, url: string): QueryInput {
   }
 }
 
-/** Returns the parameter `format`; the caller validates it. Undefined: it is absent, so the header `Accept` decides. */
+/** Returns the parameter `format`; the caller validates it. Undefined if it is absent or empty: `Accept` decides. */
 export function parseFormat(url: string): string | undefined {
   return lastParameter(readParameters(url), 'format')
 }

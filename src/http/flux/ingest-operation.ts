@@ -11,7 +11,7 @@ interface IngestOperationFields extends Pick<Operation, 'id' | 'tag' | 'summary'
   readonly result: string
 }
 
-/** Describes a route that stores one item. `errors` lists the error codes of an invalid item. */
+/** Describes a route that stores one item. `errors` lists its error codes besides `INGEST_ERROR_CODES`. */
 export function singleOperation(fields: IngestOperationFields, errors: readonly ErrorCode[]): Operation {
   const { input, result, ...operation } = fields
   return {

@@ -17,8 +17,8 @@ const OPENAPI_OPERATION: Operation = {
 }
 
 /**
- * `/openapi.json` describes every route. It is built on the first request, when all routes are registered, and needs no
- * key.
+ * `/openapi.json` describes every route that has an `Operation`. It is built on the first request, when all routes are
+ * registered, and needs no key.
  */
 export function registerOpenApi(app: FastifyInstance, limits: SchemaLimits): void {
   let text: string | undefined

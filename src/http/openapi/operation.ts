@@ -15,7 +15,7 @@ export interface Operation {
   readonly scope?: 'ingest' | 'query' | 'admin' | 'any'
   readonly parameters?: readonly Parameter[]
   readonly body?: Content
-  /** The content encodings of the body. Default: those that the gateway decompresses for every route. */
+  /** The content encodings of the body. Default: `CONTENT_ENCODINGS`. */
   readonly contentEncodings?: readonly string[]
   readonly response: SuccessResponse
   /** The codes of error responses. */

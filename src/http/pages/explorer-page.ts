@@ -1,6 +1,6 @@
 import type { PageAssets } from './page-assets.ts'
 
-/** Allows scripts, styles and requests of this gateway's origin only, no inline ones, and pictures in data URLs. */
+/** Allows scripts, styles and requests of this gateway's origin only, no inline ones; pictures also in data URLs. */
 export const EXPLORER_CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",

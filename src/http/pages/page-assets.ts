@@ -85,7 +85,7 @@ export function createPageAssets(): () => Promise<PageAssets> {
   })
 }
 
-/** Returns the path and the content of each file that the build has written. */
+/** Returns the path and the content of each module, style and picture that the build has written. */
 async function readCompiledFiles(): Promise<[string, string][]> {
   const names = await readdir(COMPILED_FOLDER, { recursive: true }).catch((cause: unknown) => {
     throw new Error('the pages are not compiled; run npm run build', { cause })

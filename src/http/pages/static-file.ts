@@ -67,7 +67,7 @@ export function hashOf(contents: Iterable<string | Buffer>): string {
 }
 
 /**
- * Returns a function that calls `load` at its first call and returns this result at every call. After a failure, the
+ * Returns a function that calls `load` at its first call and keeps the result for later calls. After a failure, the
  * next call loads again.
  */
 export function loadOnce<T>(load: () => Promise<T>): () => Promise<T> {

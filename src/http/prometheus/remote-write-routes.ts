@@ -150,7 +150,7 @@ async function storeSamples(
 /**
  * Adds the metadata of metric families to the cache. A family keeps its cached type. If a new family is sent as a
  * counter or gauge and its name suggests another type, the store is asked: a metric that is already stored as a counter
- * or gauge keeps its type. Another process may have stored it, or this one before the metadata arrived.
+ * or gauge keeps its type. Another process may have stored it, or this process before the metadata arrived.
  */
 async function cacheMetadata(
   gateway: Gateway,

@@ -18,7 +18,7 @@ export const SECURITY_HEADERS: readonly string[] = [
   ...['referrer-policy', 'no-referrer'],
 ]
 
-/** Sets the request id and the security headers. For responses that Fastify sends before any hook has run. */
+/** Sets the request id and the security headers. Called directly if Fastify responds before any hook has run. */
 export function setCommonHeaders(reply: FastifyReply): void {
   reply.header('x-request-id', reply.request.id)
   for (let i = 0; i < SECURITY_HEADERS.length; i += 2) reply.header(SECURITY_HEADERS[i]!, SECURITY_HEADERS[i + 1])

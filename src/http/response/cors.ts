@@ -5,7 +5,7 @@ import { addVary } from './vary.ts'
 export type CorsOrigins = readonly string[] | '*'
 
 const ALLOWED_METHODS = 'GET, HEAD, POST, DELETE'
-/** Request headers that the gateway reads and for which browsers need permission. */
+/** Request headers for which browsers need permission. The gateway reads all of them except `Last-Event-ID`. */
 const ALLOWED_HEADER_NAMES =
   'Authorization, X-API-Key, Idempotency-Key, Content-Type, Content-Encoding, Last-Event-ID, X-Request-Id'
 /** Response headers that pages may read. */
@@ -63,8 +63,8 @@ export function corsHeadersWithoutOrigin(origins: CorsOrigins | undefined): read
 }
 
 /**
- * Returns the header names that a preflight allows: those that the gateway reads, and the requested ones if their list
- * is valid and not too long.
+ * Returns the header names that a preflight allows: `ALLOWED_HEADER_NAMES`, and the requested ones if their list is
+ * valid and not too long.
  */
 function allowedHeaderNames(requested: string | undefined): string {
   if (requested === undefined || requested.length > HEADER_NAMES_CHARS_MAX || !HEADER_NAME_LIST.test(requested))

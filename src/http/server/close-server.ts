@@ -8,7 +8,7 @@ const IDLE_CLOSE_INTERVAL_MS = 50
 /**
  * Prepares the graceful shutdown of a server and returns the function that runs it: it refuses new connections,
  * finishes the requests whose headers have arrived, and closes idle connections. Connections that are still open after
- * `waitMsMax` are cut off. Call this before the first connection, because it counts connections from then on.
+ * `waitMsMax` are cut off. Call `prepareClosing` before the first connection, because it watches only new connections.
  */
 export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => Promise<void> {
   const unusedConnections = watchUnusedConnections(app.server)

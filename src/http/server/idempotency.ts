@@ -12,10 +12,10 @@ import { sendJson } from '../response/json-response.ts'
  */
 
 /**
- * Serves a request. If it has an idempotency key and was served before, returns the recorded response and does not call
- * `serve`. `serve` must pass its options to `gateway.track` or `gateway.trackBatch`, because it is called again after a
- * failure. `route` stands for the route in the hash of the request: paths with the same `route` accept each other's
- * retries.
+ * Serves a request. If it has an idempotency key and was served successfully before, returns the saved response and
+ * does not call `serve`. `serve` must pass its options to `gateway.track` or `gateway.trackBatch`, because a retry after
+ * a failure calls it again. `route` stands for the route in the hash of the request: paths with the same `route` accept
+ * each other's retries.
  */
 export function serveIdempotently(
   gateway: Gateway,
@@ -28,7 +28,7 @@ export function serveIdempotently(
   return gateway.serveOnce(projectOf(request), idempotent, () => serve({ idempotencyKey: idempotent.key }))
 }
 
-/** Serves a request as {@link serveIdempotently} does, and sends the response. Its body must be JSON. */
+/** Serves a request as {@link serveIdempotently} does, and sends the response, whose body must be JSON. */
 export async function sendIdempotently(
   gateway: Gateway,
   request: FastifyRequest,
