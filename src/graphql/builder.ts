@@ -23,13 +23,13 @@ interface SchemaTypes {
   }
 }
 
-/** The Pothos schema builder. Each file of `types/` adds its types to it. */
+/** The Pothos schema builder, to which the files of `types/` add their types. */
 export const builder = new SchemaBuilder<SchemaTypes>({
   plugins: [RelayPlugin],
   defaultFieldNullability: false,
   relay: {
     encodeGlobalID: (typename, id) => Buffer.from(`${typename}:${id}`).toString('base64url'),
-    // A malformed id has an empty type name, so `node` returns null instead of an error.
+    // An id without a colon has an empty type name, so `node` returns null instead of an error.
     decodeGlobalID: (globalId) => {
       const text = Buffer.from(globalId, 'base64url').toString()
       const colon = text.indexOf(':')

@@ -17,7 +17,7 @@ const GRAPHQL_ROOT_FIELDS_MAX = 100
 const GRAPHQL_LIST_ITEMS_MAX = 1_000
 /** Maximum number of metric queries in one request. Dashboards usually have fewer. */
 export const GRAPHQL_QUERIES_MAX = 100
-/** Maximum number of fields in one response. 128 characters of tags or properties count as one field. */
+/** Value of `responseFieldsMax`. 128 characters of tags or properties count as one field. */
 const GRAPHQL_RESPONSE_FIELDS_MAX = 500_000
 
 /** The limits that are constants, because no setting changes them. */
@@ -62,7 +62,7 @@ export interface GraphQLLimits {
    * resolver is counted, so a field counts once per alias, and once per item of a list above it.
    */
   readonly queriesMax: number
-  /** Maximum number of fields in one response. A field below a list counts once per item. */
+  /** Maximum number of fields below the lists of one response, once per item. Tags and properties count by length. */
   readonly responseFieldsMax: number
   /** Limits of metric queries. `viewer.limits` shows them to clients; the querier enforces them. */
   readonly queryLimits: { readonly valuesMax: number; readonly rollupsMax: number }

@@ -12,7 +12,7 @@ import { builder } from './builder.ts'
 import { addResponseLimit } from './resolve/response-size.ts'
 
 /**
- * The executable schema. Each imported file adds its types and fields to the builder; the order of the imports is the
- * order in `schema/schema.graphql`.
+ * The executable schema. Each file of `types/` adds its types and fields to the builder when it is imported. The order
+ * of the imports above is the order in `schema/schema.graphql`.
  */
 export const schema: GraphQLSchema = addResponseLimit(builder.toSchema({ sortSchema: false }))

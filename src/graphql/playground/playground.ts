@@ -16,7 +16,7 @@ import { readTabOperations } from './tabs.ts'
  */
 interface Playground {
   readonly page: StaticFile
-  /** The files by their names, such as `graphiql.4f2a….js`. */
+  /** The files of the GraphiQL package by their names, such as `graphiql.4f2a….js`. */
   readonly files: ReadonlyMap<string, StaticFile>
 }
 

@@ -7,9 +7,9 @@ export const IDEMPOTENCY_KEY_DESCRIPTION =
   'Makes retries safe: the same key within 24 h is stored once and returns the first result; with another input it is an IDEMPOTENCY_CONFLICT. 1 to 255 visible ASCII characters.'
 
 /**
- * Runs a mutation field. If the request has an idempotency key, the field runs at most once for this key: a retry,
- * which has the same key, field and input, gets the stored result. The stored result is the whole value that the field
- * resolves to, so a retry may select other subfields of it.
+ * Runs a mutation field. If the field has an idempotency key and succeeded before with the same key and input, returns
+ * the stored result and does not call `run`. A retry after a failure calls `run` again. The stored result is the whole
+ * value that the field resolves to, so a retry may select other subfields of it.
  */
 export async function runIdempotently<T>(
   field: string,

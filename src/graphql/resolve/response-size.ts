@@ -23,8 +23,9 @@ const MAP_SCALAR_NAMES: ReadonlySet<string> = new Set(['Properties', 'Tags'])
 
 /**
  * Limits the size of responses. A short document can produce a huge response, because a field below a list is repeated
- * for each item. So every list of the schema is charged, before its items are resolved, with its length times the
- * fields selected per item. Changes the resolvers of `schema` and returns it.
+ * for each item. So each list outside of introspection is charged, before its items are resolved, with its length times
+ * the fields selected per item. A map of tags or properties is charged by its length. Changes the resolvers of `schema`
+ * and returns it.
  */
 export function addResponseLimit(schema: GraphQLSchema): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {
@@ -47,7 +48,7 @@ export function responseTooLargeError({ responseFieldsMax: max }: GraphQLLimits)
   )
 }
 
-/** Takes the fields of a resolved value from the budget and returns the value. Throws `query_too_large`. */
+/** Takes the fields of a resolved value from the budget. Returns the value, or null. Throws `query_too_large`. */
 type ChargeFunction = (value: unknown, context: GraphQLContext, info: GraphQLResolveInfo) => unknown
 type Resolver = GraphQLFieldResolver<unknown, GraphQLContext>
 
@@ -73,8 +74,8 @@ function chargeList(value: unknown, context: GraphQLContext, info: GraphQLResolv
 }
 
 /**
- * Throws only for the value that exceeds the budget first, and then returns null for each map, so that a long list does
- * not produce an error per item.
+ * Throws only if no earlier value has exceeded the budget. After that, returns null for each map, so that a long list
+ * does not produce an error per item.
  */
 function chargeMap(value: unknown, context: GraphQLContext): unknown {
   if (value === null || value === undefined) return value

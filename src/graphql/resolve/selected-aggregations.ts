@@ -20,7 +20,7 @@ export function selectedAggregations(info: GraphQLResolveInfo): readonly Aggrega
   return [...byName.values()]
 }
 
-/** Whether a total over the whole range is selected, in `series` or in `groups`. */
+/** Whether a total over the whole range is selected, in `series`, in its `comparison` or in `groups`. */
 export function selectsTotals(info: GraphQLResolveInfo): boolean {
   const lineFields = selectedSubfields(
     selectedSubfields(info.fieldNodes, info).filter(hasName('series', 'groups')),

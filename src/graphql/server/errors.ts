@@ -8,9 +8,9 @@ const GATEWAY_CODE_OF_YOGA_CODE: Readonly<Record<string, string>> = { BAD_REQUES
 
 /**
  * Converts the errors of a result to errors for clients. Gateway errors get their code in upper case and their details
- * in `extensions`. Errors of graphql-js get a code if they refuse the whole request, such as validation errors; others
- * stay as they are. Any other error is logged and becomes INTERNAL with the request id. For an error of the whole
- * request, `extensions.http` has the status of the response.
+ * in `extensions`. Errors of graphql-js get a code if they refuse the whole request, as validation errors do; those of
+ * a field stay as they are. An error of another kind is logged and becomes INTERNAL with the request id. For an error
+ * of the whole request, `extensions.http` has the status of the response.
  */
 export function toClientErrors(
   { errors = [], data }: ExecutionResult,
@@ -37,7 +37,7 @@ export function toRequestError(error: GatewayError, requestId: string): GraphQLE
   return new GraphQLError(error.message, { extensions: extensionsOf(error, requestId, true) })
 }
 
-/** Returns the error that a resolver or plugin threw; undefined for an error of graphql-js itself. */
+/** Returns the error that a GraphQL error wraps; undefined if it wraps none, as the errors of graphql-js itself. */
 export function causeOf(error: GraphQLError): Error | undefined {
   let cause: Error | undefined = error
   while (cause instanceof GraphQLError) cause = cause.originalError
@@ -45,8 +45,8 @@ export function causeOf(error: GraphQLError): Error | undefined {
 }
 
 /**
- * Sets the code of an error of a request that graphql-js refuses, and the status of the response: 400, or 200 for
- * clients that accept `application/json`.
+ * Sets the code of an error that refuses a whole request and, unless it has one, the status of the response: 400, or
+ * 200 for clients that accept `application/json`.
  */
 function setCodeAndStatus(error: GraphQLError): GraphQLError {
   const { extensions } = error

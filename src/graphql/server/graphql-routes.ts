@@ -152,14 +152,14 @@ async function sendResult(
     .send(body)
 }
 
-/** Returns a result with the error of a request that failed before or after its operation ran. Logs internal errors. */
+/** Returns a result with the error that ended a request or a stream. Logs it if it is internal. */
 function errorResult(error: unknown, request: FastifyRequest, log: InternalErrorLog, message: string): ExecutionResult {
   const gatewayError = asGatewayError(error)
   if (gatewayError.code === 'internal') log.error({ err: error, requestId: request.id }, message)
   return { errors: [toRequestError(gatewayError, request.id)] }
 }
 
-/** Whether an operation was refused with an HTTP status before it ran. The response then is no stream. */
+/** Whether an operation was refused at once, with one HTTP status for all media types. Its response is no stream. */
 function isHttpError(pendingResult: OperationResult | Promise<OperationResult>): boolean {
   if (pendingResult instanceof Promise || isAsyncIterable(pendingResult)) return false
   return (

@@ -19,7 +19,7 @@ interface PluginSettings {
   readonly log: InternalErrorLog
 }
 
-/** The rules that apply to every operation, in the order in which they run. */
+/** The plugins that apply to every operation. Yoga calls their hooks of the same kind in this order. */
 export function operationPlugins(schema: GraphQLSchema, settings: PluginSettings): readonly OperationPlugin[] {
   const { limits, persisted, log } = settings
   return [

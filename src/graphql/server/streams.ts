@@ -28,7 +28,7 @@ export const STREAM_SETTINGS: StreamSettings = {
   unreadBytesMax: LIVE_UNREAD_BYTES_MAX,
 }
 
-/** A result is written in pieces of this size. Smaller pieces would suit slower clients, and cost more writes. */
+/** Maximum size of the pieces of a result. Smaller pieces would suit slower clients, and cost more writes. */
 const STREAM_PIECE_BYTES = 64 * 1024
 
 interface StreamContent {
@@ -69,7 +69,7 @@ export class OpenStreams {
   async send(raw: ServerResponse, content: StreamContent): Promise<void> {
     const { results, format } = content
     let failure: { readonly error: unknown } | undefined
-    /** Whether a part of a result is written, so that no keep-alive may be. */
+    /** Whether a result is being written: a keep-alive must not interrupt it. */
     let isInResult = false
     const closeResults = (): void => {
       results.return?.().catch(() => {})
@@ -108,9 +108,9 @@ export class OpenStreams {
   }
 
   /**
-   * Writes a result in pieces, each after the client has read the previous one. So a client that reads slowly but
-   * steadily gets it all. Rejects as `#waitUntilRead` does. The rest is then written at once, so that an error can
-   * follow the result.
+   * Writes a result in pieces. While the buffer of the connection is full, waits until the client has read it. So a
+   * client that reads slowly but steadily gets the whole result. Rejects as `#waitUntilRead` does. The rest is then
+   * written at once, so that an error can follow the result.
    */
   async #writeInPieces(raw: ServerResponse, result: Buffer): Promise<void> {
     let rest = result

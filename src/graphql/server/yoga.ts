@@ -17,8 +17,8 @@ import type { GraphQLContext } from '../context.ts'
  */
 export interface OperationEngine {
   /**
-   * Runs an operation. Returns a promise only if a resolver is asynchronous. Errors of the operation are in the result;
-   * a rejection means that a plugin has a bug.
+   * Runs an operation. Returns a promise only for a subscription, or if a resolver is asynchronous. Errors of the
+   * operation are in the result; a rejection means that a plugin has a bug.
    */
   run(
     params: OperationParams,
@@ -33,7 +33,7 @@ export interface OperationParams extends GraphQLParams {
   readonly documentId?: string
 }
 
-/** The result of an operation. A subscription that started has an iterable of results. */
+/** The result of an operation: for a subscription an iterable of results, unless the subscription was refused. */
 export type OperationResult = ExecutionResult | AsyncIterable<ExecutionResult>
 
 interface OperationResponse {
@@ -79,7 +79,7 @@ export function createOperationEngine(schema: GraphQLSchema, plugins: readonly O
       errorCache: createDocumentCache<object>(ERROR_CACHE_CHARS_MAX),
     },
   })
-  // `yoga` is a proxy that binds a method on each access, so this is done once.
+  // `yoga` is a proxy that binds a method on each access, so its methods are read once.
   const { getResultForParams, fetchAPI } = yoga
   return {
     run(params, method, context) {
@@ -122,7 +122,7 @@ function stringify(result: ExecutionResult & { readonly stringify?: unknown }): 
   return writeJson(plainResult)
 }
 
-/** Maps each result of a stream. Closing it closes the source; an error of `map` ends both. */
+/** Maps each result of a stream. Closing the returned stream closes the source; an error of `map` ends both. */
 export function mapResults(
   results: AsyncIterable<ExecutionResult>,
   map: (result: ExecutionResult) => ExecutionResult,

@@ -14,7 +14,7 @@ export interface GroupSource {
   readonly group: ResultGroup
   /** Returns the line of an aggregation, by its name; undefined if the query did not compute it. */
   readonly lineOf: (name: string) => FilledLine | undefined
-  /** Returns the line of an aggregation in the earlier range of `compare`; undefined without it. */
+  /** Returns the same for the earlier range of `compare`; undefined also if the query has no `compare`. */
   readonly comparisonLineOf: (name: string) => FilledLine | undefined
 }
 
@@ -45,7 +45,7 @@ export function tagsOf(group: ResultGroup): ResultGroup['tags'] | null {
   return group.isRemainder === true ? null : group.tags
 }
 
-/** Replaces NaN and infinities by null, because GraphQL cannot represent them. */
+/** Replaces undefined by null, and also NaN and infinities, because GraphQL cannot represent them. */
 export function finiteOrNull(value: number | undefined): number | null {
   return value !== undefined && Number.isFinite(value) ? value : null
 }

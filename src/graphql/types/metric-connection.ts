@@ -59,7 +59,7 @@ function decodeCursor(cursor: string): string {
   throw new GatewayError('invalid_range', 'after is not a cursor of this list')
 }
 
-/** Makes a page of `first` metrics. If `rows` has more than `first` rows, another page follows. */
+/** Makes a page of at most `first` metrics. If `rows` has more than `first` rows, another page follows. */
 function metricPage(rows: readonly MetricRow[], first: number, hasPreviousPage: boolean) {
   const edges = rows.slice(0, first).map((row) => ({ cursor: encodeCursor(row.name), node: row }))
   return {

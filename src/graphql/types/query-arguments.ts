@@ -64,8 +64,8 @@ export const queryArguments = builder.args((t) => ({
 export type QueryArguments = InputShapeFromFields<typeof queryArguments>
 
 /**
- * Builds the query of a field from its arguments and selected subfields, and takes it from the query budget of the
- * request. Throws `forbidden` without the scope `query`.
+ * Builds the query of a field from its arguments and selected subfields, and takes one query from the budget of the
+ * request. Throws `forbidden`, `query_too_large`, `invalid_tags` or `invalid_aggregation`.
  */
 export function queryInputOf(
   metric: string,

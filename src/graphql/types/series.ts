@@ -123,8 +123,8 @@ SeriesRef.implement({
 })
 
 /**
- * Returns the line of the same group and aggregation in the earlier range; null if the query has no `compare`. If the
- * group has no data in the earlier range, the values of the line are null or filled.
+ * Returns the line of the same group and aggregation in the earlier range; null if the query has no `compare`, and for
+ * a line of the earlier range itself. If the group has no data there, the values of the line are null or filled.
  */
 function comparisonOf({ result, group, aggregation, earlierLabel }: SeriesSource): SeriesSource | null {
   const times = result.comparison

@@ -25,7 +25,7 @@ export const TagFilterRef = builder.inputType('TagFilter', {
   }),
 })
 
-/** Reads a `TagSelector`. Throws `invalid_tags`, also for null, which could mean any value or no value. */
+/** Reads a `TagSelector`. Throws `invalid_tags`, also for a value null, which could mean any value or none. */
 export function parseTagSelector(selector: unknown): AcceptedTagValues {
   if (typeof selector !== 'object' || selector === null || Array.isArray(selector)) {
     throw new GatewayError('invalid_tags', `tags must be an object, not ${describeValue(selector)}`)

@@ -46,7 +46,7 @@ builder.mutationFields((t) => ({
   }),
 }))
 
-/** A point as the client sent it. This file reads only `tags`; the decoder reads the other fields. */
+/** A point as the client sent it. This file reads only `tags`; the decoder reads all fields. */
 interface PointItem {
   readonly tags?: unknown
 }

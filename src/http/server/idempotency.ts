@@ -13,9 +13,9 @@ import { sendJson } from '../response/json-response.ts'
 
 /**
  * Serves a request. If it has an idempotency key and was served successfully before, returns the saved response and
- * does not call `serve`. `serve` must pass its options to `gateway.track` or `gateway.trackBatch`, because a retry after
- * a failure calls it again. `route` stands for the route in the hash of the request: paths with the same `route` accept
- * each other's retries.
+ * does not call `serve`. `serve` must pass its options to `gateway.track` or `gateway.trackBatch`, because a retry
+ * after a failure calls it again. `route` stands for the route in the hash of the request: paths with the same `route`
+ * accept each other's retries.
  */
 export function serveIdempotently(
   gateway: Gateway,

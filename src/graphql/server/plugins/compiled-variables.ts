@@ -69,8 +69,8 @@ export function createVariablesCoercion(schema: GraphQLSchema): (args: Execution
 }
 
 /**
- * Returns a schema whose `getType` also finds {@link COERCED_TYPE}. Clients cannot see the type, because introspection
- * reads the type map.
+ * Returns a schema whose `getType` also finds {@link COERCED_TYPE}. `__schema` does not list the type, because it reads
+ * the type map.
  */
 function withCoercedType(schema: GraphQLSchema): GraphQLSchema {
   const getType: GraphQLSchema['getType'] = (name) => (name === COERCED_TYPE.name ? COERCED_TYPE : schema.getType(name))

@@ -5,8 +5,8 @@ import type { GraphQLLimits } from '../../operation-cost.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**
- * Parses documents, and refuses those that are too large before they are validated. Variables that are too large are
- * refused before they are coerced. Cached documents are not parsed again.
+ * Parses documents, and refuses those that are too large before they are validated. Variables with a list that is too
+ * long are refused before they are coerced. Cached documents are not parsed again.
  */
 export function useDocumentParsing(limits: GraphQLLimits): OperationPlugin {
   const parseFn = (source: unknown) => parseDocument(String(source), limits)
@@ -28,7 +28,7 @@ function parseTokens(text: string, maxTokens: number): DocumentNode {
   try {
     return parse(text, { maxTokens })
   } catch (error) {
-    // The parser is recursive: deep nesting may exhaust the stack before any limit is checked.
+    // The parser is recursive: deep nesting may exhaust the stack before the depth is checked.
     if (error instanceof RangeError) throw new GatewayError('query_too_large', 'the document is nested too deeply')
     if (error instanceof GraphQLError && error.message.includes('tokens. Parsing aborted')) {
       throw new GatewayError('query_too_large', `a document may have at most ${maxTokens} tokens`, {

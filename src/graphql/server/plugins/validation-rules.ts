@@ -23,7 +23,7 @@ export function useValidationRules({ isIntrospectionAllowed }: GraphQLLimits): O
   }
 }
 
-/** Refuses fields of the introspection schema. */
+/** Refuses fields that return an introspection type, such as `__schema`. `__typename` stays allowed. */
 function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
   return {
     Field(node) {
