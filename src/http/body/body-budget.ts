@@ -4,8 +4,8 @@ import { GatewayError } from '../../model/errors.ts'
 /**
  * Limits the total bytes of all request bodies that are being received or processed. Without this limit, many bodies
  * together could exceed the memory of the process, although each body is within the limit of one body. Bytes count from
- * their arrival or decompression. The bytes of each client network (an IPv4 address or an IPv6 /64) are limited too, so
- * that one client cannot use the whole budget.
+ * their arrival or decompression. The bytes of each client network (an IPv4 address or an IPv6 /64) are limited too,
+ * except those of the fast path, so that one client cannot use the whole budget.
  */
 export class BodyBudget {
   readonly #bytesMax: number
