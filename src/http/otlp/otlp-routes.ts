@@ -22,8 +22,8 @@ import { otlpEncodingOf, otlpStatusOf, type PartialSuccess, sendOtlpResponse } f
  *
  * A client that receives no response sends the same bytes again. Gauges and running totals may then be stored twice,
  * which changes neither last values nor increases. Deltas and exponential histograms must not be stored twice. So if a
- * request with them has no idempotency key, it gets one: the hash of its body. Bodies whose points have times differ, so
- * only a retry has the same hash. If points have no time, an equal body within 24 h counts as a retry.
+ * request with them has no idempotency key, it gets one: the hash of its body. If its points have times, only a retry
+ * has the same hash. If they have none, an equal body within 24 h counts as a retry.
  */
 export interface OtlpRoutesOptions {
   readonly gateway: Gateway
