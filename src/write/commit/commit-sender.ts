@@ -21,10 +21,11 @@ import type { PartsByPartition } from './commit-steps.ts'
  * | `fenced`  | nothing                        | final: after a conflict nothing counts, otherwise unknown    |
  *
  * A fence is a commit without parts that only takes the number. A fence makes the outcome final: if an earlier call
- * with the same commit reaches the store late, the number is taken and the store ignores the call. If the store reports
- * a gap in the numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the commit keeps its
- * state. A replay may change the writer's name; the commit then gets a new number. A commit that is given up because of
- * a defect counts as `fenced`, although its number may be free: its partition gets a new writer name.
+ * with the same commit reaches the store late, the number is taken and the store ignores the call. If a store that may
+ * lose writes reports a gap in the numbers, it has lost commits. The lost commits are replayed first
+ * (`recover/replay.ts`), and the commit keeps its state. A replay may change the writer's name; the commit then gets a
+ * new number. A commit that is given up because of a defect counts as `fenced`, although its number may be free: its
+ * partition gets a new writer name.
  */
 type PendingCommitState = 'sending' | 'fencing' | 'stored' | 'fenced'
 
@@ -36,7 +37,7 @@ export type ConflictReason = 'metric_deleted' | 'store_changed'
 
 /**
  * The outcome of each partition's commit in a step. `store_changed` also stands for a commit that was given up or whose
- * outcome is unknown. `StepHooks` has reported an unknown outcome.
+ * outcome is unknown. An unknown outcome was reported through `StepHooks`.
  */
 export type StepOutcome = ReadonlyMap<number, 'stored' | ConflictReason>
 
@@ -56,12 +57,12 @@ interface PendingCommit {
   registryVersion: number
   state: PendingCommitState
   conflictReason: ConflictReason | undefined
-  /** How often lost commits were replayed since this commit was first sent. */
+  /** How often lost commits of the partition were replayed since this commit was first sent. */
   replayCount: number
 }
 
 export interface CommitSettings extends ReplaySettings {
-  /** Maximum time that a request waits until its step is committed. Then the request is rejected. */
+  /** How long requests wait for one step, or for one replay. Then they are rejected. */
   readonly storeWaitMsMax: number
 }
 
@@ -76,11 +77,11 @@ export interface CommitHooks extends ReplayHooks {
 
 export interface StepHooks {
   /**
-   * Called when the step has lasted for `storeWaitMsMax`. It is then unknown whether its commits were stored.
-   * `commitCount` is their number.
+   * Called when the step has lasted for `storeWaitMsMax`. It is then unknown whether all of its commits were
+   * stored. `commitCount` is their number.
    */
   onWaitOver(commitCount: number): void
-  /** Called with an unexpected error, which is a defect. It is then unknown whether the commits were stored. */
+  /** Called with an unexpected error, which is a defect. It is then unknown which commits were stored. */
   onDefect(cause: unknown): void
 }
 
@@ -103,7 +104,7 @@ export class CommitSender {
     this.#replay = new Replay(context, partitions, this.#availability, hooks)
   }
 
-  /** Whether the current commits have waited for the store for longer than a request may wait. */
+  /** Whether the current step or replay has waited for the store for longer than a request may wait. */
   get isUnavailable(): boolean {
     return this.#availability.isUnavailable
   }
@@ -129,8 +130,8 @@ export class CommitSender {
   }
 
   /**
-   * Stops the checks for lost writes. After this call, commits are no longer retried once their requests have waited
-   * for `storeWaitMsMax`.
+   * Stops the checks for lost writes. After this call, commits are no longer retried once their step has lasted for
+   * `storeWaitMsMax`.
    */
   close(): void {
     this.#isClosing = true
@@ -138,9 +139,9 @@ export class CommitSender {
   }
 
   /**
-   * Commits a step and resolves when every outcome is final, or when the gateway closes and the wait is over.
+   * Commits a step and resolves when every outcome is final, or when `#finishAll` stops because the gateway closes.
    * `registryVersion`: the version of the registry when the step was encoded. An unexpected error is passed to
-   * `onDefect` instead of being thrown; the commit numbers are then fenced too.
+   * `onDefect` instead of being thrown; the unfinished commits are then fenced.
    */
   async commit(
     step: PartsByPartition,
@@ -228,8 +229,8 @@ export class CommitSender {
 
   /**
    * Moves a commit to its next state. If the store reports lost commits of the partition, leaves the state unchanged
-   * and returns the number of the last commit that the store still has (its watermark). The replay begins after this
-   * number. A gap in a store that cannot lose writes is a defect: the commit is given up.
+   * and returns the number of the last commit that the store still has (its watermark). A gap in a store that cannot
+   * lose writes is a defect: the commit is given up.
    */
   #handleOutcome(pending: PendingCommit, outcome: AppendOutcome | undefined): number | undefined {
     // The store did not respond, so the commit is sent again.
@@ -271,8 +272,8 @@ export class CommitSender {
   }
 
   /**
-   * Reports the bytes that a stored commit added to the inbox, and records in the registry the series that it has
-   * registered.
+   * Reports the bytes that a stored commit added to the inbox: too many if it is unknown which parts were skipped.
+   * Records in the registry the series that the commit has certainly registered.
    */
   #recordStoredCommit(
     { partition, parts, seriesToRegister, registryVersion }: PendingCommit,
@@ -294,8 +295,8 @@ export class CommitSender {
 
   /**
    * Handles a commit that conflicts with the store: none of its points count. The number is fenced nevertheless,
-   * because the store may still receive an earlier call with this commit. The registry evicts the deleted metrics, or
-   * everything if other metrics conflict too, so that a retried request reads the rows again.
+   * because the store may still receive an earlier call with this commit. If only deleted metrics conflict, the
+   * registry evicts these, otherwise everything, so that a retried request reads the rows again.
    */
   #handleConflict(pending: PendingCommit, { metricIds, deleted }: ConflictOutcome): undefined {
     const { registry, events } = this.#context
@@ -314,7 +315,8 @@ export class CommitSender {
   }
 
   /**
-   * Fences all unfinished commits after an unexpected error. If that fails too, their partitions get new writer names.
+   * Fences all unfinished commits after an unexpected error. If that fails too, the partitions of the commits that are
+   * still unfinished get new writer names.
    */
   async #fenceAll(pendingCommits: readonly PendingCommit[], wait: StoreWait): Promise<void> {
     for (const pending of pendingCommits) if (isUnfinished(pending)) fence(pending)

@@ -4,17 +4,17 @@ import type { MetricUpdate, SetMembers } from '../../store/store.ts'
 import { type EncodedPart, seriesRegistrations } from '../round/encode-round.ts'
 
 /**
- * Divides encoded rounds into steps. A step is at most one commit for each partition, and keeps a store busy for a few
- * milliseconds. A store applies a commit without interruption, so a large commit would delay all other requests and
- * could exceed the timeout of its call.
+ * Divides encoded rounds into steps. A step is at most one commit for each partition, and usually keeps a store busy
+ * for a few milliseconds at most. A store applies a commit without interruption, so a large commit would delay all
+ * other requests and could exceed the timeout of its call.
  *
- * If the new series and set members of a part cost too much, they are moved to separate commits before the part. These
- * commits need no idempotency marker: registering a series and adding a member are idempotent.
+ * If the new series or the set members of a part cost too much, they are moved to separate parts before it. The
+ * separate parts need no idempotency marker: registering a series and adding a member are idempotent.
  */
 
 /**
- * Maximum cost of a step: the estimated time in microseconds (`US`) that a Redis server needs to apply it. Only parts
- * that cannot be divided may cost more.
+ * Maximum cost of a step: the estimated time in microseconds (`US`) that a Redis server needs to apply it. Only a step
+ * of one part, or of inseparable parts, may cost more.
  */
 export const STEP_COST_US_MAX = 6_000
 
@@ -33,7 +33,7 @@ const BLOCK_BYTES_PER_US = 2_048
 
 /** Maximum number of new series in one of the parts that `splitPart` splits off. */
 const SERIES_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / (SERIES_COST_US + METRIC_COST_US))
-/** Maximum number of members of a bucket that `splitPart` keeps together. A commit may have several such slices. */
+/** Maximum number of members of a bucket that `splitPart` keeps together in a slice. A part may have several slices. */
 const MEMBERS_PER_SLICE_MAX = Math.floor(STEP_COST_US_MAX / 2 / SET_MEMBER_COST_US)
 
 /** Parts to commit, by partition. In a step, the parts of a partition are one commit. */
@@ -91,8 +91,8 @@ function* inseparableParts(parts: readonly EncodedPart[]): Iterable<readonly Enc
 }
 
 /**
- * If a part has too many new series or set members for one commit, yields separate parts that have only these series
- * or members. Returns the part without them.
+ * If a part has too many new series or set members, yields separate parts that have only these and their metrics.
+ * Returns the part without the moved series and members.
  */
 function* splitPart(encodedPart: EncodedPart): Generator<EncodedPart, EncodedPart, undefined> {
   const { part, seriesToRegister, series } = encodedPart
@@ -138,7 +138,7 @@ function* splitPart(encodedPart: EncodedPart): Generator<EncodedPart, EncodedPar
   }
 }
 
-/** Divides set members into chunks of at most `STEP_COST_US_MAX`, one for each commit. */
+/** Divides set members into chunks, one for each part. The members of a chunk cost at most `STEP_COST_US_MAX`. */
 function* memberChunks(members: readonly SetMembers[]): Iterable<readonly SetMembers[]> {
   let chunk: SetMembers[] = []
   let costUs = 0

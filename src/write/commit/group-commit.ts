@@ -63,18 +63,18 @@ interface ClosedRounds {
   readonly memoryBytes: number
   /** Partitions in which a commit of the rounds was stored. */
   readonly storedPartitions: Set<number>
-  /** Partitions in which a commit of the rounds conflicts with the store, with the reason. */
+  /** Partitions in which a commit of the rounds had another outcome than `stored`, with that outcome. */
   readonly conflictsByPartition: Map<number, ConflictReason>
   /** Whether the requests were rejected while a step was committed. If so, the remaining steps are dropped. */
   isRejected: boolean
 }
 
-/** The encoding of a large round begins only while fewer rounds are being encoded or have more than one step left. */
+/** A large round is encoded only when fewer rounds than this are being encoded or have more than one step left. */
 const LARGE_ROUNDS_MAX = 3
 
 /**
- * Pause if nothing can be committed now: large rounds are still being encoded, or the store has no room for their
- * steps. Also the pause of a deletion between two checks whether earlier rounds are committed.
+ * Pause if nothing can be committed now, for example because large rounds are still being encoded or the store has no
+ * room for their steps. Also the pause of a deletion between two checks whether earlier rounds are committed.
  */
 const IDLE_PAUSE_MS = 5
 
@@ -82,15 +82,15 @@ const IDLE_PAUSE_MS = 5
 let newestRoundNumber = 0
 
 /**
- * Group commit for one group of partitions (`Store.groups`). All small requests that arrive during a commit share the
- * next one, and each is acknowledged when its points are committed. They share one round, except that a request with an
- * idempotency key has a round of its own. There is no timer: an idle gateway commits at once, and a busy one commits as
- * fast as the store responds. The higher the load, the more requests share a commit.
+ * Group commit for one group of partitions (`Store.groups`). Small requests that arrive during a commit usually share
+ * the next one, and each is acknowledged when its points are committed. They share one round, except that a request
+ * with an idempotency key has a round of its own. There is no timer: an idle gateway commits at once, and a busy one
+ * commits as fast as the store responds. The higher the load, the more requests share a commit.
  *
  * A large request has a round of its own. It is encoded while other rounds are committed, and usually needs many steps
- * (`commit-steps.ts`). Closed rounds take turns, step by step, so small rounds wait for at most one step of each large
- * round once they are closed. While the store has no room for large writes (`Store.hasRoomForLargeWrites`), only rounds
- * with at most one step left are committed.
+ * (`commit-steps.ts`). Closed rounds take turns, step by step, so a closed small round waits for at most one step of
+ * each large round before its first step. While the store has no room for large writes
+ * (`Store.hasRoomForLargeWrites`), only rounds with at most one step left are committed.
  *
  * `commit-sender.ts` retries commits without counting their points twice.
  */
@@ -123,7 +123,7 @@ export class GroupCommit {
     this.#openRound = new Round(++newestRoundNumber, context.roundContext)
   }
 
-  /** Whether the current commits have waited for the store for longer than a request may wait. */
+  /** Whether the current step or replay has waited for the store for longer than a request may wait. */
   get isUnavailable(): boolean {
     return this.#sender.isUnavailable
   }
@@ -142,9 +142,9 @@ export class GroupCommit {
   }
 
   /**
-   * Adds a request to the open round, or to a separate round if it has a marker. `large`: the round that already has
-   * the points of the request. Resolves, with the number of points, when the points and events are stored. Returns
-   * undefined if the request has no points and no events.
+   * Adds a small request to the open round, or to a separate round if it has a marker. `large`: the round that already
+   * has the points of a large request. Resolves, with the number of points, when the points and events are stored.
+   * Returns undefined if the request has no points and no events.
    */
   add(
     { batch, positions, events }: RequestShare,
@@ -205,8 +205,8 @@ export class GroupCommit {
   }
 
   /**
-   * Stops the checks for lost writes. After this call, commits are no longer retried once their requests have waited
-   * for the maximum time.
+   * Stops the checks for lost writes. After this call, commits are no longer retried once their step has lasted for the
+   * maximum time.
    */
   close(): void {
     this.#sender.close()
@@ -250,8 +250,9 @@ export class GroupCommit {
   }
 
   /**
-   * Closes the open round if requests wait for it, and then commits one step of the closed rounds whose turn it is.
-   * Returns false if there are no closed rounds, or if the store has no room for any of their steps.
+   * Closes the open round if small requests or deletions wait, begins to encode large rounds, and then commits one step
+   * of the closed rounds whose turn it is. Returns false if there are no closed rounds, or if the store has no room for
+   * any of their steps.
    */
   async #commitNext(): Promise<boolean> {
     if (this.#waitingRequests.length > 0) await this.#closeOpenRound()
@@ -312,8 +313,8 @@ export class GroupCommit {
   }
 
   /**
-   * Encodes rounds and queues them for commits. Rejects the requests whose points cannot be encoded, or all of them if
-   * the store is unavailable by then. The returned promise always resolves.
+   * Encodes rounds and queues them for commits. Rejects the requests whose points cannot be encoded; rejects all of
+   * them after an unexpected error, or if the store is unavailable by then. The returned promise always resolves.
    */
   async #encodeAndEnqueue(rounds: readonly Round[], waiting: readonly WaitingRequest[]): Promise<void> {
     const { version } = this.#context.registry
@@ -397,8 +398,8 @@ export class GroupCommit {
 }
 
 /**
- * Called when all commits of the rounds are final. Rejects the requests with points or events in a conflicting commit,
- * and resolves the others.
+ * Called when all commits of the rounds are final. Rejects the requests with points or events in a partition of
+ * `conflictsByPartition`, and resolves the others.
  */
 function respond({ waiting, storedPartitions, conflictsByPartition }: ClosedRounds): void {
   if (conflictsByPartition.size === 0) {

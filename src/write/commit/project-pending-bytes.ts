@@ -1,7 +1,7 @@
 /**
- * Counts, for each project, the bytes that wait for a commit. While the bytes of all projects exceed the limit, a
- * project may add more only if it has less than an equal share of the limit. So large requests of one project do not
- * cause rejections for other projects.
+ * Counts, for each project, the bytes of the data that waits for the store. While the bytes of all projects exceed a
+ * limit, a project may add more only if it has less than an equal share of that limit. So large requests of one project
+ * do not cause rejections for other projects.
  */
 export class ProjectPendingBytes {
   readonly #bytesByProject = new Map<string, number>()

@@ -25,8 +25,8 @@ import { ProjectPendingBytes } from './project-pending-bytes.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
   /**
-   * Maximum estimated memory of the data that waits for a commit. Beyond it, requests of projects that use their equal
-   * share (`ProjectPendingBytes`) are refused.
+   * Maximum estimated memory of the data that waits for the store. Beyond it, requests of projects that use their equal
+   * share (`ProjectPendingBytes`) are refused. If there are several groups of partitions, each may use half of it.
    */
   readonly pendingBytesMax: number
 }
@@ -54,7 +54,7 @@ const REJECTIONS_SORTED_AT_ONCE_MAX = 10_000
 /**
  * Stores the points and events of requests, and resolves when they are durable. Each group of partitions
  * (`Store.groups`) has its own `GroupCommit`. A request with points or events for several groups waits for all of them.
- * If the server of a group does not respond, only requests with points or events for this group are delayed.
+ * If the server of a group does not respond, the commits of the other groups are not delayed.
  */
 export class Writer {
   /** Number of points (with end markers and stored starts of counters) and of events acknowledged since the start. */
@@ -119,7 +119,7 @@ export class Writer {
   }
 
   /**
-   * Estimated memory of the points that wait for a commit, and of the new metrics and series that wait for the store.
+   * Estimated memory of the rounds that wait for a commit, and of the new metrics and series that wait for the store.
    */
   get pendingBytes(): number {
     let bytes = this.#admissionBytes
@@ -207,7 +207,10 @@ export class Writer {
     return commit
   }
 
-  /** Same as `#commit`, for the other requests: large ones, and all requests if there are several groups. */
+  /**
+   * Adds a request to all groups that it has points or events for. Used for large requests, and for all requests if
+   * there are several groups. Resolves, with the number of points, when all points and events are stored.
+   */
   async #commitShares(
     project: string,
     batch: PointBatch,
@@ -291,7 +294,7 @@ export class Writer {
 
   /**
    * Divides a request by group. If there are several groups, throws when one with points or events of the request is
-   * over its limit or unavailable. No point is added to a round then.
+   * unavailable, or is over its limit and the project uses its equal share. No point is added to a round then.
    */
   #sharesOf(
     project: string,
@@ -321,7 +324,9 @@ export class Writer {
   }
 }
 
-/** Starts a review (`Admission.review`) if the points decoded so far have many unknown metric names (`isReviewDue`). */
+/**
+ * Starts a review (`Admission.review`) if many unknown metric names were decoded since the last one (`isReviewDue`).
+ */
 function startReviewIfDue(batch: PointBatch, admit: () => Admission): Promise<void> | undefined {
   return Admission.isReviewDue(batch) ? admit().review() : undefined
 }

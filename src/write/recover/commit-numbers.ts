@@ -59,8 +59,8 @@ export class CommitNumbers {
 /** A writer name is used again if the last commit under it is not older than this. */
 const WRITER_NAME_IDLE_MS_MAX = DAY_MS
 /**
- * Time after the last commit during which a watermark certainly still exists. It is one day less than stores keep
- * watermarks, because the clock of the gateway that deletes them may be ahead of ours.
+ * Time after the last commit during which its watermark is not deleted because of its age. It is one day less than
+ * stores keep watermarks, because the clock of the gateway that deletes them may be ahead of ours.
  */
 const WATERMARK_KEPT_MS_MIN = WATERMARK_KEPT_MS - DAY_MS
 

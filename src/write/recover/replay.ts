@@ -15,7 +15,7 @@ export interface ReplaySettings {
    * Maximum estimated memory of the acknowledged commits that are kept for a replay. 0: no commit is kept or replayed.
    */
   readonly retainedBytesMax: number
-  /** How long acknowledged commits and deletions are kept for a replay, unless they exceed a limit of memory. */
+  /** How long acknowledged commits and deletions are kept for a replay, unless they exceed a limit. */
   readonly retainedMsMax: number
   /** Interval between two checks for lost writes. */
   readonly lossCheckIntervalMs: number
@@ -29,13 +29,19 @@ export const RETAINED_MS_MAX = 30_000
 export const LOSS_CHECK_INTERVAL_MS = 1_000
 
 export interface ReplayEvents {
-  /** Called after each stored commit. `bytes` is the size of its blocks: what it added to the inbox, or more. */
+  /**
+   * Called after each stored commit, and after each lost one that was replayed. `bytes` is what it added to the inbox,
+   * or more.
+   */
   committed(partition: number, bytes: number): void
-  /** Called when the store has lost writes or differs from what was read, so that caches of its content are cleared. */
+  /**
+   * Called when the store has lost writes or differs from what was read, and when a commit was given up, so that caches
+   * of the store's content are cleared.
+   */
   writesLost(): void
   /**
    * Called with the number of acknowledged points that the store lost and that cannot be replayed. If very many commits
-   * were lost, the number is too small.
+   * were lost, the number may be too small.
    */
   pointsLost(points: number): void
   /** Called with a warning for the log. */
@@ -101,7 +107,9 @@ export class Replay {
     return this.#suspectedPartitions.size > 0
   }
 
-  /** Marks every partition with retained commits as one in which the store may have lost writes. */
+  /**
+   * Marks every partition with retained commits as one in which the store may have lost writes, except after `close`.
+   */
   suspectLostWrites(): void {
     const newestCommits = this.#newestCommitNumbers()
     if (newestCommits.length === 0 || this.#isClosing) return
@@ -212,7 +220,7 @@ export class Replay {
   }
 
   /**
-   * Returns, for each partition that has commits to replay, the number of the first commit to send. A given watermark
+   * Returns, for each partition that may have commits to replay, the number of the first one to send. A given watermark
    * proves a loss: adds its partition to `partitionsWithLoss`, and reports the lost points that cannot be replayed.
    */
   #firstNumbersToReplay(
@@ -234,8 +242,8 @@ export class Replay {
   }
 
   /**
-   * Handles the outcome of a replayed commit: sets the number that is sent next for the partition. Returns whether the
-   * store applied the commit.
+   * Handles the outcome of a replayed commit. Sets the number that is sent next for the partition, unless the same
+   * commit is sent again. Returns whether this call applied the commit.
    */
   #handleOutcome(
     { partition, commitNumber, parts }: Commit,
@@ -275,8 +283,8 @@ export class Replay {
 
   /**
    * Called when the store's watermark shows that writes were lost. Returns the number of the first commit to replay. If
-   * the commit after the watermark is no longer retained, the points of the evicted commits are lost: reports them, and
-   * renumbers the retained commits from 1 under a new writer name.
+   * the commit after the watermark is no longer retained, the points of the evicted commits after it are lost: reports
+   * them, and renumbers the retained commits from 1 under a new writer name.
    */
   #prepareReplayAfter(partition: number, watermark: number, partitionsWithLoss: Set<number>): number {
     const { commitNumbers, retainedCommits, events } = this.#context
@@ -297,8 +305,8 @@ export class Replay {
   }
 
   /**
-   * Called when the store has lost writes in a partition: drops the caches, suspects the other partitions, and notifies
-   * the other groups. Does nothing if `partitionsWithLoss` has the partition, which was then handled already.
+   * Called when the store has lost writes in a partition: drops the caches, suspects the group's other partitions, and
+   * notifies the other groups. Does nothing if `partitionsWithLoss` has the partition, which was then handled already.
    */
   #handleLossOnce(partition: number, partitionsWithLoss: Set<number>): void {
     if (partitionsWithLoss.has(partition)) return
@@ -310,9 +318,9 @@ export class Replay {
   }
 
   /**
-   * Removes from a commit the metrics that conflict with the store, or all metrics if none of them is in the conflict.
-   * The points of deleted metrics do not count as lost. The others do: for example, another gateway may have defined
-   * the metric with another type meanwhile.
+   * Removes from a commit the metrics that conflict with the store, or all of its parts if it has none of these
+   * metrics. The points of deleted metrics do not count as lost. The others do: for example, another gateway may have
+   * defined the metric with another type meanwhile.
    */
   #dropConflicting(partition: number, commitNumber: number, { metricIds, deleted }: ConflictOutcome): void {
     const { retainedCommits, events } = this.#context

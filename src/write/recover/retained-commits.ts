@@ -10,12 +10,12 @@ import { type EncodedPart, seriesRegistrations } from '../round/encode-round.ts'
  * A commit registers (sends the tags of) only its new series. Its replay registers all of its series, because the
  * commits that first registered them may be lost too. So a retained commit has a reference to each of its series.
  *
- * The memory of all retained commits is bounded: the oldest are evicted first. The number of points of an evicted
- * commit is kept, to report how many points were lost.
+ * The memory of all retained commits is bounded: the oldest are evicted first. The numbers of points of the latest
+ * evicted commits are kept, to report how many points were lost.
  */
 interface RetainedCommit {
   commitNumber: number
-  /** Empty for a fence, and for a commit whose metrics all conflict with the store. */
+  /** Empty for a fence, and for a commit that the store refuses without naming any of its metrics. */
   parts: readonly EncodedPart[]
   points: number
   readonly memoryBytes: number
@@ -123,8 +123,8 @@ export class RetainedCommits {
   }
 
   /**
-   * Numbers the retained commits of a partition from 1, for a new writer name. Called when the store lost commits that
-   * are no longer retained, those after `watermark`: they cannot be replayed. Returns the number of points in them.
+   * Numbers the retained commits of a partition from 1, for a new writer name. Called when the store lost commits after
+   * `watermark` that are no longer retained, and so cannot be replayed. Returns the number of points in those commits.
    * `isComplete` is false if some were evicted so long ago that their number of points is no longer kept.
    */
   renumber(partition: number, watermark: number): { readonly points: number; readonly isComplete: boolean } {

@@ -5,7 +5,7 @@ import type { Store } from '../../store/store.ts'
 
 /**
  * Acknowledged deletions of metrics that the store may still lose. A deletion has no number by which its loss could be
- * detected, so every check for lost writes replays all deletions of the last `retainedMsMax`. Deletions are idempotent.
+ * detected, so every check for lost writes replays the retained deletions. Deletions are idempotent.
  */
 export class RetainedDeletions {
   readonly #store: Store
@@ -31,8 +31,8 @@ export class RetainedDeletions {
   }
 
   /**
-   * Evicts the deletions that are older than `retainedMsMax` and replays the others. Stops at the first one that the
-   * store does not confirm; the next check for lost writes replays all again.
+   * Evicts the deletions that are older than `retainedMsMax` and replays the others. Stops at the first one for which
+   * the store is unavailable; the next check for lost writes begins again. Rejects with other errors.
    */
   async replay(): Promise<void> {
     const fromMs = this.#now() - this.#retainedMsMax

@@ -7,7 +7,7 @@ import type { AppendOutcome, Commit, Store } from '../../store/store.ts'
  * attempts, because a call to the store may also stay pending.
  */
 
-/** A stretch of time in which requests wait until the store accepts their commits. */
+/** The time from the start to the end of a step or a replay. Requests wait meanwhile. */
 export interface StoreWait {
   readonly startedMs: number
   /** Whether the wait has lasted for `waitMsMax`, the longest time that a request may wait. */
@@ -43,8 +43,8 @@ export class StoreAvailability {
   }
 
   /**
-   * Whether the current wait has lasted for longer than a request may wait. False for up to `waitMsMax` after the store
-   * has accepted commits.
+   * Whether the current wait has lasted for longer than a request may wait. False again after a call that the store has
+   * answered, until a call fails or the wait reaches the next multiple of `waitMsMax`.
    */
   get isUnavailable(): boolean {
     return this.#unavailableSinceMs !== undefined && this.#now() - this.#unavailableSinceMs > this.#waitMsMax

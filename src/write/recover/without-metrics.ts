@@ -9,8 +9,9 @@ interface HasMetricId {
 }
 
 /**
- * Returns the parts of a commit without the metrics that conflict with the store. A block may hold several metrics, so
- * it is decoded, and encoded again without the dropped ones. `droppedIds`: their ids, formatted by `formatId`.
+ * Returns the parts of a commit without the metrics that conflict with the store. `droppedIds`: the ids of these
+ * metrics, formatted by `formatId`. A block with dropped and other metrics is decoded, and encoded again without the
+ * dropped ones.
  */
 export function withoutMetrics(parts: readonly EncodedPart[], droppedIds: ReadonlySet<string>): EncodedPart[] {
   const isKept = ({ metricId }: HasMetricId): boolean => !droppedIds.has(formatId(metricId))
