@@ -17,7 +17,7 @@ const CONFLICT_MESSAGES: Readonly<Record<ConflictReason, string>> = {
   store_changed: 'the store has changed under the gateway',
 }
 
-/** Returns the error for a request in a partition whose commit conflicts with the store or was given up. */
+/** Returns the error for a request with points or events in a commit that conflicts with the store or was given up. */
 export function conflictError(conflictReason: ConflictReason, isPartlyStored: boolean): GatewayError {
   return isPartlyStored
     ? unknownOutcomeError(`${CONFLICT_MESSAGES[conflictReason]}; part of the points was stored`)

@@ -27,12 +27,13 @@ let lastAdmissionId = 0
 
 /**
  * Decides which items of a request may be stored. A new series, tag key or metric counts towards its limit before it is
- * stored: the admission reserves a place for it until the request ends. An item is validated completely before any of
- * its metrics is defined, so a rejected item defines none, unless another gateway defines one of them at the same time
- * with another type. The points of rejected items are removed from the batch.
+ * stored: the admission reserves a place for a series and its tag keys until the request ends, and claims a metric
+ * until it is defined. An item is validated completely before any of its metrics is defined, so a rejected item defines
+ * none, unless another gateway defines one of them at the same time with another type. The points of rejected items are
+ * removed from the batch.
  *
- * A body with many unknown metric names is reviewed while it is decoded: names that may not be defined are freed before
- * more names are decoded. Metrics are defined only after the whole body has been validated.
+ * A body with many unknown metric names is reviewed while it is decoded: names that may not be defined are freed two
+ * reviews later at the latest. Metrics are defined only after the whole body has been validated.
  *
  * The creator of an admission must call `end`, which releases its reservations. Series that a commit has registered
  * stay counted.
@@ -138,8 +139,8 @@ export class Admission {
 
   /**
    * Validates the series of the points from position `from` up to `to`, without the registered ones. If one point of an
-   * item is rejected, removes all points of the item and releases its reservations and claims. Returns the position at
-   * which the range ends after the removals.
+   * item is rejected, removes all points of the item and undoes the reservations and claims that `validate` has made
+   * for it. Returns the position at which the range ends after the removals.
    */
   async #removeRejectedPoints(
     from: number,
@@ -196,7 +197,10 @@ export class Admission {
     series.metric.release(series)
   }
 
-  /** Releases all reservations and claims. Claims whose metrics are being defined end after that. */
+  /**
+   * Releases all reservations and claims. While metrics are being defined, the claims stay until the definition has
+   * ended.
+   */
   async #releaseAll(): Promise<void> {
     while (this.#reservedSeries.length > 0) {
       this.#releaseLastReservation()
@@ -234,9 +238,10 @@ export class Admission {
   }
 
   /**
-   * Evicts metrics that are still undefined from the registry, because a client may send many wrong names. `unknown`
-   * are the metrics that the current review looks up. They stay until the review after the next, because an item that
-   * is not completely decoded yet may use them. Without `unknown`, all undefined metrics are evicted.
+   * Evicts from the registry metrics that were looked up, are still undefined, and that no request has claimed, because
+   * a client may send many wrong names. `unknown` are the metrics that the current review looks up. They stay until the
+   * review after the next, because an item that is not completely decoded yet may use them. Without `unknown`, the
+   * metrics of both latest reviews are evicted.
    */
   #evictUndefined(unknown?: readonly Metric[]): void {
     this.#evictIfUndefined(this.#previousLookups)
@@ -284,7 +289,7 @@ export class Admission {
     await this.#readRows([...countsBefore.keys()], (metric, row) => metric.refresh(row, countsBefore.get(metric)!))
   }
 
-  /** Asks the store which of these series it has, and marks them as stored. */
+  /** Asks the store which of these series it has, and marks those as stored. */
   async #markStoredSeries(metric: Metric, series: readonly Series[]): Promise<void> {
     const { partition, metricId } = metric.row!
     for (let from = 0; from < series.length; from += SERIES_PER_CALL_MAX) {
@@ -323,7 +328,10 @@ export class Admission {
     return undefined
   }
 
-  /** Checks the type of a metric. If it does not exist, claims it: this request will then define it. */
+  /**
+   * Checks the type of a metric. If it does not exist, claims it, so that this request defines it, unless a limit or a
+   * claim with another type prevents that.
+   */
   #claim(metric: Metric): Rejection | undefined {
     if (metric.row !== undefined) return metric.row.type === metric.type ? undefined : rejectTypeConflict(metric)
     if (this.#claimedMetrics.has(metric)) return undefined
@@ -389,7 +397,7 @@ export class Admission {
   async #setSeriesIds(): Promise<void> {
     let done = 0
     for (const series of this.#reservedSeries) {
-      // Of a conflicting type: the row is that of another metric, and the points of the series are rejected.
+      // If the stored metric has another type, the points of the series are rejected and need no id.
       if (!hasOtherType(series.metric)) series.id ??= seriesIdOf(series.metric.row!.metricId, series.tags)
       if (++done % POINTS_PER_YIELD === 0) await this.#yield()
     }

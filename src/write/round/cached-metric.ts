@@ -18,14 +18,17 @@ export class Metric {
   readonly name: string
   readonly type: MetricType
   readonly kind: RollupKind
-  /** Unit and description from the first item that has any. They are stored only if this process defines the metric. */
+  /**
+   * Unit and description of the first item that had any while `row` was undefined. Stored only if this process defines
+   * the metric.
+   */
   metadata: MetricMetadata | undefined = undefined
   /**
-   * The row in the store, without its tag keys. Undefined: not read yet, or the metric is not defined. Its type may
-   * differ from `type`.
+   * The row in the store, without its tag keys. Undefined: not read yet, to be read again, or the metric is not
+   * defined. Its type may differ from `type`.
    */
   row: MetricRow | undefined = undefined
-  /** The time at which `row` was read. */
+  /** The time at which `row` was read, or at which the metric's definition began. */
   rowReadMs = 0
   /** The definition, which every commit repeats so that the store can define the metric again after lost writes. */
   #definition: MetricDefinition | undefined = undefined
@@ -46,7 +49,7 @@ export class Metric {
   /** Tag keys that are not known to be in the store, each with the number of series that have reserved it. */
   #reservedTagKeys: Map<string, number> | undefined = undefined
   readonly tagTree = new TagNode()
-  /** Undefined until the first series, to save memory: a body may have 100,000 names, most of which are rejected. */
+  /** Undefined until the first series is created. */
   #seriesByTags: Map<string, Series> | undefined = undefined
   #sharedTagPairs: SharedTagPairs | undefined = undefined
   /**
@@ -152,7 +155,7 @@ export class Metric {
     for (const [key] of series.tags) this.#markTagKeyStored(key)
   }
 
-  /** Whether a tag key of the series is neither in the store nor reserved. */
+  /** Whether a tag key of the series is neither known to be in the store nor reserved. */
   hasNewTagKey({ tags }: Series): boolean {
     return tags.some(([key]) => this.#isNewTagKey(key))
   }
@@ -189,7 +192,7 @@ export class Series implements SeriesRef {
   readonly metric: Metric
   readonly kind: RollupKind
   readonly tags: CanonicalTags
-  /** The series id, which is computed from the metric id. Undefined until an admission has set it. */
+  /** The series id, which is computed from the metric id and the tags. Undefined until an admission has set it. */
   id: Id64 | undefined = undefined
   /** The registry version in which a commit of this process registered the series. 0: not registered. */
   registeredInVersion = 0
@@ -197,11 +200,11 @@ export class Series implements SeriesRef {
   isCountedAsStored = false
   /** Number of requests in progress that have reserved a place for this series. */
   reservationCount = 0
-  /** Id of the last admission that reserved a place. 0: none, or the admission has released it. */
+  /** Id of the last admission that reserved a place. 0: none, or an admission has released its place since. */
   reservedByAdmission = 0
   /** Number of the last attempt to decode a body (see `PointBatch`) that found the series unregistered. */
   newInAttempt = 0
-  /** The latest start time of a running total of this series that is known to be stored. NaN: none. */
+  /** The start of the counter that this process has last stored for this series. NaN: none. */
   storedCounterStartMs = Number.NaN
   /**
    * The number of the last `Round` with points of this series (0: none); the bucket and index of its latest row there.

@@ -7,7 +7,7 @@ const UNPACED_STEPS_MAX = 8
 const UNQUEUED_STEPS_MAX = 128
 
 /**
- * Runs decoders in steps, so that none blocks the event loop. From step `UNQUEUED_STEPS_MAX` on, bodies are decoded one
+ * Runs decoders in steps, so that none blocks the event loop. After `UNQUEUED_STEPS_MAX` steps, bodies are decoded one
  * after another, because each keeps all of its points in memory until it is completely decoded.
  */
 export class DecodeQueue {

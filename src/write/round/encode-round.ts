@@ -36,7 +36,7 @@ export interface RoundMetric {
   /** Whether any of the points was a running total. */
   cumulative: boolean
   /**
-   * All series with points if `RoundContext.keepsSeries`, otherwise only unregistered series. A series may occur twice.
+   * All series with points if `RoundContext.keepsSeries`, otherwise only unregistered ones. A series may occur twice.
    */
   readonly series: Series[]
   /** For a set: the distinct members of each series, by start of the bucket. */
@@ -49,10 +49,13 @@ export interface RoundMetric {
 export interface EncodedPart {
   readonly part: CommitPart
   /**
-   * The series that the part registers: those that were not registered (`Registry.isRegistered`) when it was encoded.
+   * The series that the part registers. Encoding chooses those of `series` that are not registered
+   * (`Registry.isRegistered`), or all of `series` without `RoundContext.keepsSeries`.
    */
   readonly seriesToRegister: readonly Series[]
-  /** All series with points in this part if `RoundContext.keepsSeries`, otherwise the same as `seriesToRegister`. */
+  /**
+   * The series that a replay of the part registers. Encoding chooses all `RoundMetric.series` of the part's metrics.
+   */
   readonly series: readonly Series[]
   /** Number of points, without end markers. Each event counts as one point. */
   readonly points: number
@@ -77,7 +80,7 @@ interface MetricRows {
   readonly roundMetrics: readonly RoundMetric[]
 }
 
-/** Called with a metric that could not be encoded. Two `RoundMetric`s may be of one metric: see `rowsByMetric`. */
+/** Called with a metric that could not be encoded. Several `RoundMetric`s may be of one metric: see `rowsByMetric`. */
 export type OnEncodingFault = (roundMetrics: readonly RoundMetric[], cause: unknown) => void
 
 /** Encodes the metrics as blocks of one resolution. Small metrics share a block. */
@@ -142,8 +145,8 @@ function encodeTogether(resolutionMs: number, metrics: readonly MetricRows[]): E
 }
 
 /**
- * Yields the merged rows of each metric. There may be two `Metric` objects for one metric, if the registry was cleared
- * while the round was open.
+ * Yields the merged rows of each metric. There may be several `Metric` objects for one metric, if the registry evicted
+ * it while the round was open.
  */
 function* rowsByMetric(
   resolutionMs: number,

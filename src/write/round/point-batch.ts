@@ -12,7 +12,7 @@ export const VALUE: PointKind = 0
 export const WEIGHTED_VALUE: PointKind = 1
 export const RUNNING_TOTAL: PointKind = 2
 export const SET_MEMBER: PointKind = 3
-/** A running total of 0 just after the start of a series. The column `value` has the time of the start. */
+/** A running total of 0 just after the start of a counter. The column `value` has the time of the start. */
 export const COUNTER_START: PointKind = 4
 /** An end marker, which is not a point. */
 export const END_MARKER: PointKind = 5
@@ -52,10 +52,10 @@ export class PointBatch implements PointSink<Series> {
    * in `newInAttempt`.
    */
   #attemptNumber = 0
-  /** Number of points, with end markers. The columns below have one value per point. */
+  /** Number of points, with end markers. The columns below have at least this many places. */
   length = 0
   series: Series[] = []
-  /** Members of sets. They are not a column: the column `value` of such a point has an index in this array. */
+  /** Members of sets. This is not a column: for a `SET_MEMBER`, the column `value` has an index in this array. */
   members: string[] = []
   /** Index of the item of the request to which the point belongs. */
   itemIndex = new Int32Array(512)
@@ -69,11 +69,11 @@ export class PointBatch implements PointSink<Series> {
   decodingAttempts = 0
   /** Number of series that were added to `unregisteredSeries` in this attempt. */
   #unregisteredSeriesCount = 0
-  /** Metrics used since the last `takeUnknown` whose row in the store this process does not know. */
+  /** Metrics that this attempt has first used since the last `takeUnknown` and whose row this process did not know. */
   unknownMetrics: Metric[] = []
   /**
-   * Series used since the last `takeUnknown` that no commit of this process has registered under the current registry
-   * version.
+   * Series that this attempt has first used since the last `takeUnknown` and that no commit of this process had
+   * registered under `#registryVersion`.
    */
   unregisteredSeries: Series[] = []
   /** For each series, the last start for which this attempt has added a running total of 0. */
@@ -188,10 +188,10 @@ export class PointBatch implements PointSink<Series> {
   }
 
   /**
-   * Adds a running total, and before it a total of 0 just after the start of the counter, unless the start is too old
-   * or known to be stored. The total of 0 is not at the start itself, because the last total before the counter
-   * restarted may have the same time. The total of 0 may be stored several times, by concurrent requests and by other
-   * gateways, and counts once.
+   * Adds a running total, and before it a total of 0 just after the start of the counter, unless the start is too old,
+   * known to be stored, or already added in this attempt. The total of 0 is 1 ms after the start if the running total
+   * is later than that, because the last total before the counter restarted may have the time of the start. The total
+   * of 0 may be stored several times, by concurrent requests and by other gateways, and counts once.
    */
   addTotalSince(item: number, series: Series, timeMs: number, total: number, startMs: number): void {
     const isStartKnown = series.storedCounterStartMs === startMs || this.#addedCounterStarts.get(series) === startMs

@@ -8,12 +8,15 @@ import type { Store } from '../../store/store.ts'
 import { Metric, type Series } from './cached-metric.ts'
 
 /**
- * The cache of metrics and series. A point of a cached series needs only map look-ups and no round trip to the store.
- * The cache can be cleared at any time and is filled from the store again. It is cleared when it is full, and when the
- * store has lost writes or differs from the cache.
+ * The cache of metrics and series. A point of a cached series that a commit has registered needs only map look-ups and
+ * no round trip to the store. The cache can be cleared at any time and is filled from the store again. It is cleared
+ * when it is full, and when the store has lost writes or differs from the cache.
  */
 
-/** Counts for one project: the definitions of metrics that this process has started, and those that have finished. */
+/**
+ * Counts of the metrics of one project that requests of this process define: `started` counts those that were claimed,
+ * without claims that were undone, and `finished` those whose definition was sent and whose claims have ended.
+ */
 export interface DefinitionCounts {
   started: number
   finished: number
@@ -86,8 +89,8 @@ export class Registry {
   }
 
   /**
-   * Runs the deletion of a metric, after earlier deletions of the same name. Requests that define the name again wait
-   * for it (`waitForDeletions`).
+   * Runs the deletion of a metric, after earlier deletions of the same name. Requests that then look up the name in the
+   * store wait for the deletion (`waitForDeletions`).
    */
   async runDeletion<T>(project: string, name: string, deletion: () => Promise<T>): Promise<T> {
     const key = JSON.stringify([project, name])
@@ -138,7 +141,7 @@ export class Registry {
     this.#entryCount -= metric.registryEntries
   }
 
-  /** Evicts the metrics that are not defined in the store and that no request is about to define. */
+  /** Evicts those of the metrics that have no row and that no request is about to define. */
   evictUndefined(metrics: readonly Metric[]): void {
     for (const metric of metrics)
       if (metric.row === undefined && metric.definingRequestCount === 0) this.evictMetric(metric)
@@ -176,8 +179,8 @@ export class Registry {
 
   /**
    * Returns the series of a point; creates it if the registry does not have it. Returns a rejection if the metric has
-   * another type in the store, or if the request has too many unknown metrics. `unknownMetricCount`: number of metrics
-   * of the request whose rows in the store are not known.
+   * another type in the store, or if the request has too many unknown metrics. `unknownMetricCount`: number of unknown
+   * metrics of the request since its last review.
    */
   resolve(
     project: string,
@@ -206,8 +209,8 @@ export class Registry {
   }
 
   /**
-   * Returns the metric of this name and type. Creates it if the registry does not have it, unless the request already
-   * has more unknown metrics than a project can have: each of them takes memory.
+   * Returns the metric of this name and type. Creates it if the registry does not have it, unless `unknownMetricCount`
+   * has reached the number of metrics that can exist or be defined: each of them takes memory.
    */
   #findOrCreateMetric(project: string, name: string, type: MetricType, unknownMetricCount: number): Metric | Rejection {
     let types = this.#metricsByProject.get(project)

@@ -87,7 +87,7 @@ export class Round {
   readonly #indexByMetric = new Map<Metric, number>()
   /** Events by partition. */
   readonly #events = new Map<number, RequestEvent[]>()
-  /** Estimated memory of the round. New requests are refused if all rounds together need too much (`pendingBytes`). */
+  /** Estimated memory of the round. It counts towards `GroupCommit.pendingBytes` while the round waits for a commit. */
   memoryBytes = 0
   /** Number of requests that were added to this round. */
   requestCount = 0
