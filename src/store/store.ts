@@ -386,10 +386,7 @@ export interface FoldCommit {
   readonly partition: number
   /** The inbox entries that were folded, completely or partly, and are removed. Empty for a merge. */
   readonly inbox: readonly InboxEntry[]
-  /**
-   * The partly folded entries in `inbox`. Each is replaced by an entry with the same order, for a `block` with the
-   * rollups that were not folded.
-   */
+  /** The partly folded entries in `inbox`. An entry with the same order, for a `block` with the rest, replaces each. */
   readonly partlyFolded?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
   /** The index entries of the runs that were merged, which are removed. Empty for a fold. */
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]

@@ -288,10 +288,7 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
   return requirePoints('histogram', points)
 }
 
-/**
- * Returns a point for each quantile (its value, with the tag `quantile`), and counters for the count and the sum. A
- * quantile without a rank or a value is skipped.
- */
+/** Returns a point with the tag `quantile` for each quantile with rank and value, and counters for count and sum. */
 function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
   const { name, tags, temporality } = head
@@ -404,10 +401,7 @@ function* deliverMembers<S extends SeriesRef>(
   return members.length
 }
 
-/**
- * Delivers the samples of a distribution. The rate of a sample is its weight. Samples with rate 0 or without a value
- * are skipped.
- */
+/** Delivers the samples of a distribution, with their rates as weights. Skips those with rate 0 or without a value. */
 function* deliverSamples<S extends SeriesRef>(
   { samples }: TypedValue,
   { name, timeMs, tags }: ItemHead,
@@ -425,10 +419,9 @@ function* deliverSamples<S extends SeriesRef>(
       ? (sample ?? EMPTY_ELEMENT)
       : INVALID_ELEMENT
     const value = parseOptionalNumber(rawValue)
-    const exactRate = rawRate ?? 1
-    if (value === undefined || !isWeight(exactRate))
+    if (value === undefined || !isWeight(rawRate ?? 1))
       return reject('invalid_value', 'a sample must have a finite value and a whole rate from 0 to 2^53')
-    const rate = Number(exactRate)
+    const rate = Number(rawRate ?? 1)
     if (value === 'absent') absentCount++
     if (value === 'absent' || rate === 0) continue
     values.push(value)

@@ -28,9 +28,8 @@ let lastAdmissionId = 0
 /**
  * Decides which items of a request may be stored. A new series, tag key or metric counts towards its limit before it is
  * stored: the admission reserves a place for a series and its tag keys until the request ends, and claims a metric
- * until it is defined. An item is validated completely before any of its metrics is defined, so a rejected item defines
- * none, unless another gateway defines one of them at the same time with another type. The points of rejected items are
- * removed from the batch.
+ * until it is defined. A rejected item defines no metric, unless another gateway defines one of the item's metrics at
+ * the same time with another type. The points of rejected items are removed from the batch.
  *
  * A body with many unknown metric names is reviewed while it is decoded: names that may not be defined are freed two
  * reviews later at the latest. Metrics are defined only after the whole body has been validated.
@@ -197,10 +196,7 @@ export class Admission {
     series.metric.release(series)
   }
 
-  /**
-   * Releases all reservations and claims. While metrics are being defined, the claims stay until the definition has
-   * ended.
-   */
+  /** Releases all reservations and claims. While metrics are being defined, the claims stay until that has ended. */
   async #releaseAll(): Promise<void> {
     while (this.#reservedSeries.length > 0) {
       this.#releaseLastReservation()
@@ -238,10 +234,9 @@ export class Admission {
   }
 
   /**
-   * Evicts from the registry metrics that were looked up, are still undefined, and that no request has claimed, because
-   * a client may send many wrong names. `unknown` are the metrics that the current review looks up. They stay until the
-   * review after the next, because an item that is not completely decoded yet may use them. Without `unknown`, the
-   * metrics of both latest reviews are evicted.
+   * Evicts metrics that were looked up, are undefined and not claimed, because a client may send many wrong names.
+   * `unknown` are the metrics that the current review looks up. They stay until the review after the next, because an
+   * item that is not completely decoded yet may use them. Without `unknown`, those of both latest reviews are evicted.
    */
   #evictUndefined(unknown?: readonly Metric[]): void {
     this.#evictIfUndefined(this.#previousLookups)
@@ -328,10 +323,7 @@ export class Admission {
     return undefined
   }
 
-  /**
-   * Checks the type of a metric. If it does not exist, claims it, so that this request defines it, unless a limit or a
-   * claim with another type prevents that.
-   */
+  /** Checks the type of a metric. If it does not exist, claims it, unless a limit or another claim prevents that. */
   #claim(metric: Metric): Rejection | undefined {
     if (metric.row !== undefined) return metric.row.type === metric.type ? undefined : rejectTypeConflict(metric)
     if (this.#claimedMetrics.has(metric)) return undefined
@@ -397,7 +389,6 @@ export class Admission {
   async #setSeriesIds(): Promise<void> {
     let done = 0
     for (const series of this.#reservedSeries) {
-      // If the stored metric has another type, the points of the series are rejected and need no id.
       if (!hasOtherType(series.metric)) series.id ??= seriesIdOf(series.metric.row!.metricId, series.tags)
       if (++done % POINTS_PER_YIELD === 0) await this.#yield()
     }
