@@ -34,7 +34,8 @@ export interface OtlpPoint {
   readonly zeroCount?: string | number
   readonly positive?: { readonly offset?: number; readonly bucketCounts?: readonly (string | number)[] }
   readonly negative?: { readonly offset?: number; readonly bucketCounts?: readonly (string | number)[] }
-  readonly quantileValues?: readonly { readonly quantile: number; readonly value: number }[]
+  /** A value of null means absent in JSON, and is encoded as 0 in protobuf. */
+  readonly quantileValues?: readonly { readonly quantile: number; readonly value: number | null }[]
 }
 
 export interface OtlpData {
@@ -151,7 +152,7 @@ const POINTS = {
       .fixed64(4, BigInt(point.count ?? 0))
       .double(5, point.sum ?? 0)
     for (const { quantile, value } of point.quantileValues ?? [])
-      message.bytes(6, new Message().double(1, quantile).double(2, value))
+      message.bytes(6, new Message().double(1, quantile).double(2, value ?? 0))
     for (const attribute of point.attributes ?? []) message.bytes(7, keyValue(attribute))
     return message.varint(8, point.flags ?? 0)
   },
