@@ -29,8 +29,8 @@ export function useCompiledVariables(schema: GraphQLSchema): OperationPlugin {
 }
 
 /**
- * A scalar type that accepts any value unchanged. With it, graphql-js does not coerce a variable a second time. Its name
- * is random, because introspection finds types of the extended schema by their names.
+ * A scalar type that accepts any value unchanged. With it, graphql-js does not coerce a variable a second time. Its
+ * name is random, because introspection finds types of the extended schema by their names.
  */
 const COERCED_TYPE = new GraphQLScalarType({
   name: `Coerced_${randomBytes(16).toString('hex')}`,
