@@ -75,8 +75,8 @@ function withName(zone: TimeZone, name: string): TimeZone {
 
 /**
  * Maximum number of unknown names that are cached, and that are looked up in one iteration of the event loop. Intl
- * takes about 40 µs to refuse a name, and each item of a request may have a different one. After this many, the rest of
- * the iteration accepts only cached zones and the names that `Intl.supportedValuesOf` lists.
+ * takes about 40 µs to refuse a name, and each item of a request may have a different one. After this many, only
+ * cached zones and the names that `Intl.supportedValuesOf` lists are accepted until the iteration ends.
  */
 const UNKNOWN_NAMES_MAX = 1_000
 const unknownNames = new LRUCache<string, true>({ max: UNKNOWN_NAMES_MAX })

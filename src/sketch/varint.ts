@@ -72,8 +72,8 @@ export class ByteWriter {
   }
 
   /**
-   * Appends a safe integer in zigzag encoding: 0, -1, 1, -2, … become the varints 0, 1, 2, 3, … Throws a RangeError for
-   * any other number.
+   * Appends a safe integer in zigzag encoding: 0, -1, 1, -2, … become the varints 0, 1, 2, 3, … Throws a RangeError
+   * for any other number.
    */
   zigzag(value: number): void {
     if (value < 0x40000000 && value >= -0x40000000 && (value | 0) === value) {

@@ -5,7 +5,7 @@ import { parseJsonBodyInSteps } from './json-body.ts'
 import { scanItems } from './scan-items.ts'
 
 /**
- * Delivers the body of a batch, `{"metrics":[…]}` or a bare array, and returns the number of items, including rejected
+ * Delivers the body of a batch, `{"metrics":[…]}` or a bare array. Returns the number of items, including rejected
  * ones. Throws `invalid_body` or `batch_too_large`; the caller then discards all points delivered so far.
  */
 export function* decodeFluxBatch<S extends SeriesRef>(

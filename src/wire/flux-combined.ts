@@ -17,7 +17,7 @@ export interface CombinedBatch {
 }
 
 /**
- * Decodes the events of a body `{"events":[…],"metrics":[…]}`, and returns a function that decodes its metrics. Each
+ * Decodes the events of a body `{"events":[…],"metrics":[…]}`. Returns a function that decodes its metrics. Each
  * member may be missing or null. Throws `invalid_body` or `batch_too_large`.
  */
 export function* decodeCombinedBatch(

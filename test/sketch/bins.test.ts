@@ -73,6 +73,20 @@ test('a window takes encoded bins as it takes bins one by one, from any offset',
   )
 })
 
+test('a window is empty after its bins found no memory', () => {
+  class FullMemory extends BinColumns {
+    override reserve(): void {
+      throw new RangeError('Array buffer allocation failed')
+    }
+  }
+  window.add(7, 3)
+  expect(() => window.moveTo(new FullMemory())).toThrow(RangeError)
+  window.add(9, 1)
+  const columns = new BinColumns()
+  window.moveTo(columns)
+  expect(binsOf(columns)).toEqual([[9, 1]])
+})
+
 test('a weight in a window never passes the maximum of a count', () => {
   const full = encoded([[7, COUNT_MAX]])
   for (let i = 0; i < 3; i++) window.addEncoded(full, 0)

@@ -226,6 +226,11 @@ describe('an item', () => {
       { name: 'd', distribution: { samples: [{ value: 1.5 }, { value: null, rate: 2 }, null, { value: Number.NaN }] } },
       ['distribution d{} addWeighted 1.5×1'],
     ],
+    [
+      'a distribution with a rate of null',
+      { name: 'd', distribution: { samples: [{ value: 1.5, rate: null }] } },
+      ['distribution d{} addWeighted 1.5×1'],
+    ],
     ['an empty set', { name: 's', set: { values: [] } }, []],
     [
       'a distribution of Vector',

@@ -18,7 +18,7 @@ export interface PartitionKeys {
   readonly markers: string
   /** Sorted set: inbox entry by order. */
   readonly inbox: string
-  /** Hash: `order` → order of the newest inbox entry ever, `bytes` → bytes of the blocks that the inbox lists now. */
+  /** Hash: `order` → order of the newest inbox entry ever, `bytes` → bytes of the blocks in the inbox. */
   readonly counters: string
   /** Sorted set: window by its expiry. */
   readonly dueWindows: string

@@ -113,6 +113,15 @@ describe('mergeWindow', () => {
     for (let n = 3; n < 5; n++) await track(...wide(n))
     while ((await fold()) !== undefined);
     const after = await totals()
+    // A merge that fails in a later range has written no block.
+    const faulty = new FaultyStore(store)
+    faulty.always('readBlocks', async (proceed) => {
+      if (faulty.calls('readBlocks').length > 2) throw new Error('the disk broke')
+      return proceed()
+    })
+    await expect(mergeWindow(faulty.store, 0, window, { isSealing: true, nowMs: NOW_MS })).rejects.toThrow('the disk')
+    expect(faulty.calls('readBlocks').length).toBeGreaterThan(2)
+    expect(faulty.calls('writeBlocks')).toEqual([])
     expect(await mergeWindow(store, 0, window, { isSealing: true, nowMs: NOW_MS })).toBeDefined()
     expect(await totals()).toEqual(after)
     expect(after).toMatchObject({ count: series * buckets * 5 })

@@ -188,3 +188,9 @@ test('the type that stands for coerced variables is not part of the schema', () 
   const misuse = parse('query ($v: Coerced) { echo(size: $v) }')
   expect(validate(oddSchema, misuse)[0]?.message).toContain('Unknown type "Coerced"')
 })
+
+test('introspection by name does not find the type that stands for coerced variables', () => {
+  const document = parse('query ($name: String!) { __type(name: $name) { name } }')
+  const args = { schema: oddSchema, document, variableValues: { name: 'Coerced' } }
+  expect(execute(compilers.get(oddSchema)!(args))).toMatchObject({ data: { __type: null } })
+})
