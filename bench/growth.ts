@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CpuMeter } from './cpu.ts'
-import { createFleet } from './fleet.ts'
+import { createFleet, type Fleet } from './fleet.ts'
 import { drive, get, postBytes } from './load.ts'
 import type { Options } from './options.ts'
 import { median, type Report } from './report.ts'
 import { API_KEY, measureIdleShare, pause, type ServerProcess, startGateway, untilIdle } from './server-process.ts'
-import { onStore, openStore, type StoreKind } from './store.ts'
+import { type BenchStore, onStore, openStore, type StoreKind } from './store.ts'
 
 /**
  * How costs grow: of a point with the number of series, of a query over a fixed range with the length of the history,
@@ -21,9 +21,14 @@ const POINTS_MIN = 1_000_000
 
 const HOUR_MS = 3_600_000
 const MINUTE_MS = 60_000
-const GATEWAYS = [1, 2]
-const GATEWAY_ROUNDS = 3
-/** Two gateways must take this many times the points of one. */
+/** Groups of gateways: the name, the number of Redis servers and of gateways. */
+const GATEWAY_GROUPS = [
+  ['one', 1, 1],
+  ['two with a Redis each', 2, 2],
+  ['two with one Redis', 1, 2],
+] as const
+const GATEWAY_ROUNDS = 5
+/** Two gateways that share a Redis must take this many times the points of one. */
 const SCALE_GOAL = 1.8
 
 const HISTORY_SERIES = 100
@@ -68,62 +73,97 @@ export async function measureGrowth(
   if (kind === 'redis' && 'gateways'.includes(options.filter)) await measureGateways(report, options)
 }
 
+/** Gateways with their stores, and the load that each of them takes. */
+interface GatewayGroup {
+  readonly name: string
+  readonly stores: readonly BenchStore[]
+  readonly gateways: readonly ServerProcess[]
+  readonly fleets: readonly Fleet[]
+  /** CPU µs a point of every round: of the gateways, and of the Redis servers. */
+  readonly own: number[]
+  readonly inRedis: number[]
+}
+
 /**
- * CPU µs a point of gateways that share a Redis, each with as much load as the first has alone. The machine may have
- * fewer cores than that needs, so throughput cannot be measured directly. If a gateway of two needs as much CPU a point
- * as one alone, then two take twice the points on a machine with cores for both, as long as Redis has CPU left.
+ * CPU µs a point of gateways that share a Redis. The machine may have fewer cores than the processes need, so their
+ * throughput cannot be measured directly, and processes that compete for cores need more CPU for the same work. So two
+ * gateways with one Redis are compared to two with a Redis each, under the same load in turn: those share nothing, so
+ * on cores of their own they take twice the points of one. One gateway alone is measured too, for its absolute cost.
  */
 async function measureGateways(report: Report, options: Options): Promise<void> {
-  const section = 'growth, on Redis: CPU µs a point of all gateways by their number, 1,000 series, 20 metrics'
+  const section = 'growth, on Redis: CPU µs a point of all gateways, 1,000 series and 20 metrics each'
   const folder = mkdtempSync(join(tmpdir(), 'bench-gateways-'))
-  const store = await openStore('redis', folder)
-  // The store's server is measured apart from the gateways.
-  const env = { ...FOLD_ENV, ...store.env }
-  const withoutServer = { ...store, pids: [] }
-  const redis = new CpuMeter(store.pids)
-  const gateways: ServerProcess[] = []
+  const groups: GatewayGroup[] = []
   const requests = (options.quick ? 50_000 : POINTS_MIN) / BATCH
-  const costs: number[] = []
   try {
-    for (const count of GATEWAYS) {
-      while (gateways.length < count)
-        gateways.push(await startGateway({ entry: options.entry, store: withoutServer, env }))
-      const load = async (): Promise<void> => {
-        const fleets = gateways.map(() => createFleet({ series: 1_000, metrics: METRICS, batch: BATCH, clock: 'now' }))
-        await Promise.all(
-          gateways.map(({ port }, i) =>
-            drive(port, CONNECTIONS, requests, fleets[i]!.next, ({ status }) => status === 201),
-          ),
+    for (const [name, stores, gateways] of GATEWAY_GROUPS)
+      groups.push(await startGroup(name, join(folder, name), stores, gateways, options.entry))
+    for (const group of groups) await load(group, requests)
+    for (let round = 0; round < GATEWAY_ROUNDS; round++) {
+      for (const group of groups) {
+        const meters = [group.gateways.map(({ pid }) => pid), group.stores.flatMap(({ pids }) => pids)].map(
+          (pids) => new CpuMeter(pids),
         )
-        await pause(FOLD_WAIT_MS)
-        for (const gateway of gateways) await untilIdle(gateway, await measureIdleShare(gateway))
+        const before = meters.map((meter) => meter.readMs())
+        await load(group, requests)
+        const points = requests * BATCH * group.gateways.length
+        const [own, inRedis] = meters.map((meter, i) => ((meter.readMs() - before[i]!) * 1_000) / points)
+        group.own.push(own!)
+        group.inRedis.push(inRedis!)
       }
-      await load()
-      const own: number[] = []
-      const inRedis: number[] = []
-      for (let round = 0; round < GATEWAY_ROUNDS; round++) {
-        const before = [...gateways.map(({ cpu }) => cpu.readMs()), redis.readMs()]
-        await load()
-        const usedMs = [...gateways.map(({ cpu }) => cpu.readMs()), redis.readMs()].map((ms, i) => ms - before[i]!)
-        const points = requests * BATCH * count
-        inRedis.push((usedMs.pop()! * 1_000) / points)
-        own.push((usedMs.reduce((sum, ms) => sum + ms, 0) * 1_000) / points)
-      }
-      costs.push(median(own))
+    }
+    const [alone, apart, together] = groups.map(({ own }) => median(own))
+    for (const group of groups)
       report.add({
         section,
-        name: `${count} gateway${count === 1 ? '' : 's'}`,
-        measured: median(own),
+        name: group.name,
+        measured: median(group.own),
         unit: 'µs',
-        ...(count === 1 ? {} : { floor: costs[0]!, budget: Math.round((count / SCALE_GOAL) * 100) / 100 }),
-        note: `${median(inRedis).toFixed(2)} µs in Redis; ${((count * costs[0]!) / median(own)).toFixed(2)} × the points of one`,
+        note: `${median(group.inRedis).toFixed(2)} µs in Redis`,
       })
-    }
+    report.add({
+      section,
+      name: 'two with one Redis, against two with a Redis each',
+      measured: together!,
+      unit: 'µs',
+      floor: apart!,
+      budget: Math.round((2 / SCALE_GOAL) * 100) / 100,
+      note: `${((2 * apart!) / together!).toFixed(2)} × the points of one (${((2 * alone!) / together!).toFixed(2)} × if the processes did not compete for cores)`,
+    })
   } finally {
-    for (const gateway of gateways) await gateway.stop()
-    await store.stop()
+    for (const { gateways, stores } of groups) {
+      for (const gateway of gateways) await gateway.stop()
+      for (const store of stores) await store.stop()
+    }
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+async function startGroup(
+  name: string,
+  folder: string,
+  storeCount: number,
+  gatewayCount: number,
+  entry: string,
+): Promise<GatewayGroup> {
+  const stores: BenchStore[] = []
+  for (let i = 0; i < storeCount; i++) stores.push(await openStore('redis', join(folder, String(i))))
+  const gateways: ServerProcess[] = []
+  for (let i = 0; i < gatewayCount; i++) {
+    const store = { ...stores[i % storeCount]!, pids: [] }
+    gateways.push(await startGateway({ entry, store, env: { ...FOLD_ENV, ...store.env } }))
+  }
+  const fleets = gateways.map(() => createFleet({ series: 1_000, metrics: METRICS, batch: BATCH, clock: 'now' }))
+  return { name, stores, gateways, fleets, own: [], inRedis: [] }
+}
+
+/** Each gateway takes its requests at the same time as the others. Resolves when all is folded. */
+async function load({ gateways, fleets }: GatewayGroup, requests: number): Promise<void> {
+  await Promise.all(
+    gateways.map(({ port }, i) => drive(port, CONNECTIONS, requests, fleets[i]!.next, ({ status }) => status === 201)),
+  )
+  await pause(FOLD_WAIT_MS)
+  for (const gateway of gateways) await untilIdle(gateway, await measureIdleShare(gateway))
 }
 
 /** CPU µs a point: of the first points of all series, and of further points of the same series. */

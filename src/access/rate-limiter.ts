@@ -84,7 +84,7 @@ export class RateLimiter {
   readonly #store: Store
   readonly #settings: RateLimiterSettings
   readonly #now: () => number
-  /** Counters by class, then by key or client network, the oldest first. */
+  /** Counters by class, then by key, client network, or both (see `counterSubjectOf`), the oldest first. */
   readonly #counters = new Map<RateClass, Map<string, PermitCounter>>()
   /**
    * Time at which the store last failed to respond. Minus infinity if it has responded since then or has never failed.

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
  * Generates ids of events: 128 bits in 26 characters of Crockford's base 32, written like a ULID
  * (https://github.com/ulid/spec). The bits are 48 bits of the current time in milliseconds, 48 random bits, and a
  * counter of 32 bits. When the time increases, the random bits are replaced and the counter starts at a random number.
- * So the ids of one generator increase, and its events with the same event time are listed in order of arrival.
+ * So the ids of one generator increase: its events with the same event time are listed in reverse order of arrival.
  */
 export class EventIdGenerator {
   readonly #now: () => number

@@ -311,7 +311,7 @@ function yearStartMs(year: number): number {
   return daysSinceEpoch(year, 1, 1) * DAY_MS
 }
 
-/** At index `yearKind(year)`: the start of the first year of this kind from `FIRST_REPEATING_YEAR` on. */
+/** At index `yearKind(year)`: the start of the last year of this kind in the cycle from `FIRST_REPEATING_YEAR` on. */
 const YEAR_START_MS_BY_KIND = new Float64Array(14)
 for (let year = FIRST_REPEATING_YEAR; year < FIRST_REPEATING_YEAR + CALENDAR_CYCLE_YEARS; year++)
   YEAR_START_MS_BY_KIND[yearKind(year)] = yearStartMs(year)

@@ -188,7 +188,7 @@ class Merge {
 
   /** Merges a row into the row of `bucketMs`, which is the last row of `#merged` or a new one. */
   #emit(source: RollupRows, row: number, bucketMs: number, hi: number, lo: number): void {
-    // Merging a row without points would change nothing.
+    // A row without points must not add an empty row to `#merged`.
     if (source.count[row] === 0) return
     if (bucketMs !== this.#lastMergedBucketMs) {
       this.#merged.addRow(hi, lo, bucketMs)
@@ -268,11 +268,11 @@ export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, R
   const { bucketMs, length } = rows
   const windows = new Map<number, RollupRows>()
   if (length === 0) return windows
-  const firstMs = Math.floor(bucketMs[0]! / windowMs) * windowMs
+  const firstWindowMs = Math.floor(bucketMs[0]! / windowMs) * windowMs
   let isOneWindow = true
   for (let row = 1; row < length && isOneWindow; row++)
-    isOneWindow = bucketMs[row]! >= firstMs && bucketMs[row]! < firstMs + windowMs
-  if (isOneWindow) return windows.set(firstMs, rows)
+    isOneWindow = bucketMs[row]! >= firstWindowMs && bucketMs[row]! < firstWindowMs + windowMs
+  if (isOneWindow) return windows.set(firstWindowMs, rows)
 
   const source = withPlainProperties(rows)
   const merged = new Map<number, MergedRows>()

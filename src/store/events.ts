@@ -21,7 +21,7 @@ export interface EventRequest {
   readonly bytesMax: number
 }
 
-/** Position of an event in the list of events, which is sorted by time and, at equal times, by id. */
+/** Position of an event in the list of events: newest first and, at equal times, greater ids first. */
 export interface EventPosition {
   readonly timeMs: number
   readonly id: string

@@ -177,7 +177,11 @@ export class GatewayMetrics implements Telemetry {
       'max',
     )
     this.#counter('gaugeql_folds_total', 'Fold steps.', () => folds().steps)
-    this.#counter('gaugeql_fold_failures_total', 'Fold steps that failed and were postponed.', () => folds().failures)
+    this.#counter(
+      'gaugeql_fold_failures_total',
+      'Folds, merges and removals of expired data that failed; they are retried.',
+      () => folds().failures,
+    )
     this.#counter(
       'gaugeql_merges_total',
       'Merges of windows: of some runs (part), or of all once the window is closed (whole).',

@@ -65,11 +65,11 @@ export function registerRemoteWriteRoute(app: FastifyInstance, options: RemoteWr
 
 /** The outcome of a request. It is the body of the saved response, as JSON. */
 interface WriteOutcome {
-  /** Number of stored samples, without native histograms. */
+  /** Number of samples that were not rejected, without native histograms. It includes skipped ones, such as NaN. */
   readonly samples: number
-  /** Number of stored native histograms. */
+  /** Number of native histograms that were not rejected. It includes skipped ones, such as stale markers. */
   readonly histograms: number
-  /** Why some samples were not stored. Empty if all samples were stored. */
+  /** Why samples or native histograms were rejected. Empty if none were. */
   readonly message: string
 }
 

@@ -257,7 +257,7 @@ function tooFineError(
   edges?: Float64Array,
 ): GatewayError {
   const finest = formatDuration(finestKeptResolutionMs(range, timelines))
-  const subject = interval.kind === 'auto' ? `days in ${zone.name}` : `interval ${formatInterval(interval)}`
+  const subject = interval.kind === 'auto' ? 'a day' : `interval ${formatInterval(interval)}`
   const zoneSuffix = zone.offsetMs(range.fromMs) === 0 ? '' : ` in ${zone.name}`
   const message = `${subject}${zoneSuffix} does not consist of stored buckets; for this range the finest are ${finest} (UTC)`
   const step = edges && exactResolution(edges, timelines[0]!.resolutionMs)

@@ -14,7 +14,7 @@ export interface PartitionKeys {
   readonly watermarks: string
   /** Sorted set: writer by the latest time of its commits. */
   readonly writers: string
-  /** Sorted set: marker (digest of project and idempotency key) by the time of its commit. */
+  /** Sorted set: marker (digest of project and marker key, see `IdempotencyMarker`) by the time of its commit. */
   readonly markers: string
   /** Sorted set: inbox entry by order. */
   readonly inbox: string

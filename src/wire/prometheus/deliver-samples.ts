@@ -85,7 +85,7 @@ export class SampleDelivery<S extends SeriesRef> {
     return otherSeries === undefined || 'code' in otherSeries ? series : otherSeries
   }
 
-  /** Delivers a sample. `startMs` is 0 if the start is unknown. */
+  /** Delivers a sample. Skips the value NaN without an error. `startMs` is 0 if the start is unknown. */
   deliverSample(series: S | Rejection, timeMs: number, value: number, startMs: number): void {
     const index = this.#nextItem()
     if (Number.isNaN(value)) return

@@ -52,7 +52,7 @@ export class FoldLoop {
     this.#now = now
     const onFailure = (partition: number, err: unknown): void => {
       this.totals.failures++
-      this.#log.error({ err, partition }, 'fold failed; it will be retried')
+      this.#log.error({ err, partition }, 'a fold, merge or expiry failed; it will be retried')
     }
     const onOmitted = (partition: number, { rows, blocks, causes }: OmittedData): void => {
       const message = 'the fold omitted data that cannot be read or written'

@@ -88,10 +88,11 @@ interface OpenEntry {
 
 /**
  * Takes the oldest inbox entries with at most `STEP_ROWS_MAX` rollups together, but at least one entry. Chooses their
- * metrics in order of first appearance, until one does not fit into `STEP_WINDOWS_MAX` windows. The rows of the other
- * metrics are merged and stay in the inbox: they replace the first removed entry with the same bucket width. If the
- * first metric alone is too large, the step takes only the first entry and, if needed, only the first windows of this
- * metric. The rows are decoded into memory of `arena`. Returns undefined if the inbox is empty.
+ * metrics in order of first appearance, until one does not fit into `STEP_WINDOWS_MAX` windows; only the first metric
+ * if a single entry has more than `STEP_ROWS_MAX` rollups. The rows of the other metrics are merged and stay in the
+ * inbox: they replace the first removed entry with the same bucket width. If the first metric alone is too large, the
+ * step takes only the first entry and, if needed, only the first windows of this metric. The rows are decoded into
+ * memory of `arena`. Returns undefined if the inbox is empty.
  */
 export async function chooseWork(
   store: Store,
