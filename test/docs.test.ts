@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
-import { ALL_SETTINGS } from '../src/config/settings.ts'
+import { ALL_SETTINGS } from '../src/config/settings/all-settings.ts'
 import { ERROR_CODES } from '../src/http/response/error-status.ts'
 
 const ROOT = join(import.meta.dirname, '..')

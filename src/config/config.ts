@@ -1,4 +1,5 @@
-import { SETTINGS_TABLE, type Setting, type Settings, type ValuesOf } from './settings.ts'
+import { SETTINGS_TABLE } from './settings/all-settings.ts'
+import type { Setting, Settings, ValuesOf } from './settings/setting.ts'
 
 /**
  * The configuration of a gateway, read once from the environment. It has one section per part of the program, such as

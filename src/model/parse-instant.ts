@@ -25,9 +25,6 @@ const UNIX_SECONDS_END = 1e11
 const UNIX_MILLISECONDS_END = 1e14
 const UNIX_MICROSECONDS_END = 1e17
 
-/** 0002-01-01T00:00:00Z, the earliest time of a point or an event, see {@link parsePointTime}. */
-const POINT_TIME_MIN_MS = -62_104_060_800_000
-
 const UNIX_TEXT = /^-?\d{1,64}(?:\.\d+)?$/
 /**
  * Maximum length of an integer UNIX time that is parsed as a double, which is exact up to this length. Longer integers
@@ -50,15 +47,6 @@ export function parseInstant(value: unknown): number | undefined {
     default:
       return value instanceof Date ? validInstant(value.getTime()) : undefined
   }
-}
-
-/**
- * Reads the time of a point or an event like {@link parseInstant}, but returns undefined for the year 1: a program that
- * forgets to set the time sends the zero value of its language, such as `0001-01-01T00:00:00Z` in Go.
- */
-export function parsePointTime(value: unknown): number | undefined {
-  const timeMs = parseInstant(value)
-  return timeMs !== undefined && timeMs >= POINT_TIME_MIN_MS ? timeMs : undefined
 }
 
 /**

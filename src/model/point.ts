@@ -20,11 +20,6 @@ export interface PointLimits {
 
 /** Maximum characters of a set member: enough for an id or a URL. */
 export const SET_MEMBER_CHARS_MAX = 1_024
-/**
- * How far in the future the time of a point or an event may be. It is a day, so that the times of a client with a wrong
- * time zone are accepted.
- */
-const POINT_FUTURE_MS_MAX = 24 * 3_600_000
 
 /** The reason why an item of a request is not stored. */
 export interface Rejection {
@@ -68,15 +63,6 @@ export function checkValue(type: TrackedType, value: unknown): Rejection | undef
   }
   if (finiteNumber(value) !== undefined) return undefined
   return reject('invalid_value', `value of a ${type} must be a finite number, not ${describeValue(value)}`)
-}
-
-/** Rejects a time that could not be parsed (undefined), or that is too far in the future. */
-export function checkInstant(timeMs: number | undefined, nowMs: number): Rejection | undefined {
-  if (timeMs === undefined) return reject('invalid_timestamp', 'timestamp must be an RFC 3339 date-time or a UNIX time')
-  if (timeMs > nowMs + POINT_FUTURE_MS_MAX) {
-    return reject('invalid_timestamp', `timestamp lies more than ${POINT_FUTURE_MS_MAX / 3_600_000} h ahead`)
-  }
-  return undefined
 }
 
 /**

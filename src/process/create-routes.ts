@@ -8,7 +8,7 @@ import { STREAM_SETTINGS } from '../graphql/server/streams.ts'
 import { createServer } from '../http/create-server.ts'
 import { createPageAssets } from '../http/pages/page-assets.ts'
 import type { Telemetry } from '../telemetry/telemetry-interface.ts'
-import { graphqlLimitsOf, serverLimitsOf } from './limits.ts'
+import { graphqlLimitsOf, serverLimitsOf } from './combined-limits.ts'
 
 interface RouteOptions {
   readonly gateway: Gateway

@@ -1,8 +1,8 @@
 import { formatId } from '../model/id.ts'
 import type { Block } from '../rollup/block/block.ts'
 import type { MetricRow } from '../store/catalog.ts'
+import type { Aggregation } from './aggregations.ts'
 import type { QueryResult } from './compute/result.ts'
-import type { Aggregation } from './plan/aggregation.ts'
 
 /**
  * What a query computes from the data that it reads. Queries that read the same data can share one execution, which

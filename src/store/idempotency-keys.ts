@@ -1,6 +1,6 @@
 /**
- * The receipt that a store keeps for an idempotency key, and how many receipts it keeps. `lifetimes.ts` says for how
- * long a receipt is kept. `src/write/idempotency.ts` explains how receipts and markers make retries safe.
+ * The receipt that a store keeps for an idempotency key, and how many receipts it keeps. `bookkeeping-lifetimes.ts`
+ * says for how long a receipt is kept. `src/write/idempotency.ts` explains how receipts and markers make retries safe.
  */
 
 /** The stored response to a request with an idempotency key. A retry gets the same response while it is stored. */

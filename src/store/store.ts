@@ -15,7 +15,7 @@ import type { Receipt } from './idempotency-keys.ts'
  * - When one of these or `saveKey` resolves, its effect is durable, unless `mayLoseWrites` is true.
  * - An unavailable store rejects with `GatewayError('store_unavailable')`. A rejected write may have been applied.
  *
- * `lifetimes.ts` says how long a store keeps data that expires by itself.
+ * `bookkeeping-lifetimes.ts` says how long a store keeps data that expires by itself.
  */
 export interface Store {
   /** Number of partitions, fixed when the store was created. */
@@ -156,8 +156,8 @@ export interface Store {
    */
   takeLease(request: LeaseRequest): Promise<boolean>
   /**
-   * Removes expired data (`lifetimes.ts`), and set sketches that are left from expired windows. A call removes a
-   * bounded number; the next call continues.
+   * Removes expired data (`bookkeeping-lifetimes.ts`), and set sketches that are left from expired windows. A call
+   * removes a bounded number; the next call continues.
    */
   sweep(nowMs: number): Promise<void>
 

@@ -2,10 +2,8 @@ import { isWeight } from '../model/count.ts'
 import { assert } from '../model/errors.ts'
 import { isObject } from '../model/is-object.ts'
 import type { MetricType } from '../model/metric.ts'
-import { parsePointTime } from '../model/parse-instant.ts'
 import type { PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
 import {
-  checkInstant,
   checkName,
   checkTags,
   checkValue,
@@ -15,6 +13,7 @@ import {
   readTags,
   reject,
 } from '../model/point.ts'
+import { checkPointTime, parsePointTime } from '../model/point-time.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 import { limitOrQuantileText } from './limit-text.ts'
 import { parseUpperLimit } from './upper-limit.ts'
@@ -189,7 +188,7 @@ function parseItemHead(
       timeMs = nowMs
     }
   }
-  const badInstant = checkInstant(timeMs, nowMs)
+  const badInstant = checkPointTime(timeMs, nowMs)
   if (badInstant !== undefined) return badInstant
   const tags = readTags(item.tags, limits, 'join')
   if (!Array.isArray(tags)) return tags

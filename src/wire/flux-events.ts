@@ -1,9 +1,7 @@
 import { assert, ErrorMessageBudget, GatewayError, type ItemError } from '../model/errors.ts'
 import { EVENT_TEXT_FIELDS, type EventTextField, encodeEvent, type NewEvent } from '../model/event.ts'
 import { isObject } from '../model/is-object.ts'
-import { parsePointTime } from '../model/parse-instant.ts'
 import {
-  checkInstant,
   checkName,
   describeValue,
   finiteNumber,
@@ -13,6 +11,7 @@ import {
   readTags,
   reject,
 } from '../model/point.ts'
+import { checkPointTime, parsePointTime } from '../model/point-time.ts'
 import { canonicalTags } from '../model/series.ts'
 import { countChars, isLongerThan } from '../model/text.ts'
 
@@ -72,7 +71,7 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
     )
   }
   const timeMs = timestamp === null ? nowMs : parsePointTime(timestamp)
-  const badInstant = checkInstant(timeMs, nowMs)
+  const badInstant = checkPointTime(timeMs, nowMs)
   if (badInstant !== undefined) return badInstant
   assert(timeMs !== undefined, 'timestamp was checked')
   const tags = readTags(item.tags, limits.points)

@@ -2,18 +2,9 @@ import { assert, GatewayError } from '../model/errors.ts'
 import { isObject } from '../model/is-object.ts'
 import type { TrackedType } from '../model/metric.ts'
 import { isTrackedType } from '../model/metric.ts'
-import { parsePointTime } from '../model/parse-instant.ts'
 import type { MetricMetadata, PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
-import {
-  checkInstant,
-  checkName,
-  checkType,
-  checkValue,
-  describeValue,
-  finiteNumber,
-  readTags,
-  reject,
-} from '../model/point.ts'
+import { checkName, checkType, checkValue, describeValue, finiteNumber, readTags, reject } from '../model/point.ts'
+import { checkPointTime, parsePointTime } from '../model/point-time.ts'
 import { firstChars } from '../model/text.ts'
 
 /** A parsed metric item of the Flux dialect. GraphQL inputs have the same fields and are validated here too. */
@@ -95,7 +86,7 @@ function validateAndDeliver<S extends SeriesRef>(
   const value = typeof item.value === 'string' ? item.value : finiteNumber(item.value)
   assert(value !== undefined, 'value was checked')
   const timeMs = timestamp === undefined || timestamp === null ? nowMs : parsePointTime(timestamp)
-  const badInstant = checkInstant(timeMs, nowMs)
+  const badInstant = checkPointTime(timeMs, nowMs)
   if (badInstant !== undefined) return badInstant
   assert(timeMs !== undefined, 'timestamp was checked')
   const tags = readTags(item.tags, limits)

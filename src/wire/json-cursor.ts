@@ -1,4 +1,4 @@
-import { parsePointTime } from '../model/parse-instant.ts'
+import { parsePointTime } from '../model/point-time.ts'
 
 /**
  * A position in the bytes of a JSON text, with methods that read plain values: strings without escapes, numbers of at

@@ -1,6 +1,7 @@
 import { GatewayError } from '../model/errors.ts'
 import type { CachedItem, ItemGrammar } from '../model/item-cache.ts'
-import { checkInstant, type PointLimits, type PointSink, SET_MEMBER_CHARS_MAX, type SeriesRef } from '../model/point.ts'
+import { type PointLimits, type PointSink, SET_MEMBER_CHARS_MAX, type SeriesRef } from '../model/point.ts'
+import { checkPointTime } from '../model/point-time.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 import { type ItemFraming, ItemScanner } from './item-scanner.ts'
 import { parseJsonBodyInSteps } from './json-body.ts'
@@ -120,7 +121,7 @@ export function deliverScanned<S extends SeriesRef>(
   index: number,
   { grammar, nowMs }: Pick<ScanOptions<S>, 'grammar' | 'nowMs'>,
 ): boolean {
-  if (checkInstant(timeMs, nowMs) !== undefined) return false
+  if (checkPointTime(timeMs, nowMs) !== undefined) return false
   if (series.kind === 'set') {
     if (member === undefined || member.length > SET_MEMBER_CHARS_MAX || !sink.canAddTo(series)) return false
     sink.addMember(index, series, timeMs, member)

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { hashKey } from '../../src/access/api-keys.ts'
 import { readConfig, usesRedis } from '../../src/config/config.ts'
-import { ALL_SETTINGS } from '../../src/config/settings.ts'
+import { ALL_SETTINGS } from '../../src/config/settings/all-settings.ts'
 import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 
 describe('readConfig', () => {

@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:f
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { ALL_SETTINGS } from '../../src/config/settings.ts'
+import { ALL_SETTINGS } from '../../src/config/settings/all-settings.ts'
 import { built, startProgram } from '../support/child-gateway.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseInstant, parseInstantText, parsePointTime, parseTimeArgument } from '../../src/model/parse-instant.ts'
+import { parseInstant, parseInstantText, parseTimeArgument } from '../../src/model/parse-instant.ts'
+import { parsePointTime } from '../../src/model/point-time.ts'
 import { formatInstant } from '../../src/model/time.ts'
 import { parseUtcOffset } from '../../src/model/utc-offset.ts'
 

@@ -1,4 +1,4 @@
-import { graphqlLimitsOf, serverLimitsOf } from '../../src/process/limits.ts'
+import { graphqlLimitsOf, serverLimitsOf } from '../../src/process/combined-limits.ts'
 import { DEFAULTS } from './defaults.ts'
 
 /** The limits of the interfaces when the environment sets nothing. */

@@ -14,10 +14,6 @@ import { ItemCache } from '../../src/model/item-cache.ts'
 import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink, SeriesRef } from '../../src/model/point.ts'
 import { reject } from '../../src/model/point.ts'
-import type { QueryResult, ResultGroup } from '../../src/query/compute/result.ts'
-import type { EventPage, EventQueryInput } from '../../src/query/events.ts'
-import type { LiveUpdate } from '../../src/query/live/live-patch.ts'
-import { LiveQueries } from '../../src/query/live/live-queries.ts'
 import {
   type Aggregation,
   appliesToType,
@@ -26,7 +22,11 @@ import {
   parseAggregation,
   quantileAggregation,
   requireAppliesToType,
-} from '../../src/query/plan/aggregation.ts'
+} from '../../src/query/aggregations.ts'
+import type { QueryResult, ResultGroup } from '../../src/query/compute/result.ts'
+import type { EventPage, EventQueryInput } from '../../src/query/events.ts'
+import type { LiveUpdate } from '../../src/query/live/live-patch.ts'
+import { LiveQueries } from '../../src/query/live/live-queries.ts'
 import { FILLS, type QueryInput } from '../../src/query/plan/request.ts'
 import { QuerySession } from '../../src/query/session.ts'
 import type { TagValueCount } from '../../src/query/tag-values.ts'

@@ -1,6 +1,6 @@
 import { type FieldNode, type GraphQLResolveInfo, getArgumentValues, isObjectType } from 'graphql'
 import { assert, GatewayError } from '../../model/errors.ts'
-import { type Aggregation, parseAggregation, quantileAggregation } from '../../query/plan/aggregation.ts'
+import { type Aggregation, parseAggregation, quantileAggregation } from '../../query/aggregations.ts'
 import { selectedSubfields } from './selection.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { AGGREGATIONS, quantileAggregation } from '../../query/plan/aggregation.ts'
+import { AGGREGATIONS, quantileAggregation } from '../../query/aggregations.ts'
 import { builder } from '../builder.ts'
 
 /** Returns the value of an aggregation by its name; null when there is none. */

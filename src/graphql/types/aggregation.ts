@@ -1,4 +1,4 @@
-import { AGGREGATIONS } from '../../query/plan/aggregation.ts'
+import { AGGREGATIONS } from '../../query/aggregations.ts'
 import { builder } from '../builder.ts'
 
 /** The GraphQL enum of aggregations. The internal value of each is its name in `QueryInput`, such as `p95`. */

@@ -1,4 +1,4 @@
-import { AGGREGATIONS } from '../../query/plan/aggregation.ts'
+import { AGGREGATIONS } from '../../query/aggregations.ts'
 import type { TagValueCount } from '../../query/tag-values.ts'
 import type { MetricRow } from '../../store/catalog.ts'
 import { builder } from '../builder.ts'

@@ -1,7 +1,7 @@
 import { formatId, hashToId } from '../../model/id.ts'
+import type { Aggregation } from '../../query/aggregations.ts'
 import type { FilledLine, QueryResult, ResultGroup } from '../../query/compute/result.ts'
 import { fillComparison, fillLine } from '../../query/compute/result.ts'
-import type { Aggregation } from '../../query/plan/aggregation.ts'
 import { builder } from '../builder.ts'
 import { finiteOrNull, tagsOf } from './group.ts'
 

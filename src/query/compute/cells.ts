@@ -1,6 +1,6 @@
 import { addCounts } from '../../model/count.ts'
 import { QuantileSketch } from '../../sketch/quantile-sketch.ts'
-import type { AccumulatedValues, RequiredAccumulators } from '../plan/aggregation.ts'
+import type { AccumulatedValues, RequiredAccumulators } from '../aggregations.ts'
 import { HistogramCounts } from './limit-counts.ts'
 
 /**

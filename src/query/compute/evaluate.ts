@@ -1,4 +1,4 @@
-import type { Aggregation } from '../plan/aggregation.ts'
+import type { Aggregation } from '../aggregations.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { GroupIdentity } from '../plan/series-cache.ts'
 import { type Cells, CellValues, RangeValues } from './cells.ts'

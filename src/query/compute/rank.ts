@@ -1,5 +1,5 @@
 import type { Store } from '../../store/store.ts'
-import { requiredAccumulatorsOf } from '../plan/aggregation.ts'
+import { requiredAccumulatorsOf } from '../aggregations.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { Top } from '../plan/request.ts'
 import { type Grouping, REMAINDER } from '../plan/series-cache.ts'

@@ -1,5 +1,5 @@
 import { GatewayError } from '../../model/errors.ts'
-import type { RequiredAccumulators } from '../plan/aggregation.ts'
+import type { RequiredAccumulators } from '../aggregations.ts'
 import type { PlannedPeriod } from '../plan/period.ts'
 import { finestKeptResolutionMs, fittingInterval } from '../plan/plan.ts'
 import type { QueryRequest } from '../plan/request.ts'

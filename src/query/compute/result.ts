@@ -1,7 +1,7 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { CanonicalTags } from '../../model/series.ts'
 import type { MetricRow } from '../../store/catalog.ts'
-import type { Aggregation } from '../plan/aggregation.ts'
+import type { Aggregation } from '../aggregations.ts'
 import type { Fill } from '../plan/request.ts'
 
 /** The state in `bucketStates` of an unavailable bucket: the stored buckets still kept do not cover it exactly. */

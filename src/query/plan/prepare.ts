@@ -13,7 +13,7 @@ import {
   parseAggregation,
   quantileAggregation,
   requireAppliesToType,
-} from './aggregation.ts'
+} from '../aggregations.ts'
 import {
   type Compare,
   type CompareInput,

@@ -1,6 +1,6 @@
 import type { FixedOrCalendar, Interval } from '../../model/interval.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
-import type { Aggregation } from './aggregation.ts'
+import type { Aggregation } from '../aggregations.ts'
 import type { AcceptedTagValues, SeriesFilter, TagFilter } from './tag-filter.ts'
 
 export const FILLS = ['none', 'null', 'zero', 'previous'] as const

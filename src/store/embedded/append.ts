@@ -1,6 +1,6 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
-import { IDEMPOTENCY_MARKER_KEPT_MS, WATERMARK_KEPT_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_KEPT_MS, WATERMARK_KEPT_MS } from '../bookkeeping-lifetimes.ts'
 import type { AppendOutcome, Commit, CommitPart, InboxEntry } from '../store.ts'
 import { putBlock } from './blocks.ts'
 import { CatalogChanges } from './catalog.ts'

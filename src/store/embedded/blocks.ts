@@ -1,4 +1,4 @@
-import { UNLISTED_BLOCK_KEPT_MS } from '../lifetimes.ts'
+import { UNLISTED_BLOCK_KEPT_MS } from '../bookkeeping-lifetimes.ts'
 import type { BlockStringName, NamedBlock } from '../store.ts'
 import type { HeldBlocks } from './held-blocks.ts'
 import { blockKey, expiryKey } from './keys.ts'
@@ -26,10 +26,11 @@ export function readBlock(
   return bytes && new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
+/** Stores a new block. */
 export function putBlock(writes: WriteSet, partition: number, block: NamedBlock): void {
   const key = blockKey(partition, block.name)
-  writes.put('scalars', key, block.scalars)
-  if (block.sketches !== undefined) writes.put('sketches', key, block.sketches)
+  writes.putNew('scalars', key, block.scalars)
+  if (block.sketches !== undefined) writes.putNew('sketches', key, block.sketches)
 }
 
 export function blockExists(writes: WriteSet, partition: number, name: string): boolean {
@@ -59,14 +60,18 @@ export function expireBlockIfUnlisted(
   nowMs: number,
 ): void {
   const key = blockKey(partition, name)
-  if (writes.has('listed', key) || !writes.has('scalars', key)) return
   const expiresMs = nowMs + UNLISTED_BLOCK_KEPT_MS
   if (!writes.tables.scalars.isInLmdb(key)) {
-    const block = { name, scalars: writes.get('scalars', key)!, sketches: writes.get('sketches', key) }
-    writes.onceDurable(() => heldBlocks.addUnlisted(partition, block, expiresMs))
-    removeBlockIfUnlisted(writes, key)
+    // The number of its listings and its sketches are not in LMDB either.
+    const scalars = writes.getFromLayers('scalars', key)
+    if (scalars === undefined || writes.getFromLayers('listed', key) !== undefined) return
+    const sketches = writes.getFromLayers('sketches', key)
+    writes.onceDurable(() => heldBlocks.addUnlisted(partition, { name, scalars, sketches }, expiresMs))
+    writes.remove('scalars', key)
+    if (sketches !== undefined) writes.remove('sketches', key)
     return
   }
+  if (writes.has('listed', key) || !writes.has('scalars', key)) return
   writes.put('expiry', expiryKey(expiresMs, 'block', key), NO_VALUE)
 }
 

@@ -2,12 +2,12 @@ import { assert, GatewayError } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import { Listeners } from '../../model/listeners.ts'
 import type { ApiKeyRow } from '../api-keys.ts'
+import { UNCOMMITTED_BLOCK_KEPT_MS } from '../bookkeeping-lifetimes.ts'
 import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from '../catalog.ts'
 import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { EventRequest, StoredEvent } from '../events.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
 import { removedByExpiry, removedByFold } from '../index-removals.ts'
-import { UNCOMMITTED_BLOCK_KEPT_MS } from '../lifetimes.ts'
 import type {
   AppendOutcome,
   BlockStringName,

@@ -42,9 +42,19 @@ export class Inboxes {
     this.#entriesByPartition.delete(partition)
   }
 
-  /** Adds an entry, which may have the `order` of an entry that the same write removes. */
+  /** Adds an entry with a greater `order` than any entry before it. */
   add(writes: WriteSet, partition: number, entry: InboxEntry): void {
+    writes.putNew('inbox', inboxKey(partition, entry.order), encodeInboxEntry(entry))
+    this.#addOnceDurable(writes, partition, entry)
+  }
+
+  /** Adds an entry with the `order` of an entry that the same write removes. */
+  replace(writes: WriteSet, partition: number, entry: InboxEntry): void {
     writes.put('inbox', inboxKey(partition, entry.order), encodeInboxEntry(entry))
+    this.#addOnceDurable(writes, partition, entry)
+  }
+
+  #addOnceDurable(writes: WriteSet, partition: number, entry: InboxEntry): void {
     writes.onceDurable(() => {
       const entries = this.#entriesByPartition.get(partition)
       if (entries === undefined) return

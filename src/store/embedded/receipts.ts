@@ -1,5 +1,5 @@
+import { RECEIPT_KEPT_MS } from '../bookkeeping-lifetimes.ts'
 import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
-import { RECEIPT_KEPT_MS } from '../lifetimes.ts'
 import { afterPrefix, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptKeyOfAge } from './keys.ts'
 import { decodeReceipt, decodeReceiptTotals, encodeReceipt, encodeReceiptTotals, type ReceiptTotals } from './rows.ts'
 import { NO_VALUE, type Tables } from './table.ts'

@@ -1,4 +1,4 @@
-import { IDEMPOTENCY_MARKER_KEPT_MS, WATERMARK_KEPT_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_KEPT_MS, WATERMARK_KEPT_MS } from '../bookkeeping-lifetimes.ts'
 import { removeBlockIfUnlisted } from './blocks.ts'
 import { type ExpiringKind, expiryKey, expiryKeysEnd, readExpiryKey } from './keys.ts'
 import { removeReceiptIfExpired } from './receipts.ts'

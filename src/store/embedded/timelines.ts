@@ -156,7 +156,7 @@ function putBackInInbox(
   const sketchBytes = block.sketches?.length ?? 0
   putBlock(writes, partition, block)
   writes.onceDurable(() => heldBlocks.removeUncommitted(partition, block.name))
-  inboxes.add(writes, partition, { ...entry, block: block.name, scalarBytes, sketchBytes })
+  inboxes.replace(writes, partition, { ...entry, block: block.name, scalarBytes, sketchBytes })
   const row = decodePartition(writes.get('partitions', partitionKey(partition)))
   const inboxBytes = row.inboxBytes + scalarBytes + sketchBytes
   writes.put(

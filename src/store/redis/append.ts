@@ -1,7 +1,7 @@
 import { assert } from '../../model/errors.ts'
 import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
 import { floorTo } from '../../model/time.ts'
-import { IDEMPOTENCY_MARKER_KEPT_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_KEPT_MS } from '../bookkeeping-lifetimes.ts'
 import type { AppendOutcome, Commit, CommitPart, NamedBlock, WindowKey } from '../store.ts'
 import { windowStart } from '../windows.ts'
 import { digestOf, type PartitionKeys, sketchName } from './keys.ts'

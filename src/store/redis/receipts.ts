@@ -1,5 +1,5 @@
+import { RECEIPT_KEPT_MS } from '../bookkeeping-lifetimes.ts'
 import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
-import { RECEIPT_KEPT_MS } from '../lifetimes.ts'
 import { digestOf, receiptPartition } from './keys.ts'
 import { type RedisAccess, SERVER_TTL_MS } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'

@@ -1,4 +1,4 @@
-import { IDEMPOTENCY_MARKER_KEPT_MS, WATERMARK_KEPT_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_KEPT_MS, WATERMARK_KEPT_MS } from '../bookkeeping-lifetimes.ts'
 import { type RedisAccess, textList } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'
 import { finishClearing } from './sets.ts'

@@ -1,6 +1,6 @@
 import { GatewayError } from '../../model/errors.ts'
+import { UNCOMMITTED_BLOCK_KEPT_MS, UNLISTED_BLOCK_KEPT_MS } from '../bookkeeping-lifetimes.ts'
 import { compareIndexEntries } from '../index-order.ts'
-import { UNCOMMITTED_BLOCK_KEPT_MS, UNLISTED_BLOCK_KEPT_MS } from '../lifetimes.ts'
 import type {
   BlockStringName,
   FoldCommit,

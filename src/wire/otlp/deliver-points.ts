@@ -2,7 +2,6 @@ import { COUNT_MAX } from '../../model/count.ts'
 import { GatewayError } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 import {
-  checkInstant,
   checkName,
   checkTags,
   type PointLimits,
@@ -11,6 +10,7 @@ import {
   reject,
   type SeriesRef,
 } from '../../model/point.ts'
+import { checkPointTime } from '../../model/point-time.ts'
 import type { HistogramChanges } from '../histogram/cumulative-histograms.ts'
 import { checkHistogram, type ExponentialHistogram, observationsOf } from '../histogram/exponential-histogram.ts'
 import { limitOrQuantileText } from '../limit-text.ts'
@@ -102,7 +102,7 @@ export class PointDelivery<S extends SeriesRef> {
   /** Delivers a number point to its series, or rejects it if its time or value is invalid. */
   deliverToSeries(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
     const timeMs = this.#timeOf(times)
-    const bad = checkInstant(timeMs, this.options.nowMs) ?? checkFinite(value)
+    const bad = checkPointTime(timeMs, this.options.nowMs) ?? checkFinite(value)
     if (bad !== undefined) this.reject(index, bad)
     else this.#addToSink(series, mode, times, value, index)
   }
@@ -184,7 +184,7 @@ export class PointDelivery<S extends SeriesRef> {
     const { nowMs, histogramChanges } = this.options
     const mode = sumModeOf(metric)
     const timeMs = this.#timeOf(times)
-    const bad = typeof mode === 'string' ? (checkHistogram(histogram) ?? checkInstant(timeMs, nowMs)) : mode
+    const bad = typeof mode === 'string' ? (checkHistogram(histogram) ?? checkPointTime(timeMs, nowMs)) : mode
     const series = bad ?? this.resolve(metric, 'distribution', tags)
     if ('code' in series) {
       this.reject(index, series)
@@ -231,7 +231,7 @@ export class PointDelivery<S extends SeriesRef> {
     index: number,
   ): void {
     const timeMs = this.#timeOf(times)
-    const bad = rejection ?? checkInstant(timeMs, this.options.nowMs)
+    const bad = rejection ?? checkPointTime(timeMs, this.options.nowMs)
     if (bad !== undefined) {
       this.reject(index, bad)
       return

@@ -2,7 +2,6 @@ import { COUNT_MAX } from '../../model/count.ts'
 import { GatewayError } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 import {
-  checkInstant,
   checkName,
   checkTags,
   type MetricMetadata,
@@ -12,6 +11,7 @@ import {
   reject,
   type SeriesRef,
 } from '../../model/point.ts'
+import { checkPointTime } from '../../model/point-time.ts'
 import type { HistogramChanges } from '../histogram/cumulative-histograms.ts'
 import { checkHistogram, observationsOf } from '../histogram/exponential-histogram.ts'
 import { limitOrQuantileText } from '../limit-text.ts'
@@ -92,7 +92,7 @@ export class SampleDelivery<S extends SeriesRef> {
     const bad =
       'code' in series
         ? series
-        : (checkInstant(timeMs, this.options.nowMs) ??
+        : (checkPointTime(timeMs, this.options.nowMs) ??
           (Number.isFinite(value) ? undefined : reject('invalid_value', `a sample must be finite, not ${value}`)))
     if (bad !== undefined) this.sink.reject(index, bad)
     else this.#addToSink(series as S, index, timeMs, value, startMs)
@@ -105,7 +105,7 @@ export class SampleDelivery<S extends SeriesRef> {
   deliverStaleMarker(series: S | Rejection, timeMs: number): void {
     const index = this.#nextItem()
     if ('code' in series || series.kind !== 'gauge') return
-    if (checkInstant(timeMs, this.options.nowMs) === undefined) this.sink.addEnd(index, series, timeMs)
+    if (checkPointTime(timeMs, this.options.nowMs) === undefined) this.sink.addEnd(index, series, timeMs)
   }
 
   /**
@@ -128,7 +128,7 @@ export class SampleDelivery<S extends SeriesRef> {
     if (histogram.isStale) return
     histogram.startMs ||= startMs
     const bad =
-      checkInstant(histogram.timeMs, this.options.nowMs) ??
+      checkPointTime(histogram.timeMs, this.options.nowMs) ??
       (histogram.resetHint === RESET_HINT_GAUGE
         ? reject('invalid_type', 'a histogram that is a gauge cannot be added up')
         : histogram.bucketLimits === undefined

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { DAY_MS } from '../../model/time.ts'
-import { WATERMARK_KEPT_MS } from '../../store/lifetimes.ts'
+import { WATERMARK_KEPT_MS } from '../../store/bookkeeping-lifetimes.ts'
 
 /**
  * Gives each commit a writer name and a number. Names are random. Each partition has its own numbers: the commits under

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { reject } from '../../../src/model/point.ts'
+import { parseAggregation } from '../../../src/query/aggregations.ts'
 import type { QueryResult } from '../../../src/query/compute/result.ts'
-import { parseAggregation } from '../../../src/query/plan/aggregation.ts'
 import { metricRow, queryResult, resultGroup } from '../../support/fake-gateway.ts'
 import { createFakeServer, errorOf, NOW_MS } from '../../support/fake-server.ts'
 

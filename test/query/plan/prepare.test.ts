@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { DAY_MS, HOUR_MS } from '../../../src/model/time.ts'
-import { parseAggregation, quantileAggregation } from '../../../src/query/plan/aggregation.ts'
+import { parseAggregation, quantileAggregation } from '../../../src/query/aggregations.ts'
 import { prepareQuery } from '../../../src/query/plan/prepare.ts'
 import type { QueryInput } from '../../../src/query/plan/request.ts'
 

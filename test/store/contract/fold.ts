@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { UNLISTED_BLOCK_KEPT_MS } from '../../../src/store/lifetimes.ts'
+import { UNLISTED_BLOCK_KEPT_MS } from '../../../src/store/bookkeeping-lifetimes.ts'
 import type { IndexEntry, IndexRemovals } from '../../../src/store/store.ts'
 import { windowWidthMs } from '../../../src/store/windows.ts'
 import {

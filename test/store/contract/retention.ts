@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { seriesIdOf } from '../../../src/model/series.ts'
-import { UNLISTED_BLOCK_KEPT_MS } from '../../../src/store/lifetimes.ts'
+import { UNLISTED_BLOCK_KEPT_MS } from '../../../src/store/bookkeeping-lifetimes.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { windowWidthMs } from '../../../src/store/windows.ts'
 import {

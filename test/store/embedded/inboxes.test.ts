@@ -49,7 +49,7 @@ test('an inbox in memory has the entries of its rows after each write', async ()
   // As a fold does that leaves rows of the first two entries in the inbox.
   await environment.write((writes) => {
     inboxes.remove(writes, PARTITION, [entry(1), entry(2)])
-    inboxes.add(writes, PARTITION, entry(1, 'unfolded'))
+    inboxes.replace(writes, PARTITION, entry(1, 'unfolded'))
   })
   expect(await blocks()).toEqual(['unfolded', 'block-3'])
   await environment.write((writes) => inboxes.remove(writes, PARTITION, [entry(1), entry(3)]))

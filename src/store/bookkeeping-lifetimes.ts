@@ -1,10 +1,11 @@
 import { DAY_MS, MINUTE_MS } from '../model/time.ts'
 
 /**
- * How long a store keeps data that expires without a request. `Store.sweep` removes expired data; on Redis, receipts
- * are removed by the server or when the project gets a new one. Until then, an expired marker or receipt has no effect
- * on new requests, and an expired watermark or block can still be read. Times are compared with `nowMs`, the clock of
- * the calling gateway.
+ * How long a store keeps its own records: markers, receipts, watermarks, and blocks that no index lists. How long it
+ * keeps rollups and events is configured (`RESOLUTIONS`, `SET_RESOLUTIONS`, `EVENT_RETENTION`). `Store.sweep` removes
+ * expired records; on Redis, receipts are removed by the server or when the project gets a new one. Until then, an
+ * expired marker or receipt has no effect on new requests, and an expired watermark or block can still be read. Times
+ * are compared with `nowMs`, the clock of the calling gateway.
  */
 
 /** Lifetime of the marker of an idempotency key, from its commit on. Until it expires, a retry is not counted again. */

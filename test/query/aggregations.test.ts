@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { GatewayError } from '../../../src/model/errors.ts'
-import { METRIC_TYPES, type MetricType } from '../../../src/model/metric.ts'
+import { GatewayError } from '../../src/model/errors.ts'
+import { METRIC_TYPES, type MetricType } from '../../src/model/metric.ts'
 import {
   AGGREGATIONS,
   type Aggregation,
@@ -10,7 +10,7 @@ import {
   parseAggregation,
   quantileAggregation,
   requireAppliesToType,
-} from '../../../src/query/plan/aggregation.ts'
+} from '../../src/query/aggregations.ts'
 
 /** The quantile that an aggregation reads. */
 function quantileOf(aggregation: Aggregation): number {

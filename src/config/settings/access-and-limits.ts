@@ -1,47 +1,15 @@
-import { METRIC_NAME_CODE_UNITS_MAX } from '../model/metric.ts'
-import { formatRateLimits, parseRateLimits, type RateLimits } from '../model/rate.ts'
+import { METRIC_NAME_CODE_UNITS_MAX } from '../../model/metric.ts'
+import { formatRateLimits, parseRateLimits, type RateLimits } from '../../model/rate.ts'
 import {
   oneOfParser,
-  parseClusterNodes,
   parseGrantsByKeyHash,
   parseList,
-  parseOrigins,
   parsePositiveInteger,
-  parseRedisPrefix,
-  parseRedisUrl,
-  parseResolutions,
-  parseRetentionMs,
   parseText,
   parseTimerMs,
-  parseTrustProxy,
-  TIMER_MS_MAX,
   wholeNumberParser,
-} from './parsers.ts'
-
-/**
- * All settings (environment variables) in one table, grouped by the part of the program that uses them.
- * docs/configuration.md has the same rows in the same order. Limits that users cannot configure are constants in the
- * code that enforces them; docs/limits.md lists both kinds.
- */
-
-export interface Setting<T> {
-  /** The name of the environment variable. */
-  readonly name: string
-  /** The default, as a text of the environment. */
-  readonly default: string
-  readonly unit: string
-  readonly meaning: string
-  /**
-   * Converts the trimmed text of the variable, or the default if it is empty, to a value. Throws an Error whose message
-   * continues a sentence that begins with the name of the variable.
-   */
-  readonly parse: (text: string) => T
-}
-
-/** The settings of one part of the program, by their property names. */
-export type Settings = Readonly<Record<string, Setting<unknown>>>
-
-export type ValuesOf<S extends Settings> = { readonly [Field in keyof S]: ReturnType<S[Field]['parse']> }
+} from '../parsers.ts'
+import type { Settings } from './setting.ts'
 
 const DEFAULT_RATE_LIMITS: RateLimits = {
   single: 1_000,
@@ -53,145 +21,8 @@ const DEFAULT_RATE_LIMITS: RateLimits = {
   write: 3_000,
 }
 
-export const SETTINGS_TABLE = {
-  http: {
-    port: {
-      name: 'PORT',
-      default: '4000',
-      unit: 'port',
-      meaning:
-        'The port to listen on; 0 takes any free port. If it is not set and 4000 is in use, the next free port up to 4010.',
-      parse: wholeNumberParser(0, 65_535),
-    },
-    host: {
-      name: 'HOST',
-      default: '127.0.0.1',
-      unit: 'address',
-      meaning: 'The address to listen on; 0.0.0.0 for all, :: for all with IPv6.',
-      parse: parseText,
-    },
-    trustProxy: {
-      name: 'TRUST_PROXY',
-      default: 'off',
-      unit: 'hops or addresses',
-      meaning:
-        'Which proxies may report the client address in X-Forwarded-For: off, the number of proxies before the gateway, or their addresses and CIDRs, comma-separated (also loopback, linklocal and uniquelocal).',
-      parse: parseTrustProxy,
-    },
-    corsOrigins: {
-      name: 'CORS_ORIGINS',
-      default: '',
-      unit: 'origin,…',
-      meaning: 'Origins whose pages may call the gateway from a browser, such as https://app.example; * for any.',
-      parse: parseOrigins,
-    },
-    connectionsMax: {
-      name: 'CONNECTIONS_MAX',
-      default: '10000',
-      unit: 'connections',
-      meaning: 'Open connections of clients; further ones are closed at once.',
-      parse: parsePositiveInteger,
-    },
-    bodiesBytesMax: {
-      name: 'BODIES_BYTES_MAX',
-      default: '268435456',
-      unit: 'bytes',
-      meaning: 'All request bodies that are being received or processed, together; overloaded.',
-      parse: parsePositiveInteger,
-    },
-    bodiesBytesPerNetworkMax: {
-      name: 'BODIES_BYTES_PER_ADDRESS_MAX',
-      default: '67108864',
-      unit: 'bytes',
-      meaning: 'The same for one client address (see TRUST_PROXY); overloaded.',
-      parse: parsePositiveInteger,
-    },
-  },
-  process: {
-    processes: {
-      name: 'GATEWAY_PROCESSES',
-      default: '1',
-      unit: 'processes',
-      meaning:
-        'Gateway processes that share the port, each restarted when it dies. More than one needs Redis. Limits hold for each process.',
-      parse: wholeNumberParser(1, 256),
-    },
-    drainMs: {
-      name: 'DRAIN_MS',
-      default: '0',
-      unit: 'ms',
-      meaning: 'After SIGTERM, how long /ready fails before the port closes, so that a load balancer notices.',
-      parse: wholeNumberParser(0, TIMER_MS_MAX),
-    },
-    closeMsMax: {
-      name: 'CLOSE_MS_MAX',
-      default: '30000',
-      unit: 'ms',
-      meaning: 'How long running requests may take after that; then their connections are closed.',
-      parse: parseTimerMs,
-    },
-    logLevel: {
-      name: 'LOG_LEVEL',
-      default: 'info',
-      unit: 'level',
-      meaning: 'fatal, error, warn, info, debug, trace or silent.',
-      parse: oneOfParser(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
-    },
-  },
-  store: {
-    folder: {
-      name: 'DATA_DIR',
-      default: './data',
-      unit: 'folder',
-      meaning: 'Where the embedded store keeps its files.',
-      parse: parseText,
-    },
-    partitions: {
-      name: 'PARTITIONS',
-      default: '8',
-      unit: 'partitions',
-      meaning: 'Partitions that metrics are spread over; fixed when the store is created.',
-      parse: wholeNumberParser(1, 4_096),
-    },
-    resolutions: {
-      name: 'RESOLUTIONS',
-      default: '10s:6h,1m:7d,15m:35d,1h:400d,1d:5y',
-      unit: 'step:kept',
-      meaning:
-        'Widths of stored buckets, and how long a window of each is kept after its last write. Widths are fixed when the store is created.',
-      parse: parseResolutions,
-    },
-    setResolutions: {
-      name: 'SET_RESOLUTIONS',
-      default: '1m:6h,1h:90d,1d:400d',
-      unit: 'step:kept',
-      meaning: 'The same for sets.',
-      parse: parseResolutions,
-    },
-  },
-  redis: {
-    url: {
-      name: 'REDIS_URL',
-      default: '',
-      unit: 'URL',
-      meaning: 'redis:// or rediss://, with user, password and database: stores data in Redis instead of DATA_DIR.',
-      parse: parseRedisUrl,
-    },
-    clusterNodes: {
-      name: 'REDIS_CLUSTER_NODES',
-      default: '',
-      unit: 'host:port,…',
-      meaning: 'Some nodes of the Redis Cluster that stores data. User, password and TLS come from REDIS_URL, if set.',
-      parse: parseClusterNodes,
-    },
-    prefix: {
-      name: 'REDIS_PREFIX',
-      default: 'gq',
-      unit: 'text',
-      meaning: 'The beginning of every key in Redis.',
-      parse: parseRedisPrefix,
-    },
-  },
+/** API keys, persisted operations, and the limits of requests, points, series, queries and live queries. */
+export const ACCESS_AND_LIMIT_SETTINGS = {
   access: {
     apiKeys: {
       name: 'API_KEYS',
@@ -325,29 +156,6 @@ export const SETTINGS_TABLE = {
       parse: wholeNumberParser(0, Number.MAX_SAFE_INTEGER),
     },
   },
-  fold: {
-    inboxBytesMax: {
-      name: 'FOLD_INBOX_BYTES',
-      default: '1048576',
-      unit: 'bytes',
-      meaning: 'Size at which the inbox of a partition is folded at once.',
-      parse: parsePositiveInteger,
-    },
-    inboxAgeMsMax: {
-      name: 'FOLD_INBOX_AGE_MS',
-      default: '15000',
-      unit: 'ms',
-      meaning: 'Age at which a smaller inbox is folded.',
-      parse: parsePositiveInteger,
-    },
-    eventsKeptMs: {
-      name: 'EVENT_RETENTION',
-      default: '90d',
-      unit: 'duration',
-      meaning: 'How long events are kept after they were sent.',
-      parse: parseRetentionMs,
-    },
-  },
   query: {
     valuesMax: {
       name: 'QUERY_VALUES_MAX',
@@ -442,8 +250,3 @@ export const SETTINGS_TABLE = {
     },
   },
 } as const satisfies Readonly<Record<string, Settings>>
-
-/** All rows of the table, in its order. */
-export const ALL_SETTINGS: readonly Setting<unknown>[] = Object.values(SETTINGS_TABLE).flatMap(
-  (settings): Setting<unknown>[] => Object.values(settings),
-)

@@ -1,5 +1,5 @@
-import { GatewayError, quote } from '../../model/errors.ts'
-import type { MetricType } from '../../model/metric.ts'
+import { GatewayError, quote } from '../model/errors.ts'
+import type { MetricType } from '../model/metric.ts'
 
 /**
  * An aggregation: one of `AGGREGATIONS`, or another quantile. REST, GraphQL and the merge are derived from
