@@ -5,7 +5,7 @@ import { pino } from 'pino'
 import { readConfig } from '../src/config/config.ts'
 import type { GraphQLContext } from '../src/graphql/context.ts'
 import { schema } from '../src/graphql/schema.ts'
-import { graphqlLimitsOf } from '../src/process/limits.ts'
+import { graphqlLimitsOf } from '../src/process/combined-limits.ts'
 import { startInThisProcess } from '../src/process/start.ts'
 
 /**

@@ -79,6 +79,8 @@ export class Environment {
   #frozenLayer: Layer | undefined
   #runningCheckpoint: Promise<void> | undefined
   #checkpointError: unknown
+  /** Resolves when the last checkpoint has removed the journal files that it made superfluous. */
+  #journalFileRemoval: Promise<void> = Promise.resolve()
   #isCheckpointDue = false
   #checkpointTimer: NodeJS.Timeout | undefined
 
@@ -111,7 +113,7 @@ export class Environment {
       await journal.close()
       throw error
     }
-    removeJournalFilesBefore(folder, nextFileNumber)
+    await removeJournalFilesBefore(folder, nextFileNumber)
     return new Environment(folder, lmdb, journal, {
       checkpointIntervalMs: options.checkpointIntervalMs ?? CHECKPOINT_INTERVAL_MS,
       layerBytesMax: options.layerBytesMax ?? LAYER_BYTES_MAX,
@@ -158,9 +160,10 @@ export class Environment {
     clearTimeout(this.#checkpointTimer)
     try {
       await this.#finishCheckpoint()
+      await this.#journalFileRemoval
       const first = this.#journal.fileNumber + 1
       await writeCheckpoint(this.#lmdb, this.#activeLayer, { first, isClosed: true }, this.#options.log)
-      removeJournalFilesBefore(this.#folder, first)
+      await removeJournalFilesBefore(this.#folder, first)
     } catch (err) {
       this.#options.log?.warn({ err }, 'the last checkpoint failed; the next start replays the journal')
     }
@@ -302,7 +305,7 @@ export class Environment {
   async #writeFrozenLayer(journalState: JournalState): Promise<void> {
     await writeCheckpoint(this.#lmdb, this.#frozenLayer!, journalState, this.#options.log)
     this.#frozenLayer = undefined
-    removeJournalFilesBefore(this.#folder, journalState.first)
+    this.#journalFileRemoval = removeJournalFilesBefore(this.#folder, journalState.first)
     this.#checkpointFailures.recordSuccess()
   }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { constants, readdirSync, readFileSync, unlinkSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { constants, readdirSync, readFileSync } from 'node:fs'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { TABLES, type TableName } from './keys.ts'
@@ -172,16 +172,17 @@ export function journalFileNumbers(folder: string): number[] {
 
 /**
  * Removes the journal files with a number below `firstFileNumber`. A file that cannot be removed stays; the next
- * checkpoint tries again.
+ * checkpoint tries again. Until then it does no harm, because no start replays it. Never rejects.
  */
-export function removeJournalFilesBefore(folder: string, firstFileNumber: number): void {
-  for (const fileNumber of journalFileNumbers(folder)) {
-    if (fileNumber >= firstFileNumber) return
-    try {
-      unlinkSync(pathOf(folder, fileNumber))
-    } catch {
-      // No start replays a file below `firstFileNumber`, so it does no harm.
+export async function removeJournalFilesBefore(folder: string, firstFileNumber: number): Promise<void> {
+  try {
+    for (const fileNumber of journalFileNumbers(folder)) {
+      if (fileNumber >= firstFileNumber) return
+      // Removing a file of many megabytes can take long, so it must not block this thread.
+      await unlink(pathOf(folder, fileNumber))
     }
+  } catch {
+    // The rest stays too.
   }
 }
 

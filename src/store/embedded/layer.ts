@@ -44,15 +44,16 @@ export class Layer {
   }
 
   /**
-   * Adds the changes of a later frame. A removal is kept only if `mayBeInLmdb` returns true: otherwise no row in LMDB
-   * or in the frozen layer has to be hidden.
+   * Adds the changes of a later frame. A removal is kept only if the row is not known to be new and `mayBeInLmdb`
+   * returns true: otherwise no row in LMDB or in the frozen layer has to be hidden.
    */
   addFrame(later: Layer, mayBeInLmdb: (name: TableName, key: string) => boolean): void {
     for (const [name, table] of later.tables()) {
       const target = this.#tableOrNew(name)
       for (const [key, write] of table.entries()) {
         const isRemoval = write.value === undefined && write.addedMembers === undefined
-        if (isRemoval && !mayBeInLmdb(name, key)) target.delete(key)
+        const isNew = (target.get(key) ?? write).isNew === true
+        if (isRemoval && (isNew || !mayBeInLmdb(name, key))) target.delete(key)
         else target.set(key, write)
       }
     }

@@ -14,6 +14,8 @@ export interface RowWrite {
   readonly value: Uint8Array | undefined
   /** Members that are added to the older value. */
   readonly addedMembers?: HyperLogLog
+  /** Whether it is known that neither older layers nor LMDB have a row with this key. */
+  readonly isNew?: boolean
 }
 
 /**
@@ -49,14 +51,17 @@ export class MemoryTable {
 
   /**
    * Adds a change. Added members are combined with an earlier change of the row; any other change replaces it. The
-   * table becomes the owner of the added members.
+   * earlier change decides whether the row is new. The table becomes the owner of the added members.
    */
   set(key: string, write: RowWrite): void {
     const before = this.#writes.get(key)
+    let combined = write
     if (before === undefined) this.#unsortedKeys.push(key)
-    else this.#memoryBytes -= entryBytesOf(key, before)
-    const combined =
-      before === undefined || write.addedMembers === undefined ? write : withAdded(before, write.addedMembers)
+    else {
+      this.#memoryBytes -= entryBytesOf(key, before)
+      if (write.addedMembers !== undefined) combined = withAdded(before, write.addedMembers)
+      else if (write.isNew !== before.isNew) combined = { value: write.value, isNew: before.isNew === true }
+    }
     this.#memoryBytes += entryBytesOf(key, combined)
     this.#writes.set(key, combined)
   }

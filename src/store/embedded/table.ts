@@ -65,6 +65,15 @@ export class Table {
     return this.#lmdb.getBinary(key)
   }
 
+  /** Returns the value that the newest layer with a change of this row has; undefined if none has, or removes it. */
+  getFromLayers(text: string): Uint8Array | undefined {
+    for (const layer of this.#layers()) {
+      const write = layer.get(this.name, text)
+      if (write !== undefined) return write.value
+    }
+    return undefined
+  }
+
   /** Adds the members of the set sketch at `key` to `united`. */
   addMembersTo(united: HyperLogLog, key: Uint8Array): void {
     const { added, base } = this.#readSketch(keyTextOf(key))
@@ -101,8 +110,13 @@ export class Table {
     return this.#lmdb.doesExist(key)
   }
 
-  /** Returns whether LMDB has the row, whatever the layers say. */
+  /**
+   * Returns false if LMDB does not have the row, whatever the layers say. A row that a layer has as new counts as not
+   * in LMDB, although a checkpoint may just be writing it.
+   */
   isInLmdb(key: Uint8Array): boolean {
+    const text = keyTextOf(key)
+    for (const layer of this.#layers()) if (layer.get(this.name, text)?.isNew === true) return false
     return this.#lmdb.doesExist(key)
   }
 

@@ -34,8 +34,20 @@ export class WriteSet {
     return write === undefined ? this.tables[table].has(key, text) : write.value !== undefined
   }
 
+  /** Like `get`, but only for rows of which it is known that LMDB does not have them. It does not look there. */
+  getFromLayers(table: TableName, key: Uint8Array): Uint8Array | undefined {
+    const text = keyTextOf(key)
+    const write = this.#layer.get(table, text)
+    return write === undefined ? this.tables[table].getFromLayers(text) : write.value
+  }
+
   put(table: TableName, key: Uint8Array, value: Uint8Array): void {
     this.#layer.set(table, keyTextOf(key), { value })
+  }
+
+  /** Puts a row of which it is known that no row with its key exists, for example because the key is a unique name. */
+  putNew(table: TableName, key: Uint8Array, value: Uint8Array): void {
+    this.#layer.set(table, keyTextOf(key), { value, isNew: true })
   }
 
   /** Adds members to a set sketch. The write set becomes the owner of `members`. */
