@@ -40,7 +40,7 @@ export function encodeEvent(event: Omit<Event, 'id' | 'timeMs'>): string {
   const storedFields: StoredEventFields = {
     name,
     ...(value === null ? {} : { value }),
-    // Tags are stored as pairs: in an object, a key such as `__proto__` would be lost.
+    // Tags are stored as pairs, sorted by key. An object would move integer keys to the front.
     ...(tags.length === 0 ? {} : { tags }),
     ...Object.fromEntries(texts),
     ...(properties === null ? {} : { properties }),

@@ -61,7 +61,7 @@ export function createComponents(
       idempotency.replayReceipts().catch((err: unknown) => log.warn({ err }, 'receipts could not be replayed'))
     },
     pointsLost: (points) => telemetry.countLostPoints(points),
-    stepEnded: (durationMs) => telemetry.observeCommitRound(durationMs),
+    stepEnded: (durationMs) => telemetry.observeCommitStep(durationMs),
     warn: (message, details) => log.warn(details, message),
   }
   const baseResolutions = {

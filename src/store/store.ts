@@ -83,8 +83,8 @@ export interface Store {
    * Applies the commits of one round, at most one per partition. Each writer numbers its commits in each partition, and
    * the store remembers the last number (the watermark). Returns the outcomes of the commits in the same order:
    * - `applied`: the number of the commit is the watermark + 1, without conflict. Only such a commit changes the store.
-   * - `known`: the number is smaller. The store has applied a commit with this number before.
-   * - `gap`: the number is greater. The store lacks an earlier commit, or has removed the watermark.
+   * - `known`: the number is at most the watermark. The store has applied a commit with this number before.
+   * - `gap`: the number is above the watermark + 1. The store lacks an earlier commit, or has removed the watermark.
    * - `conflict`: a metric has another type or generation or was deleted, an id belongs to another metric or series, or
    *   a series comes without its metric. The writer can use the number again.
    */
@@ -328,7 +328,7 @@ export interface IndexEntry {
   readonly windowMs: number
   /**
    * How often the rollups of the block were merged, or 255 if they were merged to seal the window. Other merges take
-   * eight runs, so a tier t below 255 has data of about 8^t folds.
+   * eight runs, so a run of a tier t below 255 has data of about 8^t folds.
    */
   readonly tier: number
   /**

@@ -47,7 +47,7 @@ export class GatewayMetrics implements Telemetry {
       (async () => (await this.#collectMetrics()).metrics())
     this.#commitSeconds = this.#histogram(
       'gaugeql_commit_seconds',
-      'Time from sending a round of commits to the store until its outcome was known.',
+      'Time from sending the commits of one step of a round to the store until all outcomes were known.',
       COMMIT_SECONDS_BUCKETS,
     )
     this.#querySeconds = this.#histogram(
@@ -78,7 +78,7 @@ export class GatewayMetrics implements Telemetry {
     for (const { code } of errors) this.#rejectedItemsByCode.set(code, (this.#rejectedItemsByCode.get(code) ?? 0) + 1)
   }
 
-  observeCommitRound(durationMs: number): void {
+  observeCommitStep(durationMs: number): void {
     this.#commitSeconds.observe(durationMs / 1_000)
   }
 
@@ -140,9 +140,15 @@ export class GatewayMetrics implements Telemetry {
       'Acknowledged points that the store lost for good.',
       () => this.#lostPoints,
     )
-    this.#gauge('gaugeql_pending_bytes', 'Rollups waiting for a commit.', () => figures.pendingBytes())
+    this.#gauge(
+      'gaugeql_pending_bytes',
+      'Memory of points that wait for a commit, and of new metrics and series that wait for the store.',
+      () => figures.pendingBytes(),
+    )
     this.#gauge('gaugeql_retained_bytes', 'Acknowledged commits kept for replay.', () => figures.retainedBytes())
-    this.#gauge('gaugeql_rate_counters', 'Keys and addresses with a rate-limit counter.', () => figures.rateCounters())
+    this.#gauge('gaugeql_rate_counters', 'Keys and client networks with a rate-limit counter.', () =>
+      figures.rateCounters(),
+    )
   }
 
   #defineQueries(): void {
@@ -166,13 +172,13 @@ export class GatewayMetrics implements Telemetry {
     )
     this.#gauge(
       'gaugeql_fold_backlog_entries',
-      'Inbox commits that wait to be folded.',
+      'Inbox entries that wait to be folded.',
       () => this.#backlog?.entries,
       'max',
     )
     this.#gauge(
       'gaugeql_fold_backlog_age_seconds',
-      'How long the oldest inbox commit has waited, as far as this gateway knows.',
+      'How long the oldest inbox entry has waited, as far as this gateway knows.',
       () => folds().waitedMs / 1_000,
       'max',
     )

@@ -17,7 +17,7 @@ export interface Telemetry {
    * Reports that the outcome of all commits of one step of a round is known, whether they were stored or not.
    * `durationMs` is the time since they were sent to the store.
    */
-  observeCommitRound(durationMs: number): void
+  observeCommitStep(durationMs: number): void
   observeQuery(meta: QueryMeta): void
   /** Reports acknowledged points that the store lost and that can no longer be replayed. */
   countLostPoints(points: number): void

@@ -34,10 +34,10 @@ const TYPED_VALUE_FLAGS = TYPE_FLAG | VALUE_FLAG
 export type ItemFraming = 'array' | 'lines'
 
 export class ItemScanner extends JsonCursor {
-  /** Positions of name, type and tags of the item that `readItem` read last. Valid only if `isPlain`. */
+  /** Positions of name, type and tags of the item that `readItem` read last. Valid only if `hasIdentity`. */
   readonly identity: ItemIdentity
-  /** Whether `readItem` read the last item. False if `readItemWithLayout` read it, which sets no positions. */
-  isPlain = false
+  /** Whether `identity` is that of the item that was read last. `readItemWithLayout` sets no positions. */
+  hasIdentity = false
   /** The value of the item that was read last, if `member` is undefined. */
   value = 0
   /** The set member of the item that was read last. Undefined: the value is a number. */
@@ -135,7 +135,7 @@ export class ItemScanner extends JsonCursor {
    * again.
    */
   readItem(nowMs: number): boolean {
-    this.isPlain = false
+    this.hasIdentity = false
     this.member = undefined
     this.timeMs = nowMs
     const { identity } = this
@@ -150,34 +150,34 @@ export class ItemScanner extends JsonCursor {
       const keyFlags = this.#readKeyFlags()
       if (keyFlags === 0 || (seenFlags & keyFlags) !== 0) return false
       seenFlags |= keyFlags
-      const memberStart = this.position
+      const fieldStart = this.position
       if (keyFlags === NAME_FLAG) {
         if (!this.skipPlainString()) return false
-        identity.nameStart = memberStart
+        identity.nameStart = fieldStart
         identity.nameEnd = this.position
       } else if (keyFlags === TYPE_FLAG) {
         if (!this.skipPlainString()) return false
-        identity.typeStart = memberStart
+        identity.typeStart = fieldStart
         identity.typeEnd = this.position
       } else if (keyFlags === TAGS_FLAG) {
         if (!this.skipPlainTags()) return false
-        identity.tagsStart = memberStart
+        identity.tagsStart = fieldStart
         identity.tagsEnd = this.position
       } else if (keyFlags === TYPED_VALUE_FLAGS) {
         identity.typeStart = keyStart
         identity.typeEnd = keyStart + (bytes[keyStart + 1] === GAUGE_KEY[1] ? GAUGE_KEY : COUNTER_KEY).length
         if (!this.#readNestedValue()) return false
       } else if (keyFlags === VALUE_FLAG) {
-        if (bytes[memberStart] === QUOTE) this.member = this.readAsciiString()
+        if (bytes[fieldStart] === QUOTE) this.member = this.readAsciiString()
         else this.value = this.readNumber()
-        if (bytes[memberStart] === QUOTE ? this.member === undefined : Number.isNaN(this.value)) return false
-        this.#valueStart = memberStart
+        if (bytes[fieldStart] === QUOTE ? this.member === undefined : Number.isNaN(this.value)) return false
+        this.#valueStart = fieldStart
         this.#valueEnd = this.position
       } else {
         const timeMs = this.readTimeMs()
         if (timeMs === undefined) return false
         this.timeMs = timeMs
-        this.#timeStart = memberStart
+        this.#timeStart = fieldStart
         this.#timeEnd = this.position
       }
       this.skipSpace()
@@ -186,8 +186,8 @@ export class ItemScanner extends JsonCursor {
       if (separator !== COMMA) return false
       this.skipSpace()
     }
-    this.isPlain = (seenFlags & (NAME_FLAG | TYPE_FLAG | VALUE_FLAG)) === (NAME_FLAG | TYPE_FLAG | VALUE_FLAG)
-    return this.isPlain
+    this.hasIdentity = (seenFlags & (NAME_FLAG | TYPE_FLAG | VALUE_FLAG)) === (NAME_FLAG | TYPE_FLAG | VALUE_FLAG)
+    return this.hasIdentity
   }
 
   /**
@@ -224,7 +224,7 @@ export class ItemScanner extends JsonCursor {
   readItemWithLayout(layout: ItemLayout | undefined, nowMs: number): boolean {
     if (layout === undefined || layout.grammar !== this.#grammar) return false
     const { view, start, segmentEnds, gapFields } = layout
-    this.isPlain = false
+    this.hasIdentity = false
     this.member = undefined
     this.timeMs = nowMs
     let from = 0

@@ -79,7 +79,7 @@ export function* scanItems<S extends SeriesRef>(
       if (item === undefined) return undefined
       const series = yield* options.decode(item, index)
       if (budget.spend(PARSED_ITEM_STEP_UNITS)) yield
-      if (cachedItem === undefined && series !== undefined && scanner.isPlain && sink.mayCache(series))
+      if (cachedItem === undefined && series !== undefined && scanner.hasIdentity && sink.mayCache(series))
         cachedItem = itemCache.add(scanner.identity, series)
     }
     if (previousItem !== undefined) previousItem.following = cachedItem

@@ -4,7 +4,7 @@ import type { Telemetry } from '../../src/telemetry/telemetry-interface.ts'
 export const NO_TELEMETRY: Telemetry = {
   createResponseCounter: () => () => {},
   countRejectedItems() {},
-  observeCommitRound() {},
+  observeCommitStep() {},
   observeQuery() {},
   countLostPoints() {},
   readMetricsText: async () => '',

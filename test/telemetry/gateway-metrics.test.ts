@@ -52,8 +52,8 @@ describe('the metrics of the gateway', () => {
       { index: 4, code: 'invalid_value', message: '' },
       { index: 5, code: 'missing_name', message: '' },
     ])
-    telemetry.observeCommitRound(3)
-    telemetry.observeCommitRound(30)
+    telemetry.observeCommitStep(3)
+    telemetry.observeCommitStep(30)
     telemetry.observeQuery(META)
     telemetry.observeQuery({ ...META, durationMs: 60_000 })
     telemetry.countLostPoints(11)

@@ -68,7 +68,7 @@ export const ACCESS_AND_LIMIT_SETTINGS = {
       default: '',
       unit: 'attribute,…',
       meaning:
-        'Resource and scope attributes of OTLP that become tags, beside service.name and service.instance.id; otel.scope.name and otel.scope.version are those of the scope itself.',
+        'Resource and scope attributes of OTLP that become tags, besides service.name and service.instance.id; otel.scope.name and otel.scope.version stand for the name and version of the scope.',
       parse: parseList,
     },
   },
@@ -137,7 +137,7 @@ export const ACCESS_AND_LIMIT_SETTINGS = {
       name: 'PENDING_BYTES_MAX',
       default: '67108864',
       unit: 'bytes',
-      meaning: 'Rollups waiting for a commit; overloaded.',
+      meaning: 'Memory of points that wait for a commit; overloaded.',
       parse: parsePositiveInteger,
     },
     storeWaitMsMax: {

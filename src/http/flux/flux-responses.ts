@@ -11,8 +11,8 @@ import type { MetricRow } from '../../store/catalog.ts'
 import type { StoredPoint } from '../../wire/flux-point.ts'
 
 /**
- * Writes the response bodies of the Flux API, as JSON text. Query results are written without `JSON.stringify`: an
- * object would move a group named `200` to the front and lose a group named `__proto__`.
+ * Writes the response bodies of the Flux API, as JSON text. The groups of a query result are not put into an object: it
+ * would move a group named `200` to the front, and an assignment to its key `__proto__` would add no group.
  */
 
 export function writeStoredPoint({ nameJson, typeJson, value, timeMs }: StoredPoint): string {
@@ -133,7 +133,7 @@ function writeEvent(event: Event): string {
   return `{"id":"${id}","name":${JSON.stringify(name)},"timestamp":"${formatInstant(timeMs)}","value":${value},"tags":${writeTags(tags)},"properties":${writeJson(properties)}${texts}}`
 }
 
-/** Writes tags as a JSON object. `JSON.stringify` of an object would lose a tag key named `__proto__`. */
+/** Writes tags as a JSON object. A JavaScript object would move a tag key such as `200` to the front. */
 function writeTags(tags: CanonicalTags): string {
   return `{${tags.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`
 }

@@ -28,8 +28,8 @@ export function decodeInboxEntry(member: string, score: string): InboxEntry {
   }
 }
 
-// Index entries: members of a sorted set, by start of their window. The member has the window too: without it, two
-// entries of the same block in two windows would be the same member.
+// Index entries: members of a sorted set, by start of their window. The member has the window too, because
+// `read-index.lua` returns members without scores, and because two entries of one block could otherwise be equal.
 
 export function encodeIndexEntry(entry: IndexEntry): string {
   const { windowMs, order, tier, rollupCount, scalarBytes, sketchBytes, block } = entry
@@ -71,8 +71,8 @@ export function decodeStretch(member: string): Stretch {
   return { fromMs: Number(fromMs), toMs: Number(toMs) }
 }
 
-// Events: members of a sorted set, all with score 0. A member is time, id, NUL and JSON, without separators. The time
-// is hexadecimal, padded with zeros, and made positive by a constant, so that sorting by bytes sorts by time and id.
+// Events: members of a sorted set, all with score 0. A member is time, id, NUL and JSON, one right after the other. The
+// time is hexadecimal, padded with zeros and made positive by a constant, so sorting by bytes sorts by time and id.
 
 const TIME_BIAS_MS = 2 ** 52
 const TIME_DIGITS = 14

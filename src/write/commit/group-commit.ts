@@ -361,7 +361,7 @@ export class GroupCommit {
       const encoded = await round.encode(nowMs, newBlockName)
       if (encoded.faults.length > 0) {
         faults.set(round, encoded.faults)
-        // The round has only one request, which is rejected because of the fault. So none of its points is committed.
+        // If the round has only one request, the request is rejected because of the fault: none of it is committed.
         if (round.requestCount === 1) continue
       }
       for (const [partition, partsOfRound] of encoded.parts) {

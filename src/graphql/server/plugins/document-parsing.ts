@@ -1,6 +1,6 @@
 import { type DocumentNode, GraphQLError, parse } from 'graphql'
 import { GatewayError } from '../../../model/errors.ts'
-import { requireShortVariables, requireSmallDocument } from '../../documents/document-size.ts'
+import { requireShortVariables, requireSmallDocument } from '../../documents/document-limits.ts'
 import type { GraphQLLimits } from '../../operation-cost.ts'
 import type { OperationPlugin } from '../yoga.ts'
 

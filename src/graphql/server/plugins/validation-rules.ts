@@ -13,7 +13,10 @@ import {
 import type { GraphQLLimits } from '../../operation-cost.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
-/** Adds the gateway's own validation rules to those of the specification. */
+/**
+ * Adds the gateway's own validation rules to those of the specification. Documents that are too large or nested too
+ * deeply are refused before validation, see `document-limits.ts`.
+ */
 export function useValidationRules({ isIntrospectionAllowed }: GraphQLLimits): OperationPlugin {
   return {
     onValidate({ addValidationRule }) {
