@@ -128,7 +128,7 @@ async function measureGateways(report: Report, options: Options): Promise<void> 
       unit: 'µs',
       floor: apart!,
       budget: Math.round((2 / SCALE_GOAL) * 100) / 100,
-      note: `${((2 * apart!) / together!).toFixed(2)} × the points of one (${((2 * alone!) / together!).toFixed(2)} × if the processes did not compete for cores)`,
+      note: `${((2 * apart!) / together!).toFixed(2)} × the points of one; ${((2 * alone!) / together!).toFixed(2)} × against one alone`,
     })
   } finally {
     for (const { gateways, stores } of groups) {
