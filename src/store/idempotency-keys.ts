@@ -21,5 +21,8 @@ export interface ReceiptBounds {
   readonly receiptsBytesMax: number
 }
 
-/** Most receipts have a few hundred bytes. The receipt of a batch in which all items are invalid has up to 150,000. */
+/**
+ * Most receipts have a few hundred bytes. By default, the receipt of a batch in which all items are invalid has up to
+ * 150,000; of a batch of both metrics and events, up to twice as many.
+ */
 export const RECEIPT_BOUNDS: ReceiptBounds = { receiptsMax: 10_000, receiptsBytesMax: 33_554_432 }

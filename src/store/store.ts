@@ -80,8 +80,8 @@ export interface Store {
   // Write path
 
   /**
-   * Applies the commits of one round, at most one per partition. Each writer numbers its commits in each partition, and
-   * the store remembers the last number (the watermark). Returns the outcomes of the commits in the same order:
+   * Applies commits, at most one per partition. Each writer numbers its commits in each partition, and the store
+   * remembers the last number (the watermark). Returns the outcomes of the commits in the same order:
    * - `applied`: the number of the commit is the watermark + 1, without conflict. Only such a commit changes the store.
    * - `known`: the number is at most the watermark. The store has applied a commit with this number before.
    * - `gap`: the number is above the watermark + 1. The store lacks an earlier commit, or has removed the watermark.
@@ -169,8 +169,8 @@ export interface Store {
   // Events
 
   /**
-   * Returns a page of the events of a project, newest first; at equal times, greater ids first. The page has fewer than
-   * `limit` events only if no more follow, or if their JSON would exceed `bytesMax`. It is empty only if none follow.
+   * Returns a page of the events of a project, newest first; at equal times, greater ids first. A page with fewer than
+   * `limit` events need not be the last one, because `bytesMax` limits its JSON. It is empty only if none follow.
    */
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]>
   /** Removes at most `max` events committed at or before `committedByMs`, oldest commit first. Returns their number. */
@@ -227,7 +227,7 @@ export interface NamedBlock {
 
 export interface Commit {
   readonly partition: number
-  /** Random name of the writing process: 32 hexadecimal digits. */
+  /** Random name of the writing process: 32 hexadecimal digits. The process may change its name in a partition. */
   readonly writer: string
   /** Number of the commit: each writer counts from 1 in each partition. */
   readonly commitNumber: number
@@ -247,7 +247,7 @@ export interface CommitPart {
   readonly series: readonly SeriesRegistration[]
   readonly members: readonly SetMembers[]
   readonly events: readonly StoredEvent[]
-  /** Time of the commit, by the clock of the writer. */
+  /** Counts as the time of the commit: when the writer began to encode the round, by its clock. */
   readonly nowMs: number
 }
 
@@ -321,7 +321,8 @@ export interface WindowRetention extends WindowKey {
 
 /**
  * Says that a window of a timeline has data in a block. The entries of a window with the same order and tier are called
- * a run: they were written by one fold or merge. No rollup is in two blocks of a run.
+ * a run. They were written by one fold or merge, or by several folds of parts of one inbox entry. Only after such folds
+ * may a rollup be in two blocks of a run.
  */
 export interface IndexEntry {
   readonly block: string
@@ -349,7 +350,7 @@ export interface InboxEntry {
   readonly scalarBytes: number
   readonly sketchBytes: number
   readonly arrivedMs: number
-  /** Arrival number, ascending in the partition. A run that a fold writes has the order of its newest inbox entry. */
+  /** Arrival number, ascending in the partition. A run of a fold has the order of the fold's newest inbox entry. */
   readonly order: number
 }
 
@@ -384,9 +385,9 @@ export interface TimelineIndex {
 /** What a fold or a merge changes in one partition. */
 export interface FoldCommit {
   readonly partition: number
-  /** The inbox entries that were folded, completely or partly, and are removed. Empty for a merge. */
+  /** The inbox entries that are removed. Rollups that remain to be folded are in `partlyFolded`. Empty for a merge. */
   readonly inbox: readonly InboxEntry[]
-  /** The partly folded entries in `inbox`. An entry with the same order, for a `block` with the rest, replaces each. */
+  /** Blocks with the rollups that remain to be folded. Each block gets an inbox entry with the order of `entry`. */
   readonly partlyFolded?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
   /** The index entries of the runs that were merged, which are removed. Empty for a fold. */
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
@@ -400,10 +401,10 @@ export interface FoldCommit {
   readonly nowMs: number
 }
 
-/** The entries that a fold, a merge or an expiry has removed from the index of a partition. */
+/** What a fold, a merge or an expiry has removed from the inbox and the index of a partition. */
 export interface IndexRemovals {
   readonly partition: number
-  /** The inbox entries that were folded, completely or partly, sorted by arrival. */
+  /** The removed inbox entries, sorted by arrival (`FoldCommit.inbox`). */
   readonly inboxEntries: readonly InboxEntry[]
   /** Names of blocks that a merge replaced. */
   readonly replacedBlocks: readonly string[]

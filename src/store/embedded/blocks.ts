@@ -62,7 +62,7 @@ export function expireBlockIfUnlisted(
   const key = blockKey(partition, name)
   const expiresMs = nowMs + UNLISTED_BLOCK_KEPT_MS
   if (!writes.tables.scalars.isInLmdb(key)) {
-    // The number of its listings and its sketches are not in LMDB either.
+    // The number of its listings and its sketches are in layers too: they were written with the scalars or later.
     const scalars = writes.getFromLayers('scalars', key)
     if (scalars === undefined || writes.getFromLayers('listed', key) !== undefined) return
     const sketches = writes.getFromLayers('sketches', key)

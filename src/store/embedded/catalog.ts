@@ -277,7 +277,7 @@ export class CatalogChanges {
     }
   }
 
-  /** Returns the tag keys for the metric's row; undefined if each has its own row. Then writes the missing rows. */
+  /** Returns the tag keys for the metric's row. If each has its own row, writes missing rows and returns undefined. */
   #writeTagKeys({ row, newTagKeys }: ChangedMetric): readonly string[] | undefined {
     const all = row.tagKeys === undefined || newTagKeys.length === 0 ? row.tagKeys : [...row.tagKeys, ...newTagKeys]
     if (all !== undefined && all.length <= TAG_KEYS_IN_ROW_MAX) return newTagKeys.length === 0 ? all : [...all].sort()

@@ -237,8 +237,9 @@ export class Environment {
 
   /**
    * Prepares the journal for the next frame. If the last write to the journal failed, begins a new file and writes all
-   * layers to LMDB; rejects if this fails. Then begins a checkpoint if one is due, or if the layer or the file is full.
-   * If one of them is full, waits for an earlier checkpoint, and rejects if this fails or the new one cannot begin.
+   * layers to LMDB; rejects if this fails. Then, if the layer or the file is full, waits for an earlier checkpoint and
+   * begins the next one; rejects if the earlier one fails or the next one cannot begin. If neither is full but a
+   * checkpoint is due, begins it, unless an earlier one has not succeeded yet.
    */
   async #prepareForFrame(): Promise<void> {
     if (this.#failedJournal === this.#journal) {
@@ -281,7 +282,10 @@ export class Environment {
     await previous.close()
   }
 
-  /** Waits until the frozen layer, if there is one, is in LMDB. Starts its checkpoint if none is running. */
+  /**
+   * Waits until the frozen layer, if there is one, is in LMDB. Starts its checkpoint if none is running. Rejects if the
+   * checkpoint fails.
+   */
   async #finishCheckpoint(): Promise<void> {
     if (this.#frozenLayer === undefined) return
     if (this.#runningCheckpoint === undefined) this.#startCheckpoint()

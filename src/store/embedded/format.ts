@@ -8,7 +8,10 @@ import { decodeJson, encodeJson } from './rows.ts'
  * Every start of a gateway compares it with the settings.
  */
 
-/** Version of the keys and values of the tables, and of the journal. A store with an unknown version is refused. */
+/**
+ * Version of the keys and values of the tables, which are also those in the journal. A store with an unknown version is
+ * refused. Journal files also have a version of their own (`journal.ts`).
+ */
 export const STORE_FORMAT_VERSION = 2
 
 /**

@@ -58,7 +58,7 @@ export class Inboxes {
     writes.onceDurable(() => {
       const entries = this.#entriesByPartition.get(partition)
       if (entries === undefined) return
-      // An entry of a commit has the greatest order. The rest of a partly folded entry may have a smaller one.
+      // An entry of a commit has the greatest order. An entry that `replace` adds may have a smaller order than others.
       const position = entries.findLastIndex(({ order }) => order < entry.order) + 1
       entries.splice(position, 0, entry)
       if (entries.length > KEPT_ENTRIES_MAX) this.#entriesByPartition.delete(partition)

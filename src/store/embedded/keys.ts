@@ -185,7 +185,7 @@ export function partitionKey(partition: number): Buffer {
 
 // Catalog
 
-/** Returns the key field of a project. Results are cached, because few projects occur in many keys. */
+/** Returns the key field of a project. Results are cached, because the same few projects occur in many keys. */
 export function projectKey(project: string): Buffer {
   const cached = projectKeys.get(project)
   if (cached !== undefined) return cached
@@ -210,8 +210,8 @@ export function metricIdKey(metricId: Id64): Buffer {
 }
 
 /**
- * Returns the key of a metric in `dying`, which is a prefix of the keys in every table that begins with partition and
- * metric.
+ * Returns the key of a metric in `dying`. It is a prefix of the metric's keys in all tables whose keys begin with
+ * partition and metric id.
  */
 export function metricPrefix(partition: number, metricId: Id64): Buffer {
   return new KeyBuilder(10).u16(partition).id(metricId).bytes

@@ -44,8 +44,8 @@ export class Layer {
   }
 
   /**
-   * Adds the changes of a later frame. A removal is kept only if the row is not known to be new and `mayBeInLmdb`
-   * returns true: otherwise no row in LMDB or in the frozen layer has to be hidden.
+   * Adds the changes of a later frame. A removal is not kept, and the row is deleted from this layer, if the row is
+   * known to be new or `mayBeInLmdb` returns false: then no row in LMDB or in the frozen layer has to be hidden.
    */
   addFrame(later: Layer, mayBeInLmdb: (name: TableName, key: string) => boolean): void {
     for (const [name, table] of later.tables()) {

@@ -14,7 +14,7 @@ export interface RowWrite {
   readonly value: Uint8Array | undefined
   /** Members that are added to the older value. */
   readonly addedMembers?: HyperLogLog
-  /** Whether it is known that neither older layers nor LMDB have a row with this key. */
+  /** Whether it is known that neither older layers nor LMDB had a row with this key when the row was put. */
   readonly isNew?: boolean
 }
 

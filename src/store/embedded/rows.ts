@@ -17,8 +17,8 @@ import {
 
 /**
  * Encodes and decodes the values of the tables. Numbers that commits rewrite or that are often read have fixed binary
- * fields; the rest is JSON or text. Numbers are little-endian doubles unless a comment gives another type; integers in
- * comments are little-endian too, unless the comment says big-endian.
+ * fields; the rest is JSON or text. Such numbers are doubles unless a comment gives another type, and little-endian
+ * unless a comment says big-endian.
  */
 
 function encodeDoubles(values: readonly number[]): Uint8Array {

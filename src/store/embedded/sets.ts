@@ -20,8 +20,8 @@ export class SetChanges {
   readonly #resolutions: readonly number[]
   readonly #changes = new Map<string, SketchChange>()
   /**
-   * Whether a timeline has expired stretches, by metric id and resolution. If it has none, no look-up is needed for
-   * each bucket.
+   * Whether a timeline has expired stretches, by metric id and resolution. If it has none, its buckets are not looked
+   * up.
    */
   readonly #hasExpiredByTimeline = new Map<string, boolean>()
 

@@ -65,7 +65,7 @@ export class Table {
     return this.#lmdb.getBinary(key)
   }
 
-  /** Returns the value that the newest layer with a change of this row has; undefined if none has, or removes it. */
+  /** Returns the row's value in the newest layer that changes it. Undefined if none does, or if it is removed there. */
   getFromLayers(text: string): Uint8Array | undefined {
     for (const layer of this.#layers()) {
       const write = layer.get(this.name, text)
@@ -111,8 +111,8 @@ export class Table {
   }
 
   /**
-   * Returns false if LMDB does not have the row, whatever the layers say. A row that a layer has as new counts as not
-   * in LMDB, although a checkpoint may just be writing it.
+   * Returns whether LMDB has the row, even if a layer changes or removes it. A row that a layer has as new counts as
+   * not in LMDB, although a checkpoint may just be writing it.
    */
   isInLmdb(key: Uint8Array): boolean {
     const text = keyTextOf(key)
@@ -137,7 +137,7 @@ export class Table {
     return keysOf(mergedRows(layerIterators, withoutValues(lmdbKeys), range))
   }
 
-  /** Returns the row with the greatest key that is at most `key` and greater than `lowerBound`. */
+  /** Returns the row with the greatest key that is at most `key` and greater than `lowerBound`; undefined if none. */
   lastRowUpTo(key: Uint8Array, lowerBound: Uint8Array): Row | undefined {
     for (const row of this.rows({ start: key, end: lowerBound, reverse: true, limit: 1 })) return row
     return undefined

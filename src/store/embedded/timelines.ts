@@ -143,7 +143,7 @@ function removeFromInbox(writes: WriteSet, inboxes: Inboxes, partition: number, 
   writes.put('partitions', partitionKey(partition), encodePartition(row))
 }
 
-/** Adds an inbox entry for a block with the rollups that were not folded, in place of the removed entry. */
+/** Adds an inbox entry for a block with the rollups that remain to be folded, in place of the removed `entry`. */
 function putBackInInbox(
   writes: WriteSet,
   heldBlocks: HeldBlocks,

@@ -34,7 +34,7 @@ export class WriteSet {
     return write === undefined ? this.tables[table].has(key, text) : write.value !== undefined
   }
 
-  /** Like `get`, but only for rows of which it is known that LMDB does not have them. It does not look there. */
+  /** Like `get`, but does not look in LMDB. Only for rows of which it is known that a layer has them if they exist. */
   getFromLayers(table: TableName, key: Uint8Array): Uint8Array | undefined {
     const text = keyTextOf(key)
     const write = this.#layer.get(table, text)
