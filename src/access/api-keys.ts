@@ -26,7 +26,7 @@ export interface Principal extends Grant {
  * after this time at the latest.
  */
 const KEY_CACHED_MS = 5_000
-/** How long after its last look-up a valid key is used from the cache while the store does not respond. */
+/** How long after its last successful look-up a valid key is used from the cache while the store does not respond. */
 const KEY_CACHED_WITHOUT_STORE_MS = 60_000
 /** How long a request waits for the store if it can use a cached key instead. */
 const KEY_READ_WAIT_MS = 500
@@ -95,7 +95,7 @@ export class ApiKeyAuthenticator {
   /**
    * Throws `store_unavailable` if the store has no keys, not even revoked ones. The store was then emptied after the
    * start, because a gateway without fixed keys creates a key if there is none when it starts. Does nothing if the
-   * gateway uses fixed keys, or if the last call found keys less than `KEY_CACHED_MS` ago.
+   * gateway uses fixed keys, or if a call found keys less than `KEY_CACHED_MS` ago.
    */
   async requireKeys(): Promise<void> {
     if (this.#fixedPrincipals.size > 0) return

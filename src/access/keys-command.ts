@@ -13,7 +13,7 @@ export const KEYS_USAGE = `Usage: npm run keys -- COMMAND
          creates a key and shows it once. Without --scopes it may ingest and query.
          --expires takes a duration or an instant; --limits takes what RATE_LIMITS takes.
   list [--project NAME]
-         lists all keys, without the secret part.
+         lists the keys of all projects or of one, by id. It cannot show the keys themselves.
   revoke ID…
          revokes keys by the ids that list shows. Running gateways follow within 5 seconds.
 

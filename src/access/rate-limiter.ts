@@ -19,13 +19,13 @@ export interface RateLimitDecision {
 
 interface RateLimiterSettings {
   readonly limits: RateLimits
-  /** Maximum number of keys or client networks that are counted at the same time in each class. */
+  /** Maximum number of counters in each class. */
   readonly countersPerClassMax: number
 }
 
 /**
- * Maximum number of counters per rate class. One more key or client network evicts the oldest counter, whose reserved
- * permits are then lost.
+ * Maximum number of counters per rate class. One more counter evicts the oldest one, whose reserved permits are then
+ * lost.
  */
 export const RATE_COUNTERS_PER_CLASS_MAX = 100_000
 
@@ -47,7 +47,7 @@ const RESERVATIONS_PER_LIMIT = 50
 
 type CounterState = 'reserved' | 'exhausted' | 'unreserved' | 'local'
 
-/** The permits of one key or client network in one class and one minute. */
+/** The permits of one key, client network, or both (see `counterSubjectOf`) in one class and one minute. */
 interface PermitCounter {
   readonly limitKey: string
   readonly limit: number
@@ -130,7 +130,7 @@ export class RateLimiter {
     const existing = counters.get(subject)
     const isCurrent = existing !== undefined && nowMs < existing.endMs && nowMs >= existing.endMs - RATE_WINDOW_MS
     if (isCurrent && existing.limit === limit) return existing
-    // A counter of an earlier minute or another limit is removed, and the new one is added at the end. So the first
+    // A counter of another minute or another limit is removed, and the new one is added at the end. So the first
     // counter in the map is the oldest.
     counters.delete(subject)
     if (counters.size >= this.#settings.countersPerClassMax) {

@@ -52,7 +52,7 @@ export class GatewayMetrics implements Telemetry {
     )
     this.#querySeconds = this.#histogram(
       'gaugeql_query_seconds',
-      'Time from reading the index to the result of a query.',
+      'Time from reading series and index to the result, in the last attempt of a query.',
       QUERY_SECONDS_BUCKETS,
     )
     this.#gauge('gaugeql_processes', 'Processes that responded to this reading.', () => 1)
@@ -131,7 +131,7 @@ export class GatewayMetrics implements Telemetry {
     this.#counter('gaugeql_events_total', 'Events accepted.', () => figures.events())
     this.#counter(
       'gaugeql_rejected_items_total',
-      'Items that were not stored, by error code.',
+      'Rejected items, by error code.',
       () => [...this.#rejectedItemsByCode].map(([code, count]): LabelledValue => [{ code }, count]),
       'code',
     )
@@ -146,7 +146,7 @@ export class GatewayMetrics implements Telemetry {
       () => figures.pendingBytes(),
     )
     this.#gauge('gaugeql_retained_bytes', 'Acknowledged commits kept for replay.', () => figures.retainedBytes())
-    this.#gauge('gaugeql_rate_counters', 'Keys and client networks with a rate-limit counter.', () =>
+    this.#gauge('gaugeql_rate_counters', 'Rate-limit counters in memory, of all classes of requests.', () =>
       figures.rateCounters(),
     )
   }
@@ -156,10 +156,12 @@ export class GatewayMetrics implements Telemetry {
     this.#counter('gaugeql_blocks_read_total', 'Blocks that queries have read.', () => this.#blocksRead)
     this.#counter(
       'gaugeql_block_cache_hits_total',
-      'Blocks that queries found decoded in the cache.',
+      'Blocks read that were in memory already, themselves or in a digest of inbox blocks.',
       () => this.#cacheHits,
     )
-    this.#gauge('gaugeql_block_cache_bytes', 'Decoded blocks in the cache.', () => this.#figures.cacheBytes())
+    this.#gauge('gaugeql_block_cache_bytes', 'Decoded blocks and digests in the cache.', () =>
+      this.#figures.cacheBytes(),
+    )
   }
 
   #defineFolds(): void {
@@ -185,7 +187,7 @@ export class GatewayMetrics implements Telemetry {
     this.#counter('gaugeql_folds_total', 'Fold steps.', () => folds().steps)
     this.#counter(
       'gaugeql_fold_failures_total',
-      'Folds, merges and removals of expired data that failed; they are retried.',
+      'Folds, merges and removals of expired or deleted data that failed; they are retried.',
       () => folds().failures,
     )
     this.#counter(
@@ -209,7 +211,7 @@ export class GatewayMetrics implements Telemetry {
     )
     this.#counter(
       'gaugeql_fold_written_bytes_total',
-      'Bytes of blocks written by folds and merges.',
+      'Bytes of the blocks that folds and merges added to timelines.',
       () => folds().bytesWritten,
     )
   }

@@ -14,8 +14,8 @@ export interface Telemetry {
   /** Reports the rejected items of a batch. They are counted by error code. */
   countRejectedItems(errors: readonly ItemError[]): void
   /**
-   * Reports that the outcome of all commits of one step of a round is known, whether they were stored or not.
-   * `durationMs` is the time since they were sent to the store.
+   * Reports that one step of a round has ended, whether its commits were stored or not. `durationMs` is the time since
+   * they were sent to the store.
    */
   observeCommitStep(durationMs: number): void
   observeQuery(meta: QueryMeta): void
@@ -48,14 +48,14 @@ export type ShareMetrics = (readOwn: () => Promise<readonly MetricFamily[]>) => 
 
 /** Functions that return figures of other parts of the gateway. They are called whenever the metrics are read. */
 export interface PolledFigures {
-  /** Number of points that were accepted since the process started. Likewise `events`. */
+  /** Number of points, with end markers, that were acknowledged since the process started. `events`: of events. */
   points(): number
   events(): number
   /** Estimated memory of points that wait for a commit, and of new metrics and series that wait for the store. */
   pendingBytes(): number
   /** Estimated memory of acknowledged commits that are kept for replay. */
   retainedBytes(): number
-  /** Bytes of decoded blocks in the block cache. */
+  /** Estimated memory of the decoded blocks and digests in the block cache, in bytes. */
   cacheBytes(): number
   /** Number of rate-limit counters in memory: of keys and networks, in all classes of requests. */
   rateCounters(): number

@@ -33,8 +33,8 @@ export class WorkerMetrics<W> {
   readonly #requestMetrics: (worker: W) => void
   readonly #runningWorkers = new Map<W, WorkerState>()
   /**
-   * Counters and histograms of the workers that have exited. Each exit adds a list. A read of the metrics merges the
-   * lists that it finds into one.
+   * Counters and histograms of the workers that have exited. The exit of a worker that has sent metrics adds a list. A
+   * read of the metrics merges the lists that it finds into one.
    */
   #exitedCounters: readonly (readonly MetricFamily[])[] = []
   #readInProgress: Promise<string> | undefined

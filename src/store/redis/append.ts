@@ -17,7 +17,7 @@ import {
 } from './text-encoding.ts'
 
 /**
- * Appends the commits of a round: on a single server with one script call, on a cluster with a call for each commit.
+ * Appends commits: on a single server with one script call, on a cluster with a call for each commit.
  */
 
 const BLOCK_NAME_CHARS_MAX = 64
@@ -38,7 +38,7 @@ export async function append(
   if (commits.length === 0) return []
   const { isCluster, commits: connection } = redis.connections
   if (!isCluster) return decodeOutcomes(await runScript(connection, 'append', appendCallOf(redis, commits, context)))
-  // Waits for all calls, even if one fails, because the writer retries the round only after all its calls have ended.
+  // Waits for all calls, even if one fails, so that none of them is still running when the caller retries.
   const calls = await Promise.allSettled(
     commits.map((commit) => runScript(connection, 'append', appendCallOf(redis, [commit], context))),
   )

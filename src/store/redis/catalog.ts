@@ -226,8 +226,8 @@ async function namesAfter(
       return sortKeys.map(nameOfSortKey)
     }),
   )
-  // A partition that returned as many names as it was asked for may have more after its last name. So the page ends at
-  // the last name of this partition, or at the smallest of the last names if there are several such partitions.
+  // A partition that returned as many names as it was asked for may have more after its last name. So the page has no
+  // name after the last name of such a partition; if there are several, none after the smallest of their last names.
   const ends = namesByPartition.flatMap((names) => (names.length === namesPerPartition ? [names.at(-1)!] : []))
   const end = ends.sort(byCodeUnits)[0]
   const namesUntilEnd = namesByPartition.flat().filter((name) => end === undefined || name <= end)

@@ -29,7 +29,7 @@ export interface Connections {
   readonly name: string
   /** Used by `append` only. The client never sends a command again after a lost reply. */
   readonly commits: Connection
-  /** Used for everything but `append`. The client may send a command again after a lost reply. */
+  /** Used for everything but `append` and subscriptions. The client may send a command again after a lost reply. */
   readonly common: Connection
   /** Returns a connection to each master. */
   masters(): readonly Connection[]
@@ -40,15 +40,15 @@ export interface Connections {
 
 /** Timeout of a commit. After it, the writer retries the commit with the same commit number. */
 const COMMIT_TIMEOUT_MS = 3_000
-/** Timeout of a command that is not a commit. A query sends several commands. */
+/** Default timeout of a command that is not a commit. A query sends several commands. */
 const COMMAND_TIMEOUT_MS = 10_000
 /** A connection that waits for replies and receives nothing for this long is closed and opened again. */
 const SILENCE_TIMEOUT_MS = 15_000
 const CONNECT_TIMEOUT_MS = 5_000
 const RECONNECT_PAUSE_MS_MAX = 500
 /**
- * Maximum pause before the client asks a server again that is loading its data. Without this maximum, the client would
- * wait for the time that the server estimates, which is often too long.
+ * Maximum pause before the client asks a server again that is loading its data. By default, the client waits for the
+ * time that the server estimates, up to 10 s, which is often too long.
  */
 const LOADING_PAUSE_MS_MAX = 250
 /**
@@ -56,14 +56,14 @@ const LOADING_PAUSE_MS_MAX = 250
  * error, and a master that does not respond returns no error.
  */
 const SLOTS_REFRESH_MS = 5_000
-/** How long a starting gateway waits until the server or cluster is ready. */
+/** Default time that a starting gateway waits until the server or cluster is ready. */
 const START_TIMEOUT_MS = 10_000
 
-/** Timeouts that tests set to shorter values. */
+/** Timeouts that replace the defaults. */
 export interface Timeouts {
-  /** How long to wait for the server at the start. */
+  /** How long to wait for the server at the start. Only tests set it. */
   readonly startTimeoutMs?: number
-  /** Timeout of a command that is not a commit. */
+  /** Timeout of a command that is not a commit. A gateway sets `storeWaitMsMax`, the time that its requests wait. */
   readonly commandTimeoutMs?: number
 }
 
@@ -207,7 +207,7 @@ async function untilReady(client: Redis | Cluster, name: string, startTimeoutMs:
   let lastError: unknown
   const readyPromise = new Promise<void>((resolve, reject) => {
     client.once('ready', resolve)
-    // Without a listener for `error`, the client would write each such error to stderr.
+    // Without a listener for `error`, the client would write each error of the connection to stderr.
     client.on('error', (error: Error) => {
       lastError = lastNodeError(error)
       if (isPermanentError(lastError)) reject(lastError)
@@ -231,8 +231,8 @@ async function untilReady(client: Redis | Cluster, name: string, startTimeoutMs:
 }
 
 /**
- * An error of a cluster client may only say that all nodes have failed. If the client has attached the error of a node,
- * returns the attached error; otherwise returns `error`.
+ * An error of a cluster client may say no more than that all nodes have failed. If the client has attached the error of
+ * a node, returns the attached error; otherwise returns `error`.
  */
 function lastNodeError(error: unknown): unknown {
   if (error instanceof Error && 'lastNodeError' in error && error.lastNodeError instanceof Error)

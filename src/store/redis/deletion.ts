@@ -73,8 +73,8 @@ async function clearWindows(
       for (const windowMs of new Set(members.map((member) => decodeIndexEntry(member).windowMs))) {
         if (removedCount >= windowsMax) return removedCount
         const window = { metricId, resolutionMs, windowMs }
-        // With an empty `dropExpiredAtResolutions`, the window is not recorded as expired, because no query can ask for
-        // a deleted metric.
+        // An empty `dropExpiredAtResolutions`: the window is not recorded as expired. The record would have no use,
+        // because no query can ask for a deleted metric.
         await expireWindow(redis, { partition, window, dropExpiredAtResolutions: [], nowMs }, Number.MAX_SAFE_INTEGER)
         removedCount++
       }

@@ -18,8 +18,8 @@ interface EventPage {
 }
 
 /**
- * Reads a page from each partition and merges the pages. If a page was limited, its partition may have more events,
- * all older than the last one of the page. So events older than the last event of any limited page are left out.
+ * Reads a page from each partition and merges the pages, newest first. If a page was limited, its partition may have
+ * more events, which come after the page. So events that come after the end of any limited page are left out.
  */
 export async function readEvents(redis: RedisAccess, request: EventRequest): Promise<StoredEvent[]> {
   const { project, fromMs, toMs, after, limit, bytesMax } = request

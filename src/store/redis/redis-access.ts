@@ -41,8 +41,8 @@ export class RedisAccess {
 /**
  * Time to live of blocks that no entry lists, except those of folded inbox entries. `sweep` removes such blocks much
  * earlier; if no gateway runs to call it, the server removes them after this time. It is much longer than the lifetimes
- * of unlisted blocks in `bookkeeping-lifetimes.ts`, because the clocks of gateways and server may differ. The server
- * removes the receipts of a project this long after `RECEIPT_KEPT_MS`, counted from the last write of a receipt.
+ * of unlisted blocks in `bookkeeping-lifetimes.ts`, so it does not shorten them. The server removes the receipts of a
+ * project this long after `RECEIPT_KEPT_MS`, counted from the last write of a receipt.
  */
 export const SERVER_TTL_MS = 3_600_000
 

@@ -1,7 +1,10 @@
 import type { StoreLog } from '../store-log.ts'
 import type { Connection, Connections } from './connection.ts'
 
-/** Checks version, role and settings of the Redis servers when a gateway starts. */
+/**
+ * Checks version, role and settings of the Redis servers when a gateway starts, and explains later why stored data may
+ * be missing.
+ */
 
 const REDIS_MAJOR_MIN = 7
 

@@ -31,8 +31,8 @@ import {
 } from './text-encoding.ts'
 
 /**
- * Reads and changes the inbox and the timelines, which list the blocks with the stored data. A fold or an expiry
- * changes them in one atomic step.
+ * Reads and changes the inbox and the timelines, which list the blocks with the stored data. A fold, a merge or an
+ * expiry changes them in one atomic step.
  */
 
 /** Blocks per read. A string of a block rarely has more than 1 MiB, so a reply rarely has more than 16 MiB. */

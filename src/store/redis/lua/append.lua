@@ -1,7 +1,6 @@
 #!lua
--- Applies commits of one round, at most one per partition. A commit changes nothing if its number is not the next
--- number of its writer, or if it conflicts with the metrics (stored or deleted) or series. The other commits are still
--- applied.
+-- Applies commits, at most one per partition. A commit changes nothing if its number is not the next number of its
+-- writer, or if its metrics or series conflict with those of the store. The other commits are still applied.
 --
 -- KEYS   (watermarks writers markers inbox counters
 --          ((scalars sketches)? (metric catalog names deleted)* (seriesMetric series seriesOrder tagKeys)*
@@ -18,7 +17,8 @@
 --        An empty `marker` or `block` means none; `window` is a position among the windows of the part.
 --
 -- Blocks the server for about 0.1 ms per batch of 500 points, 0.2 µs per set member and resolution, and two lookups per
--- new series. The gateway limits the bytes of a round, and sends the next round for a partition after the reply.
+-- new series. The gateway limits what the commits of a step cost together (`commit-steps.ts`), and sends the next
+-- commit for a partition after the reply.
 
 local function takeBlock()
   local name = argument('block')
@@ -166,7 +166,7 @@ local function stageMetric(commit, update)
 end
 
 -- Collects the new series of a metric in `commit.series`, without writing to Redis. Returns false on a conflict: an id
--- that belongs to another series, or a metric that the commit could not stage.
+-- belongs to another series, or the metric is not in `commit.metrics`.
 local function stageSeries(commit, metricSeries)
   if not commit.metrics[metricSeries.metric] then return false end
   redis.call('LLEN', metricSeries.order)

@@ -13,12 +13,12 @@
 --        added (addedWindow addedWindowMs widthMs addedMember addedBlock)*
 --        touched (touchedWindow touchedWindowMs expiresMs)* rests (restOrder restMember restBlock restBytes)*
 -- REPLY  'folded', or 'refused' with nothing changed
--- NOTE   A rest is a block with those rows of the removed inbox entries that were not folded. Its entry has the order
---        of one of the removed inbox entries.
+-- NOTE   A rest is a block with rows of the removed inbox entries that were not folded. Its entry has the order of one
+--        of the removed inbox entries.
 --
--- Blocks the server for about 5 µs per inbox entry and 30 µs per index entry. A fold takes about a megabyte of inbox,
--- which may be thousands of small entries. To save time, inbox entries are processed in chunks of a thousand, and
--- PEXPIRE is not called for their blocks: `sweep` removes them. A merge takes one window.
+-- Blocks the server for about 5 µs per inbox entry and 30 µs per index entry. A fold takes up to about a megabyte of
+-- inbox, which may be thousands of small entries. To save time, inbox entries are processed in chunks of a thousand,
+-- and PEXPIRE is not called for their blocks: `sweep` removes them. A merge takes one window.
 
 local inbox, counters, due = key('inbox'), key('counters'), key('due')
 local expiring, extra = key('expiring'), key('extra')

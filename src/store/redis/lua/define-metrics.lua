@@ -1,10 +1,10 @@
 #!lua
--- Creates those of these metrics, all of one partition, whose name has no metric and whose generation can be used.
+-- Creates those of the given metrics, all of one partition, whose name has no metric and whose generation can be used.
 --
 -- KEYS   (catalog deleted metric)*
 -- ARGV   metrics (name metricId generation identity about)*
--- REPLY  per metric: the id of the metric with this name. When there is none, and `generation` was deleted or
---        `metricId` belongs to another metric: a plus sign and the last generation that cannot be used
+-- REPLY  per metric: the id of the metric that now has the name. When none has it, because `generation` was deleted or
+--        `metricId` belongs to another metric: a plus sign and the last generation that is known to be unusable
 --
 -- Blocks the server for some microseconds per metric; the caller sends at most a hundred.
 

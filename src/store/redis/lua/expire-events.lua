@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes those of these events that were committed at or before `committedByMs`. An event is the only member of
+-- Removes those of the given events that were committed at or before `committedByMs`. An event is the only member of
 -- `events` in the range from `from` to `to`.
 --
 -- KEYS   eventAges (events)*

@@ -6,7 +6,7 @@
 --        (scalars sketches)* (dropped)*
 -- ARGV   window windowName windowMs widthMs dueByMs unlistedUntilMs ttlMs record entries (member block)* droppedCount
 -- REPLY  'expired'; 'kept' when the window expires after `dueByMs`; 'changed' when its entries are not the given ones;
---        'unfinished' when `setsToDelete` has sketches of an earlier expiry. All but 'expired' change nothing.
+--        'unfinished' when `setsToDelete` has names from an earlier expiry. All but 'expired' change nothing.
 -- NOTE   If `record` is '1', the window is added to `expired`, the expired stretches of time of the timeline. From each
 --        key in `dropped` (expired stretches of a finer resolution), the parts in the window are removed.
 --

@@ -69,7 +69,7 @@ local function inChunks(command, keyName, values)
   end
 end
 
--- Sends a command that replies with a list, like `inChunks`. Returns the reply for each value; false where it is nil.
+-- Like `inChunks`, for a command that replies with a list. Returns the reply for each value; false where it is nil.
 local function repliesFor(command, keyName, values)
   local replies = {}
   for from = 1, #values, UNPACKED_MAX do
@@ -86,7 +86,7 @@ local function stretchOf(member)
 end
 
 -- A sorted set has disjoint stretches of time, with their start as score. Returns the members that overlap [from, to),
--- sorted by time. For an empty range, returns a stretch that begins before the range and ends after it.
+-- sorted by time. For an empty range, returns the stretch that begins before it and ends after it, if there is one.
 local function stretchesOverlapping(keyName, from, to)
   local members = redis.call('ZREVRANGEBYSCORE', keyName, exactText(from), '-inf', 'LIMIT', 0, 1)
   if members[1] then

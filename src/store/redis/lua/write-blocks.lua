@@ -6,7 +6,7 @@
 -- ARGV   expiresMs ttlMs blocks (block scalarsValue hasSketches (sketchesValue)?)*
 -- REPLY  'OK'
 --
--- Blocks the server while it copies the blocks. The caller sends at most 256 KB at a time, or one larger block.
+-- Blocks the server while it copies the blocks. The caller sends at most 256 KiB at a time, or one larger block.
 
 local expiring = key('expiring')
 local expiresMs, ttlMs = integer('expiresMs'), count('ttlMs')

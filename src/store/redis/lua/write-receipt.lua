@@ -1,6 +1,7 @@
 #!lua
--- Stores the receipt of an idempotency key, unless the key has one that is younger than `keptMs`. Then removes receipts
--- older than `keptMs`, and further old ones until the project is within its limits.
+-- Stores the receipt of an idempotency key, unless the key has one that is younger than `keptMs`. A call that stores a
+-- receipt also removes those that are not younger than `keptMs`, and further old ones until the project is within its
+-- limits.
 --
 -- KEYS   receipts receiptAges
 -- ARGV   digest nowMs keptMs receiptsMax receiptsBytesMax ttlMs receipt
