@@ -6,18 +6,18 @@ import { type RetainedReceiptSettings, RetainedReceipts } from './recover/retain
 import { eventsMarker } from './round/encode-round.ts'
 
 /**
- * Requests with an idempotency key: within 24 h, the points of such a request count once, and a retry gets the first
- * successful response while its receipt is kept. For each key, the store keeps markers and a receipt. The points of a
- * request are stored in parts, each together with a marker, so a retry adds only the parts that are missing. The
- * receipt has the response. It is written after all parts are stored: if the gateway crashes before, a retry repeats
- * the work but counts nothing twice.
+ * Requests with an idempotency key: within 24 h, the points and events of such a request count once, and a retry gets
+ * the first successful response while its receipt is kept. For each key, the store keeps markers and a receipt. The
+ * points and events of a request are stored in parts. Each part that could count twice has a marker, so a retry adds
+ * only the parts that are missing. The receipt has the response. It is written after all parts are stored: if the
+ * gateway crashes before, a retry repeats the work but counts nothing twice.
  *
  * Only responses with a 2xx status are saved: a refused request may be sent again with the same key, corrected or not.
  */
 export interface IdempotentRequest {
   /** 1 to 255 visible ASCII characters. All APIs of a project share one namespace of keys. */
   readonly key: string
-  /** SHA-256 of the request's route or operation and of its content, in hexadecimal. Equal hashes: the same request. */
+  /** SHA-256 of method, route and body, or of GraphQL field and input, in hexadecimal. Equal hashes: same request. */
   readonly requestHash: string
 }
 
@@ -86,8 +86,9 @@ export class Idempotency {
   }
 
   /**
-   * Returns the commit time, in UNIX milliseconds, of the part that has the events of the request with this key.
-   * Retries for `storeWaitMsMax`, also if the marker is missing: the store may have lost it, and a replay restores it.
+   * Returns the commit time, in UNIX milliseconds, of the part with the events that a request with this key has in this
+   * partition. Retries for `storeWaitMsMax`, also if the marker is missing: the store may have lost it, and a replay
+   * restores it.
    */
   readAcceptedMs(project: string, key: string, partition: number): Promise<number> {
     return this.#retry(async () => {
@@ -99,7 +100,7 @@ export class Idempotency {
     })
   }
 
-  /** Writes all retained receipts again. Called after the store lost writes. */
+  /** Writes all retained receipts again. Called on `ReplayEvents.writesLost`. */
   replayReceipts(): Promise<void> {
     return this.#retainedReceipts.replay()
   }
@@ -133,7 +134,8 @@ export class Idempotency {
 
   /**
    * Retries a call for `storeWaitMsMax` while the store is unavailable, because the points and events of the request
-   * are already stored. An error would make the client send them again.
+   * are already stored: an error would make the client send them again. Then throws `store_unavailable` with the
+   * outcome `unknown`.
    */
   async #retry<T>(call: () => Promise<T>): Promise<T> {
     let isTimeOver = false

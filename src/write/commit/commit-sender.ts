@@ -140,7 +140,7 @@ export class CommitSender {
 
   /**
    * Commits a step and resolves when every outcome is final, or when `#finishAll` stops because the gateway closes.
-   * `registryVersion`: the version of the registry when the step was encoded. An unexpected error is passed to
+   * `registryVersion`: the version of the registry when encoding of the step began. An unexpected error is passed to
    * `onDefect` instead of being thrown; the unfinished commits are then fenced.
    */
   async commit(
@@ -272,8 +272,8 @@ export class CommitSender {
   }
 
   /**
-   * Reports the bytes that a stored commit added to the inbox: too many if it is unknown which parts were skipped.
-   * Records in the registry the series that the commit has certainly registered.
+   * Reports the bytes that a stored commit added to the inbox: perhaps too many, if it is unknown which parts were
+   * skipped. Records in the registry the series that the commit has certainly registered.
    */
   #recordStoredCommit(
     { partition, parts, seriesToRegister, registryVersion }: PendingCommit,

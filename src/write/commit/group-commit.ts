@@ -69,7 +69,9 @@ interface ClosedRounds {
   isRejected: boolean
 }
 
-/** A large round is encoded only when fewer rounds than this are being encoded or have more than one step left. */
+/**
+ * Encoding of a large round begins only while fewer rounds than this are being encoded or have more than one step left.
+ */
 const LARGE_ROUNDS_MAX = 3
 
 /**
@@ -83,9 +85,9 @@ let newestRoundNumber = 0
 
 /**
  * Group commit for one group of partitions (`Store.groups`). Small requests that arrive during a commit usually share
- * the next one, and each is acknowledged when its points are committed. They share one round, except that a request
- * with an idempotency key has a round of its own. There is no timer: an idle gateway commits at once, and a busy one
- * commits as fast as the store responds. The higher the load, the more requests share a commit.
+ * the next one. They share one round, except that a request with an idempotency key has a round of its own. They are
+ * acknowledged together, after the last step of these rounds. There is no timer: an idle gateway commits at once, and a
+ * busy one commits as fast as the store responds. The higher the load, the more requests share a commit.
  *
  * A large request has a round of its own. It is encoded while other rounds are committed, and usually needs many steps
  * (`commit-steps.ts`). Closed rounds take turns, step by step, so a closed small round waits for at most one step of
@@ -218,7 +220,7 @@ export class GroupCommit {
 
   /** Commits until no round is left. Before each step, replays the commits that the store may have lost. */
   async #run(): Promise<void> {
-    // Requests that arrive in the same turn of the event loop share the first round.
+    // Requests that arrive in the same turn of the event loop share the first commit.
     await new Promise(setImmediate)
     while (this.#hasPendingWork || this.#sender.mayHaveLostWrites) {
       if (this.#sender.mayHaveLostWrites) await this.#sender.replayLostCommits()
@@ -294,8 +296,8 @@ export class GroupCommit {
   }
 
   /**
-   * Closes the open round and the small rounds with an idempotency key. Requests that arrive while they are encoded are
-   * added to the next round.
+   * Closes the open round and the small rounds with an idempotency key. Requests that arrive while these rounds are
+   * encoded are added to new rounds.
    */
   async #closeOpenRound(): Promise<void> {
     const rounds = [this.#openRound, ...this.#markedRounds]

@@ -1,7 +1,7 @@
 /**
  * Counts, for each project, the bytes of the data that waits for the store. While the bytes of all projects exceed a
  * limit, a project may add more only if it has less than an equal share of that limit. So large requests of one project
- * do not cause rejections for other projects.
+ * do not cause rejections for projects that use less than their share.
  */
 export class ProjectPendingBytes {
   readonly #bytesByProject = new Map<string, number>()

@@ -72,8 +72,9 @@ const WARNING_INTERVAL_MS = 60_000
 
 /**
  * Detects that the store lost writes, by a gap in the commit numbers or by reading its watermarks (the number of a
- * writer's last applied commit). Replays the lost commits in order, under their old numbers, before any new commit. If
- * some of them are no longer retained, their points are lost, and the others get new numbers under a new writer name.
+ * writer's last applied commit). Replays the lost commits of a partition in order, under their old numbers, before any
+ * new commit of the partition. If some of them are no longer retained, their points are lost, and the others get new
+ * numbers under a new writer name.
  */
 export class Replay {
   readonly #context: ReplayContext
@@ -268,8 +269,8 @@ export class Replay {
         retainedCommits.markStored(partition, commitNumber, now())
         nextCommitNumbers.set(partition, commitNumber + 1)
         if (status === 'known') return false
-        // If the store lost only its newest commit, no commit had the outcome `gap`. The loss shows only now: the store
-        // has applied the commit again.
+        // If the store lost only the newest commit of the partition, no commit had the outcome `gap`. The loss shows
+        // only now: the store has applied the commit again.
         this.#handleLossOnce(partition, partitionsWithLoss)
         events.committed(
           partition,
@@ -283,8 +284,8 @@ export class Replay {
 
   /**
    * Called when the store's watermark shows that writes were lost. Returns the number of the first commit to replay. If
-   * the commit after the watermark is no longer retained, the points of the evicted commits after it are lost: reports
-   * them, and renumbers the retained commits from 1 under a new writer name.
+   * the commit after the watermark is no longer retained, the evicted commits after the watermark are lost: reports
+   * their points, and renumbers the retained commits from 1 under a new writer name.
    */
   #prepareReplayAfter(partition: number, watermark: number, partitionsWithLoss: Set<number>): number {
     const { commitNumbers, retainedCommits, events } = this.#context

@@ -36,8 +36,8 @@ interface RetainedChain {
 }
 
 /**
- * Number of evicted commits of a partition whose numbers of points are kept: the latest ones, at least this many and at
- * most twice as many.
+ * Number of evicted commits of a partition whose numbers of points are kept: the latest ones, at least this many (or
+ * all if they are fewer) and at most twice as many.
  */
 const EVICTED_POINT_COUNTS_KEPT = 10_000
 /** Estimated memory of a commit without its contents, of each metric in it, and of each reference to a series. */

@@ -30,7 +30,7 @@ export class Metric {
   row: MetricRow | undefined = undefined
   /** The time at which `row` was read, or at which the metric's definition began. */
   rowReadMs = 0
-  /** The definition, which every commit repeats so that the store can define the metric again after lost writes. */
+  /** The definition. Each commit with the metric repeats it, so that a store that lost the row can create it again. */
   #definition: MetricDefinition | undefined = undefined
   /**
    * Number of requests that have claimed the metric: each of them will define it, if no other request does so first.
@@ -38,9 +38,15 @@ export class Metric {
   definingRequestCount = 0
   /** Whether a request that has claimed the metric has sent the definition to the store. */
   isDefinitionSent = false
-  /** Number of series that are known to be in the store. */
+  /**
+   * Estimated number of series in the store. It is too great after commits have registered series that the store
+   * already had. `refresh` corrects it when the limit of series would be exceeded.
+   */
   #storedSeriesCount = 0
-  /** Number of series that are not counted in `#storedSeriesCount` and for which requests have reserved a place. */
+  /**
+   * Number of series for which requests have reserved a place, without those that count as stored
+   * (`Series.isCountedAsStored`). The store may have some of them, for example from another gateway.
+   */
   #reservedSeriesCount = 0
   /** Number of series that count as stored because a commit of this process registered them. It only grows. */
   registeredSeriesCount = 0
@@ -87,7 +93,7 @@ export class Metric {
     return series
   }
 
-  /** Number of series, including reserved places, so that concurrent requests cannot reserve the same place. */
+  /** Estimated number of series, with reserved places, so that concurrent requests cannot reserve the same place. */
   get seriesTotal(): number {
     return this.#storedSeriesCount + this.#reservedSeriesCount
   }

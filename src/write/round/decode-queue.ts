@@ -7,8 +7,8 @@ const UNPACED_STEPS_MAX = 8
 const UNQUEUED_STEPS_MAX = 128
 
 /**
- * Runs decoders in steps, so that none blocks the event loop. After `UNQUEUED_STEPS_MAX` steps, bodies are decoded one
- * after another, because each keeps all of its points in memory until it is completely decoded.
+ * Runs decoders in steps, so that none blocks the event loop for long. After `UNQUEUED_STEPS_MAX` steps, bodies are
+ * decoded one after another, because each keeps all of its points in memory until it is completely decoded.
  */
 export class DecodeQueue {
   readonly #newPace: () => Pace
@@ -20,9 +20,9 @@ export class DecodeQueue {
   }
 
   /**
-   * Runs all steps of a decoder. Calls `betweenSteps` after each step except the last; if that returns a promise, the
-   * next step waits for it. Returns undefined if the body was decoded without a pause. Throws or rejects with the
-   * errors of the decoder and of `betweenSteps`.
+   * Runs all steps of a decoder. Calls `betweenSteps` after each step except the last; if it returns a promise, the
+   * next step waits for this promise. Returns undefined if the body was decoded without a pause. Throws or rejects with
+   * the errors of the decoder and of `betweenSteps`.
    */
   run(steps: Steps<void>, betweenSteps: () => Promise<void> | undefined = doNothing): Promise<void> | undefined {
     for (let i = 1; i <= UNPACED_STEPS_MAX; i++) {

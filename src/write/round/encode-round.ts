@@ -14,8 +14,8 @@ import type { Metric, Series } from './cached-metric.ts'
  */
 
 /**
- * Maximum number of rows in a block. Such a block is nearly always smaller than `BLOCK_BYTES_MAX`, and one fold step
- * can read it as a whole.
+ * Maximum number of rows in a block. Such a block is nearly always smaller than `BLOCK_BYTES_MAX`, and it has fewer
+ * rows than one fold step can fold.
  */
 const ROUND_BLOCK_ROWS_MAX = 8_192
 
@@ -196,8 +196,8 @@ export function setMembers(roundMetrics: readonly RoundMetric[]): SetMembers[] {
 /**
  * Returns the idempotency marker of one part of a request. A request may have several parts in a partition. A marker
  * depends on the kind of content and on the position among the parts of this kind, but not on the points. So a retry
- * gets the same markers if it has as many parts, even if other items are rejected. The line feed cannot occur in an
- * idempotency key.
+ * gets the same markers if it has as many parts of each kind, even if other items are rejected. The line feed cannot
+ * occur in an idempotency key.
  */
 export function partMarker(
   { project, key }: IdempotencyMarker,

@@ -12,7 +12,10 @@ export const VALUE: PointKind = 0
 export const WEIGHTED_VALUE: PointKind = 1
 export const RUNNING_TOTAL: PointKind = 2
 export const SET_MEMBER: PointKind = 3
-/** A running total of 0 just after the start of a counter. The column `value` has the time of the start. */
+/**
+ * A running total of 0 at the start of a counter or 1 ms later (`addTotalSince`). The column `value` has the time of
+ * the start.
+ */
 export const COUNTER_START: PointKind = 4
 /** An end marker, which is not a point. */
 export const END_MARKER: PointKind = 5
@@ -23,7 +26,10 @@ const NO_COUNTER_STARTS: ReadonlyMap<Series, number> = new Map()
 /** Number of the newest attempt to decode a body. Attempt numbers are unique in this process. */
 let lastAttemptNumber = 0
 
-/** A request with more points, set members or new series is large: it gets a round of its own, in steps. */
+/**
+ * A request with more points, set members or unregistered series than this is large: it gets a round of its own, to
+ * which its points are added in steps.
+ */
 export const ORDINARY_POINTS_MAX = 10_000
 export const ORDINARY_MEMBERS_MAX = 1_000
 export const ORDINARY_NEW_SERIES_MAX = 1_000
@@ -36,15 +42,16 @@ const COUNTER_START_AGE_MS_MAX = 7 * DAY_MS
 
 /**
  * The points of one request, from its decoder until they are added to a round. They are stored in columns, without
- * an object per point. The points wait here until the whole request is admitted: `Admission` first has to read unknown
+ * an object per point. The points wait here until the whole request is admitted: `Admission` may first have to read
  * metrics and series from the store.
  */
 export class PointBatch implements PointSink<Series> {
   readonly #registry: Registry
   #project = ''
   /**
-   * Version of the registry when decoding began. If the version changes before the commit, the series that were
-   * registered under this version are registered again.
+   * Version of the registry when `begin` was called. Series that were registered under it are not added to
+   * `unregisteredSeries`. If the store may lose writes and the version changes before the commit, they are registered
+   * again.
    */
   #registryVersion = 0
   /**
@@ -191,7 +198,8 @@ export class PointBatch implements PointSink<Series> {
    * Adds a running total, and before it a total of 0 just after the start of the counter, unless the start is too old,
    * known to be stored, or already added in this attempt. The total of 0 is 1 ms after the start if the running total
    * is later than that, because the last total before the counter restarted may have the time of the start. The total
-   * of 0 may be stored several times, by concurrent requests and by other gateways, and counts once.
+   * of 0 may be stored several times, for example by concurrent requests or by several gateways. Repeating it does not
+   * change the increase of the counter.
    */
   addTotalSince(item: number, series: Series, timeMs: number, total: number, startMs: number): void {
     const isStartKnown = series.storedCounterStartMs === startMs || this.#addedCounterStarts.get(series) === startMs

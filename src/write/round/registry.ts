@@ -10,7 +10,7 @@ import { Metric, type Series } from './cached-metric.ts'
 /**
  * The cache of metrics and series. A point of a cached series that a commit has registered needs only map look-ups and
  * no round trip to the store. The cache can be cleared at any time and is filled from the store again. It is cleared
- * when it is full, and when the store has lost writes or differs from the cache.
+ * when it is full, and when the store has lost writes or may differ from the cache.
  */
 
 /**
@@ -72,7 +72,10 @@ export class Registry {
     return this.#version
   }
 
-  /** Clears the cache, because the store lost writes or no longer matches the rows that were read from it. */
+  /**
+   * Clears the cache and increments the version. Called when the store has lost writes or no longer matches the rows
+   * that were read from it, and when a commit was given up.
+   */
   invalidate(): void {
     this.#version++
     this.clear()
@@ -209,8 +212,9 @@ export class Registry {
   }
 
   /**
-   * Returns the metric of this name and type. Creates it if the registry does not have it, unless `unknownMetricCount`
-   * has reached the number of metrics that can exist or be defined: each of them takes memory.
+   * Returns the metric of this name and type. Creates it if the registry does not have it. Returns a rejection instead
+   * if `unknownMetricCount` has reached the number of metrics that can exist or be defined, because each unknown metric
+   * takes memory.
    */
   #findOrCreateMetric(project: string, name: string, type: MetricType, unknownMetricCount: number): Metric | Rejection {
     let types = this.#metricsByProject.get(project)

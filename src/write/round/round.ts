@@ -27,14 +27,17 @@ import {
 import type { Registry } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
 
-/** Estimated memory of a metric (its table), a point (a bin of a sketch), a row, a set member and an event. */
+/**
+ * Estimated memory of a metric (its table), a point (a bin of a sketch), a row, a set member and an event. The texts of
+ * members and events count in addition.
+ */
 const METRIC_MEMORY_BYTES = 4_096
 const POINT_MEMORY_BYTES = 64
 const ROW_MEMORY_BYTES = 128
 const MEMBER_MEMORY_BYTES = 64
 const EVENT_MEMORY_BYTES = 256
 
-/** Number of points in one step of `addRequestInSteps`. */
+/** Maximum number of points in one step of `addRequestInSteps`. */
 const POINTS_PER_STEP = 10_000
 
 export interface RoundSettings {
@@ -62,7 +65,7 @@ export interface PartitionEvent {
   readonly event: StoredEvent
   /**
    * Returns the id of the event. Absent if its request has no idempotency key. `acceptedMs` is the commit time of
-   * the part with the event, which its marker keeps. So a retry can compute the same id.
+   * the part with the event. The marker of the part keeps this time, so a retry can compute the same id.
    */
   readonly eventIdAt?: (acceptedMs: number) => string
 }
@@ -213,8 +216,8 @@ export class Round {
   }
 
   /**
-   * Encodes the round as parts of commits. No point may be added afterwards. `newBlockName` returns a name that was
-   * never used before. Encoding yields to the event loop.
+   * Encodes the round as parts of commits. No point or event may be added afterwards. `newBlockName` returns a name
+   * that was never used before. Encoding yields to the event loop.
    */
   async encode(nowMs: number, newBlockName: (partition: number) => string): Promise<EncodedRound> {
     const byPartition = new Map<number, RoundMetric[]>()

@@ -12,7 +12,7 @@ import { type Registry, rejectTypeConflict } from './registry.ts'
 /** Maximum number of metrics, and of series, in one call to the store. */
 const METRICS_PER_CALL_MAX = 500
 const SERIES_PER_CALL_MAX = 1_000
-/** Number of points, and of series, that are handled before the admission yields to the event loop. */
+/** Number of points (or of series ids to compute), and of series, that are handled before the admission yields. */
 const POINTS_PER_YIELD = 1_000
 const SERIES_PER_YIELD = 5_000
 
@@ -31,8 +31,8 @@ let lastAdmissionId = 0
  * until it is defined. A rejected item defines no metric, unless another gateway defines one of the item's metrics at
  * the same time with another type. The points of rejected items are removed from the batch.
  *
- * A body with many unknown metric names is reviewed while it is decoded: names that may not be defined are freed two
- * reviews later at the latest. Metrics are defined only after the whole body has been validated.
+ * A body with many unknown metric names is reviewed while it is decoded: names that neither exist nor are claimed are
+ * freed two reviews later at the latest. Metrics are defined only after the whole body has been validated.
  *
  * The creator of an admission must call `end`, which releases its reservations. Series that a commit has registered
  * stay counted.
@@ -309,8 +309,8 @@ export class Admission {
   }
 
   /**
-   * Claims the metric of an unregistered series, checks the series against the limits, and reserves a place for it,
-   * unless this request has one already.
+   * Claims the metric of an unregistered series, checks the series against the limits, and reserves a place for it.
+   * Does nothing if this admission was the last one that reserved a place for the series.
    */
   #reserve(series: Series): Rejection | undefined {
     if (series.reservedByAdmission === this.#id) return undefined
@@ -323,7 +323,7 @@ export class Admission {
     return undefined
   }
 
-  /** Checks the type of a metric. If it does not exist, claims it, unless a limit or another claim prevents that. */
+  /** Checks the type of a metric. Claims it if it does not exist, unless a limit or a competing claim prevents that. */
   #claim(metric: Metric): Rejection | undefined {
     if (metric.row !== undefined) return metric.row.type === metric.type ? undefined : rejectTypeConflict(metric)
     if (this.#claimedMetrics.has(metric)) return undefined

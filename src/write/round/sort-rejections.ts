@@ -1,13 +1,14 @@
 import type { ItemError } from '../../model/errors.ts'
 import type { Steps } from '../../model/steps.ts'
 
+/** Number of items, or of indexes, after which `sortByIndex` yields. */
+const ITEMS_PER_STEP = 20_000
+
 /**
  * Sorts the rejected items of a request by their index: the decoder rejects some, and the admission rejects others
  * later. Sorting runs in steps, because a request may have a million rejected items. Its time is linear in their number
  * and in the greatest index. Items with the same index keep their order.
  */
-const ITEMS_PER_STEP = 20_000
-
 export function* sortByIndex(rejected: readonly ItemError[]): Steps<readonly ItemError[]> {
   let indexMax = -1
   let isSorted = true

@@ -2,8 +2,9 @@ import type { RollupKind } from '../../model/metric.ts'
 import { RollupTable } from '../../rollup/rollup-table.ts'
 
 /**
- * A pool of rollup tables for reuse. A round usually lasts milliseconds, and allocating the columns and sketches of a
- * table takes longer than filling them. The number of tables is bounded, and tables with many rows are not kept.
+ * A pool of rollup tables for reuse. A round usually lasts milliseconds, and allocating the columns of a table takes
+ * longer than filling them. The number of tables is bounded, and a table that has many rows when it is returned is not
+ * kept.
  */
 export class TablePool {
   readonly #freeTables = new Map<RollupKind, RollupTable[]>()
@@ -23,6 +24,9 @@ export class TablePool {
   }
 }
 
-/** Maximum number of tables in the pool for each kind of rollup, and maximum number of rows of such a table. */
+/**
+ * Maximum number of tables in the pool for each kind of rollup, and maximum number of rows of a table that is returned
+ * to the pool and kept.
+ */
 const TABLES_PER_KIND_MAX = 64
 const POOLED_TABLE_ROWS_MAX = 16_384
