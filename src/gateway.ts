@@ -52,7 +52,8 @@ export interface Gateway {
    * Serves a request with an idempotency key. Returns the saved response of the key if the store has one. Otherwise
    * calls `serve`, and saves the response if its status is 2xx: for 24 h, or shorter if the project has more responses
    * than the store keeps. `serve` may run several times for one key, for example after a crash, so it must pass the key
-   * to `track` or `trackBatch`. Throws `idempotency_conflict` if the key was used for a different request.
+   * to `track` or `trackBatch`. Throws `invalid_body` if the key is malformed, and `idempotency_conflict` if the saved
+   * response belongs to a different request.
    */
   serveOnce(project: string, request: IdempotentRequest, serve: () => Promise<SavedResponse>): Promise<SavedResponse>
   /** Runs a query. `session` is shared by the queries of one request; without it, the query gets its own session. */
@@ -60,7 +61,7 @@ export interface Gateway {
   openSession(): QuerySession
   /**
    * Yields the result of a query, then its updates. Throws `rate_limited` or `overloaded` if there are too many live
-   * queries.
+   * queries, and `overloaded` when the gateway is stopping.
    */
   live(principal: Principal, input: QueryInput): AsyncIterableIterator<LiveUpdate>
   events(project: string, input: EventQueryInput): Promise<EventPage>
@@ -88,8 +89,8 @@ export interface Gateway {
     address: string,
   ): RateLimitDecision | undefined | Promise<RateLimitDecision>
   /**
-   * Rejects if the store does not respond, or accepts no commits in some partition, or lacks the API keys that requests
-   * need. The message of a `GatewayError` is safe to show to anybody.
+   * Rejects if the store does not respond, was created again with another shape, accepts no commits in some partition,
+   * or lacks the API keys that requests need. The message of a `GatewayError` is safe to show to anybody.
    */
   ping(): Promise<void>
   /**
@@ -111,8 +112,8 @@ export interface BatchOutcome {
 
 export interface TrackOptions {
   /**
-   * A retry with the same key within 24 h stores nothing again in a partition that has already stored the points and
-   * events of an earlier attempt. If a retry must get the first response, call `track` within `serveOnce`.
+   * The points and events of the request are stored in parts. A retry with the same key within 24 h skips the parts
+   * that an earlier attempt has stored. If a retry must get the first response, call `track` within `serveOnce`.
    */
   readonly idempotencyKey?: string
 }

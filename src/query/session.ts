@@ -17,9 +17,9 @@ export interface QueryOutputs {
 
 /**
  * The state that all queries of one request share: one clock, one budget of rollups, the blocks read so far, and
- * results. Equal queries run once, however often a document repeats them; in a mutation once in each step
- * (`beginStep`). The blocks stay in memory as long as the session, so other queries of the request need not read them
- * again.
+ * results. Equal queries usually run once (`executeShared`), however often a document repeats them; in a mutation once
+ * in each step (`beginStep`). The blocks stay in memory as long as the session, so other queries of the request need
+ * not read them again.
  */
 export class QuerySession {
   readonly rollupsMax: number

@@ -34,8 +34,8 @@ export class Cells {
   /** By cell. Undefined while nothing was added to the cell. */
   readonly countsByLimit: (HistogramCounts | undefined)[] = []
   /**
-   * Whether results may be too small: a count reached `COUNT_MAX`, or a counter may have increased by more than its
-   * running totals show.
+   * Whether results may be too small: the counts of all cells together reached `COUNT_MAX`, or a counter may have
+   * increased by more than its running totals show.
    */
   isInexact = false
 

@@ -9,10 +9,11 @@ import type { ComparisonTimes, ResultGroup } from './result.ts'
 
 /**
  * The earlier period that a query is compared with. The counterpart of a bucket is the bucket of the earlier period
- * that it is compared with. It is computed by local time, so counterparts may differ from the buckets of an ordinary
- * query over the earlier period. A bucket has no counterpart if the clock or the calendar skipped that time, or if it
- * would lie outside of the earlier period. Some days of the earlier period may be in no counterpart: January 29 to 31,
- * when a February of 28 days is compared with January.
+ * that it is compared with: it lies a fixed time earlier, or a number of calendar units of the local clock. So
+ * counterparts may differ from the buckets of an ordinary query over the earlier period. A bucket has no counterpart if
+ * the clock or the calendar skipped the earlier time, or if the counterpart would lie outside of the earlier period.
+ * Some days of the earlier period may be in no counterpart: January 29 to 31, when a February of 28 days is compared
+ * with January.
  */
 export interface Comparison {
   /** Start and end of the earlier period; the end is exclusive. */

@@ -78,8 +78,8 @@ export function mergeUnordered(
       for (let row = rowStart[seriesIndex]!; row < rowStart[seriesIndex + 1]!; row++) {
         const timeMs = bucketMs[row]!
         if (reads.plannedReadOfRow(source, timeMs) === undefined) continue
-        // Skips rows that hold only an end marker. A sum of NaN alone does not identify them: it may also come from
-        // infinite values.
+        // Skips rows that hold only an end marker. A sum of NaN alone does not identify them: it also results if
+        // one sum has overflowed to infinity and another to minus infinity.
         if (isGauge && Number.isNaN(sum[row]) && hasOnlyEndMarker(section, row)) continue
         const cell = cells.ensureCellsOf(group) + buckets.bucketIndexAt(timeMs)
         cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
@@ -108,8 +108,9 @@ export function mergeUnordered(
  * `first` the one that arrived first. At equal times in different series of a group, `last` is the greater value and
  * `first` the smaller one.
  *
- * A series ends in a bucket if an end marker is the latest that it has there. It then has no last value in this bucket.
- * A bucket in which a series ended, and none has a last value, is an end of the group.
+ * A series ends in a bucket if the latest that it has there is an end marker, not a value. It then has no last value in
+ * this bucket. A bucket in which a series of a group ended, and no series of the group has a last value, is an end of
+ * the group.
  */
 export function mergeFirstAndLast(input: CellMergeInput, cells: Cells): void {
   const { plan, groupOfSeries } = input

@@ -8,8 +8,8 @@ import { Cells, CellValues } from './cells.ts'
 import { compareTags, secondsOf } from './evaluate.ts'
 
 /**
- * Maximum number of groups that are ranked together if the ranking needs sketches or histogram counts, which take
- * kilobytes per group. More groups take several passes, because a query may have as many groups as series.
+ * Maximum number of groups whose values are computed in one pass if the ranking needs sketches or histogram counts.
+ * These take kilobytes per group, and a query may have as many groups as series. More groups take several passes.
  */
 const GROUPS_PER_SKETCHED_PASS_MAX = 4_096
 

@@ -13,7 +13,7 @@ export interface QueryResult {
   /** The range, widened to stored buckets. `fromMs` is inclusive, `toMs` exclusive. */
   readonly fromMs: number
   readonly toMs: number
-  /** The interval of the buckets, as its shortest text: `15m`, `1d`. */
+  /** The interval of the buckets, as `formatInterval` writes it: `15m`, `1d`. */
   readonly interval: string
   readonly timezone: string
   readonly fill: Fill
@@ -47,7 +47,7 @@ export interface ResultGroup {
    * an empty value.
    */
   readonly tags: readonly (readonly [key: string, value: string])[]
-  /** Set if the query groups by series. */
+  /** Set if the query groups by series, except in the remainder. */
   readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
   /**
    * One entry per bucket: 1 = has points, 0 = has none, {@link UNAVAILABLE} = the stored buckets still kept do not
@@ -118,10 +118,10 @@ export interface FilledLine {
 }
 
 /**
- * Returns a column of a group with its empty buckets filled: `null` and `zero` set this value, `previous` repeats the
- * last value, also from before the range (`null` if there is none). It does not repeat `last` after the group ended,
- * nor any value after an unavailable bucket. An unavailable bucket is always null. `none` omits the buckets that are
- * empty in both periods, so a line and its comparison have the same rows.
+ * Returns a column of a group with its empty buckets filled: `null` and `zero` fill in this value, `previous` repeats
+ * the last value, also from before the range (`null` if there is none). `previous` does not repeat `last` after the
+ * group ended, nor any value after an unavailable bucket. An unavailable bucket is always null. `none` omits the empty
+ * buckets. With a comparison, it omits only those that are empty in both periods, so both lines have the same rows.
  */
 export function fillLine(group: ResultGroup, name: string, fill: Fill): FilledLine {
   return lineOf(group, group, name, fill)

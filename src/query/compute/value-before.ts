@@ -7,8 +7,9 @@ import { groupKey, type QueryResult } from './result.ts'
 
 /**
  * Finds the last value of each group before a range, with which `fill: previous` starts. It queries the buckets right
- * before the range. If values are missing or buckets unavailable, it queries coarse buckets over seven days, then the
- * fine buckets within at most eight of the coarse buckets that contain a last value. So it takes at most ten queries.
+ * before the range. If buckets are unavailable, or if values are missing and these buckets do not reach back seven
+ * days, it queries coarse buckets over seven days, then the fine buckets within at most eight of the coarse buckets
+ * that contain a last value. So it takes at most ten queries.
  */
 
 /** How far before the range a last value is searched. */
@@ -48,8 +49,8 @@ export async function findValuesBefore(search: LastValueSearch): Promise<Readonl
   const { fromMs, interval, zone, groupKeys, aggregationNames, query } = search
   const lastValues = new Map(groupKeys.map((key) => [key, new Map<string, number>()]))
   const searchFromMs = clampToInstantRange(fromMs - VALUE_BEFORE_SEARCH_MS)
-  // Leaves room for two buckets that are searched only in part: the start of the range cuts one, and the start of the
-  // search may cut another.
+  // Leaves room for two more buckets: the query may have more than `nearBucketsMax` if the clock was set forward, or if
+  // the stretch is widened to stored buckets.
   const nearBucketsMax = Math.min(AUTO_BUCKETS_MAX, search.bucketsMax - 2)
   if (groupKeys.length === 0 || nearBucketsMax < 1 || searchFromMs >= fromMs) return lastValues
   const nearFromMs =

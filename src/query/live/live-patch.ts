@@ -90,9 +90,9 @@ function bucketShiftBetween(before: QueryResult, after: QueryResult): number | u
 }
 
 /**
- * Returns one entry per bucket of `after`: 1 = the group has this bucket, and it is new, has another value here or in
- * the earlier period, or has ended since `before`. Undefined if the group lost a bucket that is still in the range.
- * `previousGroup` is the group in `before`; undefined if the group is new.
+ * Returns one entry per bucket of `after`: 1 = the group has this bucket, and the bucket is new, has another value here
+ * or in the earlier period, or its end has passed since `before`. Undefined if the group lost a bucket that is still in
+ * the range. `previousGroup` is the group in `before`; undefined if the group is new.
  */
 function changedBuckets(
   before: QueryResult,

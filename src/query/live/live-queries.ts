@@ -22,7 +22,7 @@ export interface LiveSettings {
 
 /** Minimum time between the starts of two runs of a live query: people do not read charts faster. */
 const LIVE_RUN_INTERVAL_MS_MIN = 1_000
-/** Minimum time after which a live query runs even without commits, because notifications of commits may be lost. */
+/** Minimum time after which a live query runs even without commits: see `LiveSettings.pollIntervalMs`. */
 const LIVE_POLL_INTERVAL_MS = 10_000
 /** Maximum number of live queries that run at the same time: other queries need the CPU too. */
 const LIVE_CONCURRENT_RUNS_MAX = 4

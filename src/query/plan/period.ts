@@ -126,10 +126,11 @@ function uniqueEntries(entries: readonly IndexEntry[]): readonly IndexEntry[] {
  * resolution, 0 for the finest.
  *
  * The stretches include the bucket that contains the end of the range, because the range is widened to whole buckets.
- * The first stretch starts with the bucket of the next coarser resolution that contains the start of the range: earlier
- * running totals are read from coarser buckets. If all result buckets consist of whole buckets of the next coarser
- * resolution, the resolution of `level` is needed only at both ends of the range: there are two stretches. The stretch
- * of the coarsest resolution starts with the range, or earlier by the maximum gap of running totals.
+ * The first stretch starts with the bucket of the next coarser resolution that contains the start of the range: running
+ * totals from before this bucket are read in coarser resolutions. If all result buckets consist of whole buckets of the
+ * next coarser resolution, the resolution of `level` is needed only at both ends of the range: there are two stretches.
+ * The stretch of the coarsest resolution starts with the bucket that contains the start of the range, or earlier by the
+ * maximum gap of running totals.
  */
 function stretchesToList(
   { fromMs, toMs, resolutionsMs, edgeDivisorMs }: PeriodRequest,

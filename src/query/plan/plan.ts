@@ -20,8 +20,8 @@ import type { Stretch } from '../../store/store.ts'
  */
 
 /**
- * Maximum number of buckets of a query with `interval: auto`, which chooses the finest interval that does not exceed it
- * and has no unavailable bucket.
+ * Maximum number of buckets of a query with `interval: auto`, which chooses the finest interval that gives at most so
+ * many buckets, none of them unavailable.
  */
 export const AUTO_BUCKETS_MAX = 300
 

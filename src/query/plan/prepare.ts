@@ -94,8 +94,8 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
 }
 
 /**
- * Reads the range of a query. Both ends are inclusive; by default it ends now and starts 24 h before its end. Times
- * without an offset are local times in `zone`. Throws `invalid_range`.
+ * Reads the range of a query. Both ends are inclusive; by default it ends now and starts 24 h before its end. A date or
+ * date-time without an offset or zone is local time in `zone`. Throws `invalid_range`.
  */
 export function parseRange(
   input: Pick<QueryInput, 'from' | 'to' | 'last'>,

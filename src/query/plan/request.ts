@@ -34,7 +34,7 @@ export interface Top {
   readonly withRemainder: boolean
 }
 
-/** The earlier period of a comparison: the period right before the range, or the range moved back by this interval. */
+/** The earlier period of a comparison: the previous one (`periodBefore`), or the range moved back by this interval. */
 export type Compare = 'previousPeriod' | FixedOrCalendar
 
 /**
@@ -83,7 +83,7 @@ export interface QueryRequest {
   readonly nowMs: number
   readonly interval: Interval
   readonly zone: TimeZone
-  /** The aggregations that the client asked for, in its order. */
+  /** The aggregations that the client asked for, in its order; the default of the type if it asked for none. */
   readonly aggregations: readonly Aggregation[]
   /** All aggregations to compute: `aggregations`, and the optional ones that the metric type has. Each name once. */
   readonly computedAggregations: readonly Aggregation[]

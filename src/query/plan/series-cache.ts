@@ -121,7 +121,7 @@ export class SeriesCache {
     }
   }
 
-  /** Drops the list of a metric, so that `sync` fetches all series of the metric again, also if it is in progress. */
+  /** Drops the list of a metric. `sync` then fetches all series of the metric again, even if a call is in progress. */
   drop(metric: MetricRow): void {
     this.#drop(formatId(metric.metricId))
   }

@@ -53,7 +53,7 @@ export class BlockCache {
 
   put(block: Block, indexPosition: IndexPosition): void {
     const { name, memory } = block
-    // The cache may have the block already: another query may have read it meanwhile.
+    // Removes an older entry with this name, so that no memory is counted twice.
     this.remove(name)
     const cached = { block, indexPosition }
     this.#blocks.set(name, cached)
