@@ -91,7 +91,7 @@ interface ItemHead {
   readonly name: string
   readonly timeMs: number
   readonly tags: readonly TagPair[]
-  /** Whether counts are deltas or running totals. Undefined: the sender did not say. */
+  /** Whether the numbers of the item are deltas or running totals. Undefined: the sender did not say. */
   readonly temporality: 'delta' | 'total' | undefined
 }
 
@@ -230,7 +230,8 @@ function deliverNumber<S extends SeriesRef>(
 /**
  * Parses a number of a histogram, a summary or a distribution. Null, undefined, NaN and infinities are `absent`:
  * senders write null for numbers that are not finite, and an idle source has no quantiles. Only the part of the item
- * that needs the number is then skipped. Returns undefined for any other value: the whole item is then rejected.
+ * that needs the number is then skipped. Returns undefined for a value that is no number: the whole item is then
+ * rejected.
  */
 function parseOptionalNumber(value: unknown): number | 'absent' | undefined {
   if (value === undefined || value === null) return 'absent'

@@ -17,8 +17,8 @@ export interface CombinedBatch {
 }
 
 /**
- * Decodes the events of a body `{"events":[…],"metrics":[…]}`. Returns a function that decodes its metrics. Each
- * member may be missing or null. Throws `invalid_body` or `batch_too_large`.
+ * Decodes the events of a body `{"events":[…],"metrics":[…]}`. Returns the events, and a function that decodes the
+ * metrics. Each member may be missing or null. Throws `invalid_body` or `batch_too_large`.
  */
 export function* decodeCombinedBatch(
   bytes: Uint8Array,

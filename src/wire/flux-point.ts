@@ -4,7 +4,7 @@ import { ItemScanner } from './item-scanner.ts'
 import { parseJsonBody } from './json-body.ts'
 import { deliverScanned } from './scan-items.ts'
 
-/** The point in the response body. Name and type are JSON texts. They are copied from a request that is not parsed. */
+/** The point in the response body. Name and type are JSON texts: if the request is not parsed, copied from it. */
 export interface StoredPoint {
   readonly nameJson: string
   readonly typeJson: string
@@ -15,8 +15,7 @@ export interface StoredPoint {
 /**
  * Delivers the body of a request with one point. If the point is invalid, rejects it and returns undefined. A plain
  * body (see `ItemScanner`) whose name, type and tags are in the item cache is not parsed, unless it may be invalid or
- * its series must be resolved again. Works without a pause, so it is intended for bodies of a few kilobytes. Throws
- * `invalid_body`.
+ * its series must be resolved again. Works without a pause, so the body must be short. Throws `invalid_body`.
  */
 export function decodeFluxPoint<S extends SeriesRef>(
   bytes: Uint8Array,

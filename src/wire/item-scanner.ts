@@ -9,8 +9,8 @@ import { JsonCursor } from './json-cursor.ts'
 
 /**
  * Reads plain items of a batch directly from the bytes, without a JSON parser. An item is plain if it has a name, a
- * type and a value, no field twice, no key that its grammar does not have, and if `JsonCursor` can read all of its
- * values. For any other item, `readItem` returns false, and the caller must parse the item.
+ * type and a value, no field twice, and only keys that the scanner knows for its grammar, and if `JsonCursor` can read
+ * all of its values. For any other item, `readItem` returns false, and the caller must parse the item.
  */
 
 const NEWLINE = 0x0a
@@ -92,7 +92,8 @@ export class ItemScanner extends JsonCursor {
     if (!this.takeByte(COMMA)) return false
     this.skipSpace()
     if (this.bytes[this.position] === OPEN_BRACE) return true
-    // An item must follow a comma. At the end of the bytes `readItemsEnd` returns false, so the whole body is parsed.
+    // An item must follow a comma. So the position moves to the end of the bytes: `readItemsEnd` then returns false,
+    // and the whole body is parsed.
     this.position = this.bytes.length
     return false
   }
@@ -270,7 +271,7 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Reads a key and its colon. Returns the flags of the key, or 0 if the grammar does not have the key. */
+  /** Reads a key and its colon. Returns the flags of the key, or 0 if the scanner does not know it for its grammar. */
   #readKeyFlags(): number {
     const isFlux = this.#grammar === 'flux'
     switch (this.bytes[this.position + 1]) {

@@ -5,9 +5,9 @@ import { Pacer } from '../model/pacer.ts'
 import { runAtOnce, runPaced, StepBudget, type Steps } from '../model/steps.ts'
 
 /**
- * Parses JSON bodies. A key `__proto__` becomes an ordinary own property. An integer beyond 2^53 - 1 becomes a bigint,
- * unless it has more than 308 digits. All functions throw `invalid_body` if the bytes are not JSON. The message of a
- * syntax error has its position; in NDJSON, this is the position in the line.
+ * Parses JSON bodies. A key `__proto__` becomes an ordinary own property. An integer beyond ±(2^53 - 1) becomes a
+ * bigint, unless it has more than 308 characters. All functions throw `invalid_body` if the bytes are not JSON. The
+ * message of a syntax error has its position; in NDJSON, this is the position in the line.
  */
 
 const UTF8_DECODER = new TextDecoder('utf-8', { fatal: true })

@@ -1,9 +1,9 @@
 import { parsePointTime } from '../model/point-time.ts'
 
 /**
- * A position in the bytes of a JSON text, with methods that read plain values: strings without escapes, numbers of at
- * most 15 digits without an exponent, and times. They return false, undefined or NaN for any other value; the position
- * may then have moved.
+ * A position in the bytes of a JSON text, with methods that read plain values: strings without escapes, tags, numbers
+ * of at most 15 digits without an exponent, and times. They return false, undefined or NaN for any other value; the
+ * position may then have moved.
  */
 
 const QUOTE = 0x22

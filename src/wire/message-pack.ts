@@ -7,7 +7,7 @@ import { StepBudget, type Steps } from '../model/steps.ts'
  * item (such as a text that is not UTF-8, or a map key that is null) rejects only that item, because the encoded
  * lengths tell where it ends. A broken structure rejects the whole body. The decoding is not left to a library, because
  * common ones replace invalid text, ignore trailing bytes, or reject the whole body for one faulty item. Integers
- * beyond 2^53 - 1 are bigints, the timestamp extension is a Date, and a byte string that is valid UTF-8 is text.
+ * beyond ±(2^53 - 1) are bigints, the timestamp extension is a Date, and a byte string that is valid UTF-8 is text.
  */
 
 /** Units of work (`StepBudget`) of an item in addition to four for each of its bytes. */

@@ -3,8 +3,8 @@ import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
  * Decompresses the Snappy block format (https://github.com/google/snappy/blob/main/format_description.txt). The body
- * begins with the decompressed length. The caller must check it with `decompressedSnappyLength` before decompression
- * allocates memory: it must not exceed the limit, nor the length that a body of this size can decompress to.
+ * begins with the decompressed length. The caller must check this length with `decompressedSnappyLength` before
+ * decompression allocates memory: it must not exceed the limit, nor what a body of this size can decompress to.
  */
 
 /** Maximum number of decompressed bytes for each byte of a body: a copy of 64 bytes is encoded in three. */

@@ -5,9 +5,10 @@ import { type Bins, type ExponentialHistogram, rescaleBins } from './exponential
  * between a cumulative histogram and the previous state of its series is stored.
  *
  * The states are in the memory of one process and their number is bounded: those that changed least recently are
- * evicted. If a histogram has no previous state, all of its observations are stored if it started after
- * `#lastEvictionMs`, or if the sender marks a reset. Otherwise they may have been stored before, so none is stored:
- * losing observations is better than storing them twice.
+ * evicted. All observations of a histogram without a previous state are stored if it started after `#lastEvictionMs`,
+ * or if the sender marks a reset. Otherwise they may have been stored before, so none is stored: losing observations is
+ * better than storing them twice. All histograms of a series must go to one process: if they go to several, some
+ * observations may be stored twice.
  */
 export interface CumulativeHistogram extends ExponentialHistogram {
   /** Start of the running totals in UNIX milliseconds. 0: unknown. */
@@ -15,7 +16,7 @@ export interface CumulativeHistogram extends ExponentialHistogram {
   readonly timeMs: number
 }
 
-/** Maximum number of histogram states in memory. With 160 bins each, they take about 150 MB. */
+/** Maximum number of states in one `CumulativeHistograms`. With 160 bins each, they take about 150 MB. */
 export const CUMULATIVE_HISTOGRAMS_MAX = 100_000
 
 export class CumulativeHistograms {
@@ -63,8 +64,8 @@ export class CumulativeHistograms {
   }
 
   /**
-   * Whether a histogram started after `#lastEvictionMs`. If so, and if it has no previous state, none of its
-   * observations was stored before.
+   * Whether a histogram started after `#lastEvictionMs`. If so, and if it has no previous state, this process has
+   * stored none of its observations before.
    */
   startedAfterLastEviction({ startMs }: CumulativeHistogram): boolean {
     return startMs > this.#lastEvictionMs

@@ -53,7 +53,7 @@ interface SeriesNumber<S> {
 export class PointDelivery<S extends SeriesRef> {
   readonly sink: PointSink<S>
   readonly options: OtlpOptions
-  /** Number of data points so far, which is the index of the next one. */
+  /** Number of items so far, which is the index of the next one. */
   itemCount = 0
   #pointCount = 0
 
@@ -62,7 +62,7 @@ export class PointDelivery<S extends SeriesRef> {
     this.options = options
   }
 
-  /** Counts the next data point and returns its index. Throws `payload_too_large` if there are too many. */
+  /** Counts the next item and returns its index. Throws `payload_too_large` if the request has too many points. */
   nextItem(): number {
     this.#countPoints(1)
     return this.itemCount++

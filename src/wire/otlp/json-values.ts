@@ -5,9 +5,9 @@ import type { TagPair } from './otlp-metric.ts'
 import { ATTRIBUTE_DEPTH_MAX, type AttributeValue, textOfValue } from './protobuf-values.ts'
 
 /**
- * Reads numbers, times and attributes in the JSON encoding of OTLP. A number or time of the wrong type throws
- * `invalid_body`. An attribute of an unknown type, or with an `intValue` of the wrong type, counts as one without a
- * value, and flags of a wrong type as 0.
+ * Reads numbers, times and attributes in the JSON encoding of OTLP. A number, a time or a `doubleValue` of the wrong
+ * type throws `invalid_body`. An attribute counts as one without a value if its type is unknown, or if another member
+ * than `doubleValue`, such as `intValue`, has the wrong type. Flags of a wrong type count as 0.
  */
 
 const INTEGER_TEXT = /^-?\d{1,20}$/

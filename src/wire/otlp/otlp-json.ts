@@ -24,11 +24,12 @@ import {
 
 /**
  * Decodes `ExportMetricsServiceRequest` in the JSON encoding of OTLP: names in camel case, enums as numbers, 64-bit
- * integers as text or numbers. Unknown members are ignored, and a null member counts as absent, except in a quantile.
- * A wrong structure throws `invalid_body` with the path or the name of the faulty member.
+ * integers as text or numbers. Unknown members are ignored, and a null member counts as absent. A member that must be
+ * an object or an array and is not throws `invalid_body`; the message says which member. Exceptions: the data of a
+ * metric (such as `gauge`), and the value of an attribute with all that is in it, then count as absent.
  */
 
-/** Units of work (`StepBudget`) of one data point, and of finding a metric. */
+/** Units of work (`StepBudget`) of one data point, and of entering a resource, a scope or a metric. */
 const POINT_STEP_UNITS = 512
 
 const OTLP_KINDS: readonly OtlpKind[] = ['gauge', 'sum', 'histogram', 'exponentialHistogram', 'summary']

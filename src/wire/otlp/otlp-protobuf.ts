@@ -39,10 +39,13 @@ import { readKeyValue } from './protobuf-values.ts'
 const MESSAGE_STEP_UNITS = 64
 const SERIES_STEP_UNITS = 512
 
-/** Maximum size of a data point, to bound the work on it. Large ones consist mostly of exemplars, which are skipped. */
+/**
+ * Maximum size of a data point, to bound the work on it. A larger one is rejected. Large data points consist mostly of
+ * exemplars, which are not stored.
+ */
 const POINT_BYTES_MAX = 1_048_576
 
-/** The kind of a metric by the field number of its data points. */
+/** The kind of a metric by the number of the field that holds its data points. */
 const KIND_BY_FIELD: Readonly<Record<number, OtlpKind>> = {
   5: 'gauge',
   7: 'sum',

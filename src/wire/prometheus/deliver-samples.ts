@@ -21,7 +21,7 @@ import { metricOfSeries, type PrometheusType } from './series-metric.ts'
 /**
  * Delivers samples and native histograms of Prometheus to a `PointSink`, for both protocol versions. Each sample and
  * each native histogram is one item. Counters are running totals; the first total of a counter without a start counts
- * nothing. A NaN sample is skipped, but a stale marker (a special NaN) ends the series of a gauge.
+ * nothing. A NaN sample is skipped, but a stale marker (a special NaN) ends the series of a gauge or a quantile.
  */
 export interface RemoteWriteOptions {
   readonly nowMs: number
@@ -99,8 +99,8 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a stale marker if its series is a gauge. If its series was rejected or its time is invalid, it is skipped
-   * without an error, because no value is lost.
+   * Delivers a stale marker as an end marker if its series is a gauge or a quantile. For any other series, a rejected
+   * one or an invalid time, the stale marker is skipped without an error, because no value is lost.
    */
   deliverStaleMarker(series: S | Rejection, timeMs: number): void {
     const index = this.#nextItem()
@@ -211,7 +211,7 @@ export class SampleDelivery<S extends SeriesRef> {
     return checkName(name, limits) ?? checkTags(tags, limits) ?? this.sink.resolve(name, type, tags, about)
   }
 
-  /** Counts the next item and returns its index. Throws `payload_too_large` if there are too many. */
+  /** Counts the next item and returns its index. Throws `payload_too_large` if the request has too many points. */
   #nextItem(): number {
     this.#countPoints(1)
     return this.itemCount++

@@ -9,8 +9,8 @@ import { FIXED64, type ProtobufReader, VARINT } from '../protobuf/protobuf-reade
 
 /**
  * Reads native histograms of Prometheus (`Histogram` of both protocol versions). A span is a range of neighbouring
- * bins. An integer count is encoded as the difference to the count of the previous bin, a float count as the count
- * itself. Bin i of Prometheus is bin i - 1 of OTLP.
+ * bins. The integer count of a bin is encoded as the difference to the count of the previous bin, a float count as the
+ * count itself. Exponential bin i of Prometheus is bin i - 1 of OTLP.
  */
 export interface NativeHistogram {
   /** Exponential bins. Custom buckets are in `positive`, numbered from 0. */
@@ -53,8 +53,8 @@ interface SpannedCounts {
 }
 
 /**
- * Reads a histogram whose message ends at `end`. Returns a rejection for too many bins, spans without counts, or spans
- * that overlap.
+ * Reads a histogram whose message ends at `end`. Returns a rejection for too many spans, bins or limits, for bins
+ * without counts, and for spans that overlap. A stale marker is not checked.
  */
 export function readNativeHistogram(reader: ProtobufReader, end: number): NativeHistogram | Rejection {
   const histogram: NativeHistogram = {

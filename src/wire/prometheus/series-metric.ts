@@ -3,7 +3,7 @@ import { limitOrQuantileText } from '../limit-text.ts'
 
 /**
  * Finds the metric and the type of a Prometheus series. A counter or a gauge in metadata keeps its type, and all series
- * of a gauge histogram are gauges. For any other series, the first of these rules decides:
+ * of a gauge histogram are gauges. For any other series, the first of these rules that matches decides:
  *
  * - `X_bucket` with a label `le`: histogram `X`, tag `le`
  * - `X_sum`, `X_count`, `X_total`: counter with the name of the series
