@@ -181,7 +181,7 @@ export function parseGrantsByKeyHash(text: string): ReadonlyMap<string, Grant> {
     if (scopes.length === 0 || scopes.length !== scopeList.split('+').length)
       throw new Error(`row ${i + 1} needs scopes out of ${SCOPES.join(', ')}`)
     const hash = hashKey(key)
-    // If allowed, the later row would silently replace the project and scopes of the earlier one.
+    // Otherwise this row would silently replace the project and scopes of the earlier row.
     if (grants.has(hash)) throw new Error(`row ${i + 1} has the key of an earlier row`)
     grants.set(hash, { project, scopes })
   }

@@ -74,7 +74,7 @@ const HEADERS_TIMEOUT_MS = 20_000
 /** How often Node checks both timeouts. */
 const SLOW_REQUESTS_CHECK_INTERVAL_MS = 5_000
 
-/** Maximum length of a path parameter. Percent-encoded, a name of 255 characters takes up to 3,060 characters. */
+/** Maximum length of a path parameter in UTF-16 code units, after percent-decoding. Metric names are far shorter. */
 const PATH_PARAMETER_CHARS_MAX = 4_096
 
 /**

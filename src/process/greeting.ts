@@ -2,8 +2,8 @@ import { type Config, usesRedis } from '../config/config.ts'
 import type { ListeningGateway } from './worker-pool.ts'
 
 /**
- * Returns the text that a gateway prints when it listens: its URLs, and with a first key also commands that use it. The
- * first key is known only at the start that created it.
+ * Returns the text that a gateway prints when it listens: its URLs, and the first key with commands that use it. The
+ * first key is known only at the start that created it. Any other start prints where the keys come from instead.
  */
 export function startMessage(config: Config, { url, firstKey }: ListeningGateway): string {
   const { apiKeys } = config.access

@@ -24,7 +24,7 @@ function addSettingName<T>(opening: Promise<T>): Promise<T> {
   })
 }
 
-/** Returns the message of an error, followed by the message of its cause unless it contains that already. */
+/** Returns the message of an error, followed by the message of its cause if the error's own does not contain it. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.cause instanceof Error && !error.message.includes(error.cause.message)

@@ -36,8 +36,9 @@ export function isWorker(): boolean {
 }
 
 /**
- * Starts this program once for each configured process. Rejects with the reason of the first worker that cannot start.
- * Later, calls `onAllEnded` with the reason if a replacement cannot start and no other worker is running.
+ * Starts this program once for each configured process. Rejects if no port can be used, or with the reason of the first
+ * worker that cannot start. Later, calls `onAllEnded` with the reason if a replacement cannot start and no other worker
+ * is running.
  */
 export async function startProcesses(
   config: Config,

@@ -21,7 +21,10 @@ const DEFAULT_RATE_LIMITS: RateLimits = {
   write: 3_000,
 }
 
-/** API keys, persisted operations, and the limits of requests, points, series, queries and live queries. */
+/**
+ * API keys, attributes of OTLP that become tags, introspection and persisted operations of GraphQL, and the limits of
+ * requests, points, metrics, queries, live queries and memory.
+ */
 export const ACCESS_AND_LIMIT_SETTINGS = {
   access: {
     apiKeys: {

@@ -6,8 +6,8 @@ export interface Setting<T> {
   readonly unit: string
   readonly meaning: string
   /**
-   * Converts the trimmed text of the variable, or the default if it is empty, to a value. Throws an Error whose message
-   * continues a sentence that begins with the name of the variable.
+   * Converts the trimmed text of the variable, or the default if the variable is empty or not set, to a value. Throws
+   * an Error whose message continues a sentence that begins with the name of the variable.
    */
   readonly parse: (text: string) => T
 }

@@ -60,7 +60,7 @@ export function projectOf(request: FastifyRequest): string {
 
 const BEARER_TOKEN = /^bearer +(\S+)$/i
 
-/** Returns the bearer token in the header `Authorization`, or else the key in `X-API-Key`; undefined without both. */
+/** Returns the bearer token in `Authorization`, or else the key in `X-API-Key`. Undefined if there is neither. */
 export function apiKeyInHeaders(
   authorization: string | undefined,
   apiKey: string | readonly string[] | undefined,

@@ -10,8 +10,8 @@ const ADDRESS_WITH_PORT = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
 /**
  * Returns the client address that trusted proxies report; without such proxies, the address of the connection. A proxy
- * may pass on any text of the client, and rate limits are counted by this address. So a text that is no IP address is
- * ignored, and the address of the connection is returned; empty if the connection is lost.
+ * may pass on any text of the client, and limits per client are counted by this address. So a text that is no IP
+ * address is ignored, and the address of the connection is returned; empty if the connection is lost.
  */
 export function clientAddressOf({ ip, raw }: FastifyRequest): string {
   if (isIP(ip) !== 0) return ip

@@ -30,7 +30,7 @@ export interface BetterStackLimits {
 
 /**
  * Maximum number of points in one request of the Better Stack, OTLP or remote-write API, and maximum number of Better
- * Stack items. With the default body size, only a body of tiny items reaches it.
+ * Stack items. With the default limit of the body size, only a body of tiny items reaches it.
  */
 export const REQUEST_POINTS_MAX = 1_000_000
 
@@ -43,9 +43,9 @@ const UNAUTHORIZED_TEXT = 'Unauthorized'
 const PATHS = ['/metrics', '/'] as const
 
 /**
- * The Better Stack API: `POST /metrics`, and the same at `POST /`. Responses are text. Three response headers count
- * items: those that were stored, those that were rejected, and those that were stored with the time of reception
- * because their own time is unreadable.
+ * The Better Stack API: `POST /metrics`, and the same at `POST /`. Errors are text; a success has no body. Three of its
+ * headers count items: those that were stored, those that were rejected, and those that were stored with the time of
+ * reception because their own time is unreadable.
  */
 export function registerBetterStackRoutes(app: FastifyInstance, options: BetterStackRoutesOptions): void {
   const { gateway } = options

@@ -4,8 +4,8 @@ import { GatewayError } from '../../model/errors.ts'
 /**
  * Limits the total bytes of all request bodies that are being received or processed. Without this limit, many bodies
  * together could exceed the memory of the process, although each body is within the limit of one body. Bytes count from
- * their arrival or decompression. The bytes of each client network (an IPv4 address or an IPv6 /64) are limited too,
- * except those of the fast path, so that one client cannot use the whole budget.
+ * their arrival or decompression. So that one client cannot use the whole budget, the bytes of each client network (an
+ * IPv4 address or an IPv6 /64) are limited too, except those of the fast path.
  */
 export class BodyBudget {
   readonly #bytesMax: number
@@ -25,8 +25,8 @@ export class BodyBudget {
 
   /**
    * Adds to the used bytes of the budget; a negative number releases bytes. Only for small bodies, because the bytes do
-   * not count for a client network. The caller must release them in any case. Throws `overloaded` when an increase
-   * would exceed the limit.
+   * not count for a client network. The caller must release the added bytes, also if the request fails. Throws
+   * `overloaded`, and adds nothing, when an increase would exceed the limit.
    */
   changeUsedBytes(bytes: number): void {
     if (bytes > 0 && this.#usedBytes + bytes > this.#bytesMax) throw budgetExceededError()

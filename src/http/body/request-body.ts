@@ -120,7 +120,7 @@ function receiveBody(
       removeListeners()
       if (contentLength >= 0 && receivedBytes !== contentLength)
         reject(new GatewayError('invalid_body', 'the body does not have the length in Content-Length'))
-      // `join` copies even a single chunk, so the body shares no memory with Node's buffers.
+      // `join` copies even a single chunk, so the body shares no memory with the chunks that Node read.
       else resolve(buffers.join([...joinedChunks, ...chunks]))
     }
     const onError = (cause: Error): void =>

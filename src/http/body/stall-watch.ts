@@ -1,7 +1,7 @@
 /**
  * Detects request bodies that stop arriving or arrive too slowly: they would occupy the body budget or a connection
- * without end. A body stalls when it grows by less than `PERIOD_BYTES_MIN` in a whole period. The first check after the
- * end of the period finds this.
+ * until the whole request times out (`REQUEST_TIMEOUT_MS`). A body stalls when it grows by less than `PERIOD_BYTES_MIN`
+ * in a whole period. The first check after the end of the period finds this.
  */
 
 /** Minimum bytes per period. With the default period of 10 s this is a rate of 0.8 KiB/s. */

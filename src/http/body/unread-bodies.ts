@@ -3,8 +3,8 @@ import type { FastifyInstance } from 'fastify'
 import type { StallWatch } from './stall-watch.ts'
 
 /**
- * Maximum size of a refused body whose remaining bytes are discarded, as a multiple of the size limit of a body. The
- * connection of a larger one is closed.
+ * Maximum `Content-Length` of a refused body whose remaining bytes are discarded, and maximum of these remaining bytes,
+ * as a multiple of the size limit of a body. Beyond it, the connection is closed.
  */
 const DISCARDED_BODY_FACTOR_MAX = 2
 

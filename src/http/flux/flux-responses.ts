@@ -55,7 +55,7 @@ function instantOrNull(ms: number | undefined): string | null {
   return ms === undefined ? null : formatInstant(ms)
 }
 
-/** Writes the widths of the stored buckets that were read, finest first: `10s,1m`. Empty if none was read. */
+/** Writes the widths of the stored buckets that the plan reads, finest first: `10s,1m`. Empty if it reads none. */
 export function formatResolutions(result: QueryResult): string {
   return result.meta.resolutionsMs.map(formatDuration).join(',')
 }

@@ -2,7 +2,7 @@ import type { ErrorCode } from '../../model/errors.ts'
 import { IDEMPOTENCY_KEY_HEADER, INGEST_ERROR_CODES, jsonContent, type Operation } from '../openapi/operation.ts'
 import { refTo } from '../openapi/schemas.ts'
 
-/** OpenAPI descriptions of the routes that store the items of a JSON body. All of them accept an idempotency key. */
+/** OpenAPI descriptions of the Flux routes that store the items of a body. All of them accept an idempotency key. */
 
 interface IngestOperationFields extends Pick<Operation, 'id' | 'tag' | 'summary'> {
   /** Name of the schema of the request body. */

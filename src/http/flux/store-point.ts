@@ -12,7 +12,7 @@ export interface StorePointOptions {
   readonly limits: { readonly points: PointLimits }
 }
 
-/** Longer bodies are parsed in steps, so that parsing does not block the event loop. */
+/** `readJsonBody` parses longer bodies: in steps if they are large, so that parsing does not block the event loop. */
 const SHORT_BODY_BYTES_MAX = 16_384
 
 /**

@@ -12,7 +12,10 @@ export const EXPLORER_CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** Writes the explorer's page. `modulepreload` links list all modules, so that browsers fetch them at the same time. */
+/**
+ * Writes the explorer's page. `modulepreload` links list all imported modules, so that browsers fetch them at the same
+ * time.
+ */
 export function explorerPage(assets: PageAssets): string {
   const [main, ...imported] = assets.moduleUrlsOf('explore/main.js')
   const styles = ['styles/page.css', 'vendor/uplot.css', 'styles/chart.css', 'styles/explore.css']

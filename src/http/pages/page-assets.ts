@@ -43,8 +43,8 @@ const PACKAGE_PATHS: Readonly<Record<string, string>> = {
 }
 
 /**
- * The files in packages that are not the main entry. A key is an import name from `PACKAGE_PATHS`, or the path at which
- * the file is served.
+ * The files of packages that are served although no import name resolves to them. A key is an import name from
+ * `PACKAGE_PATHS`, for which this file is served instead, or the path at which the file is served.
  */
 const PACKAGE_FILES: Readonly<Record<string, string>> = {
   uplot: 'uplot/dist/uPlot.esm.js',

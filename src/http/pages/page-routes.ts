@@ -95,7 +95,7 @@ const PAGE_FILE_OPERATION: Operation = {
   id: 'pagePart',
   tag: 'Operations',
   summary: 'Returns a file of the pages',
-  description: 'The version is a hash of all files, so browsers may cache each without limit.',
+  description: 'The version is a hash of all files, so browsers may cache each for a year.',
   parameters: ['version', 'folder', 'name'].map((name) => ({
     in: 'path',
     name,

@@ -237,8 +237,8 @@ const REMOTE_WRITE_OPERATION: Operation = {
     status: 204,
     description: 'All samples are stored durably.',
     headers: {
-      'X-Prometheus-Remote-Write-Samples-Written': 'Samples that were stored.',
-      'X-Prometheus-Remote-Write-Histograms-Written': 'Native histograms that were stored.',
+      'X-Prometheus-Remote-Write-Samples-Written': 'Samples that were not rejected.',
+      'X-Prometheus-Remote-Write-Histograms-Written': 'Native histograms that were not rejected.',
       'X-Prometheus-Remote-Write-Exemplars-Written': 'Always 0: exemplars are not stored.',
     },
   },

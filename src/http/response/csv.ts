@@ -22,7 +22,7 @@ export function csvNumber(value: number | null): string {
   return value === null || Number.isNaN(value) ? '' : String(value)
 }
 
-/** Writes a row. Each cell must be encoded already, by `csvText` or `csvNumber`. */
+/** Writes a row. Text from a client must be encoded already, by `csvText`, and numbers by `csvNumber`. */
 export function csvRow(encodedCells: readonly string[]): string {
   return `${encodedCells.join(',')}\r\n`
 }

@@ -74,7 +74,8 @@ export function errorJson({ code, message, details }: GatewayError): string {
 
 /**
  * Converts any error to one that a client may see. A gateway error stays as it is. Fastify's errors for a malformed
- * content type or path get a code of the gateway. Any other error becomes `internal`, whose message has no details.
+ * content type, a malformed path or too long a path parameter get a code of the gateway. Any other error becomes
+ * `internal`, whose message has no details.
  */
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error

@@ -20,8 +20,9 @@ interface HealthOptions {
 }
 
 /**
- * `/health`: the process runs. `/ready`: it can serve requests, because the store responds and shutdown has not begun.
- * `/metrics`: the gateway's own metrics, for Prometheus. These routes need no key and reveal no project data.
+ * `/health`: the process runs. `/ready`: it can serve requests, because `Gateway.ping` finds no fault of the store and
+ * shutdown has not begun. `/metrics`: the gateway's own metrics, for Prometheus. These routes need no key and reveal no
+ * project data.
  */
 export function registerHealthRoutes(app: FastifyInstance, options: HealthOptions): void {
   const { gateway, telemetry, readyWaitMs, isDraining } = options

@@ -6,9 +6,9 @@ import { bodyBytesOf } from '../body/request-body.ts'
 import { sendJson } from '../response/json-response.ts'
 
 /**
- * The header `Idempotency-Key`. For 24 h, a retry with the same key gets the first successful response. The key with
- * another method, route or body is an `idempotency_conflict`. Bodies are compared without their content encoding, but
- * remote-write bodies with their Snappy compression.
+ * The header `Idempotency-Key`. While the store keeps the receipt (`Gateway.serveOnce`), a retry with the same key gets
+ * the first successful response. The key with another method, route or body is an `idempotency_conflict`. Bodies are
+ * compared without their content encoding, but remote-write bodies with their Snappy compression.
  */
 
 /**
