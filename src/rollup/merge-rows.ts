@@ -261,17 +261,17 @@ function copyRow(source: RollupRows, series: number, row: number, into: MergedRo
 }
 
 /**
- * Divides rows by window. The result maps the start of each window to copies of its rows, the earliest window first.
- * Rows without points are not copied. If all rows are in one window, the result has `rows` itself.
+ * Divides rows into windows of this width. The result maps the start of each window to copies of its rows, the earliest
+ * window first. Rows without points are not copied. If all rows are in one window, the result has `rows` itself.
  */
-export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, RollupRows> {
+export function splitByWindow(rows: RollupRows, widthMs: number): Map<number, RollupRows> {
   const { bucketMs, length } = rows
   const windows = new Map<number, RollupRows>()
   if (length === 0) return windows
-  const firstWindowMs = Math.floor(bucketMs[0]! / windowMs) * windowMs
+  const firstWindowMs = Math.floor(bucketMs[0]! / widthMs) * widthMs
   let isOneWindow = true
   for (let row = 1; row < length && isOneWindow; row++)
-    isOneWindow = bucketMs[row]! >= firstWindowMs && bucketMs[row]! < firstWindowMs + windowMs
+    isOneWindow = bucketMs[row]! >= firstWindowMs && bucketMs[row]! < firstWindowMs + widthMs
   if (isOneWindow) return windows.set(firstWindowMs, rows)
 
   const source = withPlainProperties(rows)
@@ -279,7 +279,7 @@ export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, R
   for (let series = 0; series < source.seriesCount; series++) {
     const end = source.rowStart[series + 1]!
     for (let row = source.rowStart[series]!; row < end; row++) {
-      const startMs = Math.floor(bucketMs[row]! / windowMs) * windowMs
+      const startMs = Math.floor(bucketMs[row]! / widthMs) * widthMs
       let into = merged.get(startMs)
       if (into === undefined) merged.set(startMs, (into = acquireMergedRows(source.kind)))
       copyRow(source, series, row, into)

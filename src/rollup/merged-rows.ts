@@ -25,8 +25,8 @@ export class MergedRows extends RowColumns implements RollupRows {
   #length = 0
   readonly #bins = new ByteWriter(0)
   /**
-   * The first source row that was merged into the last row is row `#binRow` of `#binSource`. Its bins are decoded only
-   * when a row is merged with which the last row has different values. From then on, all bins of the last row are in
+   * The first source row that was merged into the last row is row `#binRow` of `#binSource`. Its bins are decoded when
+   * a further row is merged, unless all values of both rows are equal. From then on, all bins of the last row are in
    * `binAccumulator`, and `#areBinsInAccumulator` is true. Only distributions use these fields.
    */
   #binSource: RollupRows | undefined

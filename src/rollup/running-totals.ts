@@ -7,12 +7,15 @@
  * coarser resolution, is thinned: as long as the total does not decrease, only the first and the last point are kept.
  * The points between them do not change the increase.
  *
- * After thinning, a late point is no problem if its value lies between those of its neighbours, or if the total
- * decreases from one neighbour to the other. Otherwise the counter was reset between the neighbours. The increase
- * around this reset depends on points that thinning may have dropped, so the list is marked inexact. If a list is still
- * too long after thinning, which takes at least 8 resets, the increases of the smallest peaks are added to a sum
- * (`droppedIncrease`), and their points are dropped. The computed increase is never greater than the increase of all
- * points.
+ * After thinning, a late point is no problem before the first and after the last point of the list. Between two points
+ * it is none if its value lies between theirs, or if the total decreases from one to the other. Otherwise the counter
+ * was reset between these two points. The increase around this reset depends on points that thinning may have dropped,
+ * so the list is marked inexact. It is also marked if a late point replaces another value of the same time.
+ *
+ * If a list is still too long after thinning, which takes at least 8 resets, the increases of the smallest peaks are
+ * added to a sum (`droppedIncrease`), and their points are dropped. Such a list is marked inexact too. Without late
+ * points, the computed increase is always that of all points. With late points, it may be less; if a late point lies
+ * where a peak was dropped, it may also be greater.
  */
 
 /** Maximum number of points in a list. */
@@ -34,7 +37,7 @@ export class RunningTotals {
    * increase between the remaining points.
    */
   droppedIncrease = 0
-  /** Whether the computed increase may be less than that of all points, or is partly in `droppedIncrease`. */
+  /** Whether the computed increase may differ from that of all points, or is partly in `droppedIncrease`. */
   isInexact = false
   /**
    * Whether `thin` has dropped points of this list or of a list merged into it. A late point may then set `isInexact`.

@@ -38,9 +38,9 @@ export class BinAccumulator {
   }
 
   /**
-   * Adds the bins of an encoded sketch (`bins.ts`), which `decodeBins` must have accepted before. Returns their number.
-   * It has its own loop, because folds and queries add millions of bins, and decoding them into columns first takes
-   * more than twice the time.
+   * Adds the bins of an encoded sketch (`bins.ts`) and returns their number. This process must have encoded the sketch,
+   * or `decodeBins` accepted it. This method has its own loop, because folds and queries add millions of bins, and
+   * decoding them into columns first takes more than twice the time.
    */
   addEncoded(bytes: Uint8Array, start: number): number {
     const weights = this.#weights

@@ -39,7 +39,7 @@ const NO_SLOTS: number[][] = [EMPTY_PAGE]
 
 type NumberArray = number[] | Float64Array
 
-/** Longer arrays are not copied with `slice`: they do not fit into a page of V8's heap, and copying them is slow. */
+/** Longer arrays are not copied with `slice`, which is slow on arrays that do not fit into a page of V8's heap. */
 const SLICED_LENGTH_MAX = 8_192
 
 /**

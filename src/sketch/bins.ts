@@ -110,7 +110,7 @@ export const binCursor = { keyOrDelta: 0, weight: 0, offset: 0 }
 
 /**
  * Reads the first bin of the sketch at `start` into `binCursor`. Returns the number of bins; if it is 0, `binCursor` is
- * unchanged. Does not check the bytes: `decodeBins` must have accepted them before.
+ * unchanged. Does not check the bytes: this process must have encoded them, or `decodeBins` accepted them.
  */
 export function readFirstBin(bytes: Uint8Array, start: number): number {
   varintOffset = start

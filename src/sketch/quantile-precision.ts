@@ -8,7 +8,7 @@
  */
 
 /**
- * Maximum relative error of a quantile. It holds for all normal doubles; subnormal values (below 2.3e-308) may have a
+ * Maximum relative error of a quantile. It holds for all normal doubles; subnormal values (below 2.23e-308) may have a
  * larger error.
  */
 export const RELATIVE_ERROR = 0.01

@@ -137,7 +137,7 @@ export class ByteWriter {
  */
 export class ByteReader {
   readonly bytes: Uint8Array
-  /** Offset of the next read. A decoder that reads `bytes` in its own loop sets `offset` after the loop. */
+  /** Offset of the next read. The decoder of blocks moves it past sections that are decoded later. */
   offset: number
   #view: DataView | undefined
   /** The low 28 bits of the varint that `#readVarintHigh` read last. */

@@ -23,7 +23,7 @@ export const SHAPE_FULL = 2
 export const SHAPE_MIXED = 3
 
 /**
- * Thrown if a block is damaged, missing or of an unknown version. A query that needs the block then fails, because its
+ * Says that a block is damaged, missing or of an unknown version. A query that needs such a block fails, because its
  * result would be wrong without the data of the block.
  */
 export class BlockError extends Error {

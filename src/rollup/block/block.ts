@@ -19,9 +19,9 @@ import { MetricSection, type SectionHead } from './metric-section.ts'
 
 /**
  * Decodes a block: many rollups of one resolution, sorted by metric, series and bucket, encoded once and never changed.
- * A block has two byte strings, because a query of sums needs no bins: one has the bins of distributions ("sketches"),
- * the other everything else ("scalars"). Opening a block verifies the checksum and parses the directory. A column is
- * decoded when it is read first. `docs/storage-format.md` describes every byte.
+ * A block has up to two byte strings, because a query of sums needs no bins: one has the bins of distributions
+ * ("sketches"), the other everything else ("scalars"). Opening a block verifies the checksum and parses the directory.
+ * A column is decoded when it is read first. `docs/storage-format.md` describes every byte.
  */
 
 export { BlockError, BlockVersionError } from './block-format.ts'

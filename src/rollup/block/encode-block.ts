@@ -26,8 +26,8 @@ import { distributionShape, gaugeShape } from './row-shapes.ts'
 
 /**
  * Encodes rollups as blocks. `block.ts` explains what a block is and decodes it; `docs/storage-format.md` describes
- * every byte. All calls share the buffers and scratch columns of this module, so the callback of a call must not encode
- * another block.
+ * every byte. All calls share the buffers and scratch columns of this module, so the callback `onOmittedRow` must not
+ * encode another block.
  */
 
 export interface EncodedBlock {

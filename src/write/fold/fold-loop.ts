@@ -85,7 +85,7 @@ export class FoldLoop {
     this.#schedulerByPartition[partition]!.noteCommit(partition, bytes)
   }
 
-  /** Pauses folding until `untilMs`, so that tests and benchmarks can fill an inbox. */
+  /** Pauses folding until `untilMs`, so that tests can fill an inbox. */
   pauseUntil(untilMs: number): void {
     for (const scheduler of this.#schedulers) scheduler.pauseUntil(untilMs)
   }

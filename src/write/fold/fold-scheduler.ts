@@ -19,19 +19,19 @@ export interface FoldLoopSettings extends FoldSettings {
   readonly eventsKeptMs: number
 }
 
-/** Totals since the start of the gateway, for its own metrics and for benchmarks. */
+/** Totals since the start of the process, for the gateway's own metrics, benchmarks and tests. */
 export interface FoldTotals {
   /** Number of fold steps that were committed. */
   steps: number
   /** The largest number of rollups in one fold step, and of windows (of all resolutions) to which they belong. */
   largestStepRows: number
   largestStepWindows: number
-  /** Number and bytes by which fold steps made the inboxes smaller. */
+  /** Number of entries, and bytes, by which fold steps made the inboxes smaller. */
   foldedEntries: number
   foldedBytes: number
   /** Bytes of the blocks that folds and merges added to timelines. */
   bytesWritten: number
-  /** Number of merges of runs, and of sealed windows. */
+  /** Number of merges of runs (without seals), and number of seals. */
   merges: number
   seals: number
   /** Number of expired windows. */
@@ -39,8 +39,8 @@ export interface FoldTotals {
   /** How often the work on a partition or window, or a sweep, failed. */
   failures: number
   /**
-   * Data that folds omitted because it cannot be read or written: the number of rollups, and the number of blocks with
-   * an unknown number of rollups.
+   * Data that folds omitted because it cannot be read or written: the number of rollups, and the number of blocks that
+   * cannot be opened. `rowsOmitted` does not include the rollups in these blocks.
    */
   rowsOmitted: number
   blocksOmitted: number
@@ -61,13 +61,13 @@ export interface FoldContext {
 const LEASE_REFUSED_PAUSE_MS = 1_000
 /** How long a partition is skipped after a failure. */
 const FAILURE_PAUSE_MS = 5_000
-/** Pause while `Store.hasRoomForLargeWrites` is false. */
+/** Time between two looks at `Store.hasRoomForLargeWrites` while it is false. */
 const NO_ROOM_PAUSE_MS = 10
 /** Minimum time between two removals of the expired data of a partition. */
 const RETENTION_INTERVAL_MS = 10_000
 /**
- * Minimum time between two reads of an inbox's size, in addition to those after each fold step. Another gateway may
- * append to the inbox and crash before it has folded the new entries.
+ * Minimum time between two reads of an inbox's size; those at the start and after each fold step do not count. The size
+ * is read because another gateway may append to the inbox and crash before it has folded the new entries.
  */
 const SIZE_READ_INTERVAL_MS = 10_000
 /** Number of merges and seals that are done even if an inbox must be folded. After them, such an inbox interrupts. */
@@ -88,7 +88,7 @@ interface InboxState {
   oldestArrivalMs: number | undefined
   /** The partition is skipped until this pause is over. */
   pause: Pause | undefined
-  /** Times at which the size was last read, and at which expired data was last removed. */
+  /** Times at which `#readInboxSize` last read the size, and at which expired data was last removed. */
   sizeLastReadMs: number
   expiredLastRemovedMs: number
 }
@@ -127,8 +127,8 @@ export class FoldScheduler {
   }
 
   /**
-   * Loads the inbox sizes and the windows that have not expired. Each window counts as open, because the list does not
-   * say which ones an earlier process has sealed.
+   * Loads the inbox sizes and the windows that have not expired, at most `LOADED_WINDOWS_MAX` of each partition. Each
+   * window counts as open, because the list does not say which ones an earlier process has sealed.
    */
   async load(): Promise<void> {
     const { store, settings, now } = this.#context
@@ -327,9 +327,10 @@ export class FoldScheduler {
   }
 
   /**
-   * Merges runs of one window, or seals the window. Returns false if there was nothing to merge, if the window changed
-   * meanwhile, or if its data cannot be merged. Returns undefined if the partition is paused, if the scheduler is
-   * stopped, if another gateway has the lease, or if the work failed for another reason.
+   * Merges runs of one window, or seals the window. Returns true if that was committed. Returns false if there was
+   * nothing to merge, if a block is missing, if the window changed meanwhile, or if its data cannot be merged. Returns
+   * undefined if the partition is paused, if the scheduler is stopped, if another gateway has the lease, or if the work
+   * failed for another reason.
    */
   #mergeOneWindow({ partition, window }: OpenWindow, isSealing: boolean): Promise<boolean | undefined> {
     const { store, settings, totals, now, onFailure } = this.#context
@@ -339,7 +340,8 @@ export class FoldScheduler {
       const step = await mergeWindow(store, partition, window, { isSealing, isCoarse, nowMs: now() }).catch(
         (cause: unknown) => {
           if (!(cause instanceof BlockError || cause instanceof RangeError)) throw cause
-          // This window cannot be merged. Other windows are merged, and this one is tried again after further folds.
+          // Other windows are merged. This window is tried again after further folds. If a merge (not a seal) failed,
+          // it is also tried again when it can be sealed.
           onFailure(partition, cause)
           return undefined
         },

@@ -24,9 +24,9 @@ export const STEP_WINDOWS_MAX = 512
 
 /** Data that a fold omits from the timelines permanently, because it cannot be decoded, merged or encoded. */
 export class OmittedData {
-  /** Number of omitted rollups. A rollup that is omitted at several resolutions counts several times. */
+  /** Number of omitted rollups. A rollup that cannot be encoded at several resolutions counts several times. */
   rows = 0
-  /** Number of blocks that cannot be opened. How many rollups they have is unknown. */
+  /** Number of blocks that cannot be opened. `rows` does not include their rollups. */
   blocks = 0
   readonly causes: unknown[] = []
 
@@ -230,7 +230,7 @@ function metricsOf(takenEntries: readonly OpenEntry[]): Iterable<MetricSections>
 
 /**
  * Counts the windows of all resolutions that would have rollups of these sections. Returns undefined if there are more
- * than `windowsMax`; counting stops early in this case.
+ * than `windowsMax`; counting may stop early in this case.
  */
 function countWindows(
   sections: readonly RollupRows[],
@@ -308,8 +308,8 @@ function divideMetric(
   for (const [startMs, windowRows] of [...finest].sort(([a], [b]) => a - b)) {
     if (startMs >= endMs) break
     if (rows + windowRows > STEP_ROWS_MAX) {
-      // A block that an older version of the gateway wrote may hold more rows in one window. Such a window is divided
-      // by series, into about as many as have `STEP_ROWS_MAX` rows, and the others.
+      // A block that an older version of the gateway wrote may have more than `STEP_ROWS_MAX` rows in one window. Such
+      // a window is divided by series: into about as many series as have `STEP_ROWS_MAX` rows, and the others.
       if (rows === 0) seriesShare = STEP_ROWS_MAX / windowRows
       endMs = rows === 0 ? startMs + windowWidthMs(resolutionsMs[0]!) : startMs
       break

@@ -56,7 +56,8 @@ export interface FoldStepResult {
  * Data that cannot be read or written is omitted and reported, so that it does not block the data of other metrics.
  *
  * Returns undefined if there was nothing to fold, or if the store refused the fold, for example because another fold
- * was faster or a window expired meanwhile.
+ * was faster or a window expired meanwhile. Throws a BlockVersionError if a block has an unknown version: a newer
+ * gateway may be able to fold it.
  */
 export async function foldInbox(
   store: Store,

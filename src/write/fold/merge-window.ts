@@ -33,7 +33,8 @@ export interface MergeWindowOptions {
 /**
  * Merges runs of a window: eight neighbouring runs of one tier become one run of the next tier, so a rollup is
  * rewritten about log8(folds of the window) times. With `isSealing`, for a window that has ended, all runs become one.
- * Returns undefined if there was nothing to merge, if a block is missing, or if the window changed meanwhile.
+ * Returns undefined if there was nothing to merge, if a block is missing, or if the window changed meanwhile. Throws a
+ * BlockError or a RangeError if its data cannot be decoded, merged or encoded.
  */
 export async function mergeWindow(
   store: Store,

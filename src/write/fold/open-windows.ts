@@ -4,11 +4,12 @@ import { windowWidthMs } from '../../store/windows.ts'
 import { RUNS_PER_MERGE } from './merge-window.ts'
 
 /**
- * Windows that this process loaded at its start, or to which its folds have written, in the order of the last write (or
- * of loading). A window is removed when it is sealed, or when it could not be sealed. The folds of each window are
- * counted, so that only windows that may have runs to merge are examined. If there are more than `OPEN_WINDOWS_MAX`,
- * those with the oldest last write are evicted. An evicted window stays readable, but this process does not merge its
- * runs until a fold writes to it again.
+ * Windows of a group of partitions that this process loaded at its start, or to which its folds have written, in the
+ * order of the last write (or of loading). A window is removed once it is sealed. It is also removed if it needs no
+ * sealing or cannot be sealed, but not while its partition is paused. The folds of each window are counted, so that
+ * only windows that may have runs to merge are examined. If there are more than `OPEN_WINDOWS_MAX`, those with the
+ * oldest last write are evicted. An evicted window stays readable, but this process does not merge its runs until a
+ * fold writes to it again.
  */
 
 const OPEN_WINDOWS_MAX = 100_000
@@ -27,7 +28,10 @@ const SEAL_AFTER_MS_MAX = 3_600_000
 export interface OpenWindow {
   readonly partition: number
   readonly window: WindowKey
-  /** Number of folds that wrote to the window since a look for runs to merge last found none. A guess after loading. */
+  /**
+   * Number of folds that wrote to the window since its runs were last looked at and none could be merged. A guess after
+   * loading.
+   */
   foldsSinceMerge: number
   /** The time at which the window was last touched. */
   touchedMs: number

@@ -15,8 +15,8 @@ const DELETION_STEPS_MAX = 50
 /**
  * Expires windows that are due, at most `WINDOWS_PER_STEP_MAX`. The time range of an expired window is recorded as an
  * expired stretch, so that a late point cannot make the window look complete again. When a window of the coarsest
- * resolution expires, no resolution has data of its time range any more, and the records for this range are removed
- * too. Returns the number of windows that expired.
+ * resolution expires, no resolution has data of its time range any more. So this window is not recorded, and the
+ * records of finer resolutions for this range are removed. Returns the number of windows that expired.
  */
 export async function expireDueWindows(
   store: Store,

@@ -10,9 +10,9 @@ import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../..
 /** Encodes and opens the blocks of timelines and inboxes for fold and merge. */
 
 /**
- * Maximum size of one block of a timeline. A query of one series reads one block of each run, so a block should hold
- * few series. A query of all series reads every block, so there should be few blocks. In a full window, 8,192 rollups
- * are about twenty series.
+ * Maximum size of one block of a timeline. A query of one series mostly reads one block of each run, so a block should
+ * hold few series. A query of all series reads every block, so there should be few blocks. In a full window, 8,192
+ * rollups are about twenty series.
  */
 const TIMELINE_BLOCK_LIMITS = { bytesMax: 1 << 17, rowsMax: 8_192 } as const
 
@@ -31,7 +31,7 @@ export interface RunProperties {
 
 /**
  * Encodes the rows of one window as the blocks of a run. `onOmitted` is called for each row that cannot be encoded, and
- * the row is omitted. Without `onOmitted`, such a row throws a RangeError.
+ * the row is omitted. Without `onOmitted`, throws a RangeError at the first such row.
  */
 export function encodeRun(
   window: WindowKey,
@@ -62,7 +62,7 @@ export function encodeRun(
 
 /**
  * Reads and opens the named blocks with their sketches. Returns undefined if a block no longer exists, for example
- * because another merge has replaced it or its window has expired.
+ * because another merge has replaced it or its window has expired. Throws a BlockError if a block is damaged.
  */
 export async function openAllBlocks(
   store: Store,
