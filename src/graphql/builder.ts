@@ -63,7 +63,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
 /** The only type whose objects have global ids. */
 const NODE_TYPE = 'Metric'
 
-builder.queryType({ description: 'Read operations. Need a key with the scope `query`.' })
+builder.queryType({ description: 'Read operations. Need a key with the scope `query`, unless a field says otherwise.' })
 builder.mutationType({
   description: 'Write operations. Need a key with the scope `ingest`, unless a field says otherwise.',
 })

@@ -7,7 +7,7 @@ import type { GraphQLLimits, QueryBudget, ResponseFieldBudget } from './operatio
 
 /**
  * The context that GraphQL resolvers receive: the data of one request. This file also has the check with which every
- * resolver starts that does work.
+ * resolver starts that calls the gateway.
  */
 export interface GraphQLContext {
   readonly requestId: string
@@ -21,7 +21,7 @@ export interface GraphQLContext {
   readonly responseFieldBudget: ResponseFieldBudget
   /** Shared by all queries of the request. Read it with {@link querySessionOf}. */
   readonly session: QuerySession
-  /** `hasPassed` becomes true when the operation has timed out. From then on, no resolver starts any work. */
+  /** `hasPassed` becomes true when the operation has timed out. From then on, no resolver calls the gateway. */
   readonly deadline: { hasPassed: boolean }
 }
 
@@ -43,8 +43,8 @@ export function querySessionOf({ session }: GraphQLContext, { operation, path }:
 }
 
 /**
- * Must be the first call of every resolver that does work. Throws `forbidden` if the API key lacks the scope, and
- * `query_too_large` if the operation has timed out.
+ * Every resolver that calls the gateway must call this function first. Throws `forbidden` if the API key lacks the
+ * scope, and `query_too_large` if the operation has timed out.
  */
 export function requireScopeAndTime(context: GraphQLContext, scope: Scope): void {
   if (context.deadline.hasPassed) throw new GatewayError('query_too_large', 'the operation ran out of time')

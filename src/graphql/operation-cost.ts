@@ -2,13 +2,13 @@ import { GatewayError } from '../model/errors.ts'
 import type { PointLimits } from '../model/point.ts'
 
 /**
- * Limits of GraphQL operations, and the budgets that count the queries and response fields of a request. Limits without
- * a setting are constants here.
+ * Limits of GraphQL operations, and the budgets that count the queries of a request and the fields of a response.
+ * Limits without a setting are constants here.
  */
 
 /**
- * Maximum number of fields in a document. Validation compares all pairs of fields with the same name, so the limit
- * bounds its time.
+ * Value of `documentFieldsMax`. Validation compares all pairs of fields with the same name in the response, so the
+ * limit bounds its time.
  */
 const GRAPHQL_FIELDS_MAX = 2_000
 /** Maximum number of root fields in an operation. The root fields of a query are resolved concurrently. */
@@ -29,9 +29,9 @@ export const FIXED_GRAPHQL_LIMITS = {
   responseFieldsMax: GRAPHQL_RESPONSE_FIELDS_MAX,
 }
 
-/** A listing of events counts as this many queries, because it may scan some thousand events. */
+/** A listing of events counts as this many queries, because it may scan up to 10,000 events. */
 export const EVENTS_LISTING_COST = 5
-/** A filtered listing of metrics counts as this many queries, because it compares every name of the project. */
+/** A filtered listing of metrics counts as this many queries, because it may look at every metric of the project. */
 export const FILTERED_LISTING_COST = 5
 
 export interface GraphQLLimits {
@@ -39,11 +39,14 @@ export interface GraphQLLimits {
   /** Maximum number of points, or of events, in one batch. */
   readonly batchItemsMax: number
   readonly eventBytesMax: number
-  /** Maximum bytes of the body of a POST, after decompression. */
+  /** Maximum bytes of the body of a POST, before and after decompression. */
   readonly bodyBytesMax: number
   /** Maximum number of lexical tokens in one document. A batch of 500 points written as literals has some 20,000. */
   readonly documentTokensMax: number
-  /** Maximum number of fields and fragments in one document. */
+  /**
+   * Maximum number of fields and fragments in one document. Also the maximum number of fields in one operation, where
+   * the fields of a fragment count at each of its spreads.
+   */
   readonly documentFieldsMax: number
   readonly documentDepthMax: number
   readonly documentAliasesMax: number

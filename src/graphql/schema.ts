@@ -13,6 +13,6 @@ import { addResponseLimit } from './resolve/response-size.ts'
 
 /**
  * The executable schema. Each file of `types/` adds its types and fields to the builder when it is imported. The order
- * of the imports above is the order in `schema/schema.graphql`.
+ * of the imports above decides the order of root fields, and of types of the same kind, in `schema/schema.graphql`.
  */
 export const schema: GraphQLSchema = addResponseLimit(builder.toSchema({ sortSchema: false }))

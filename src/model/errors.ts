@@ -1,8 +1,8 @@
 import { firstChars } from './text.ts'
 
 /**
- * All error codes. `src/http/response/error-status.ts` maps each code to an HTTP status. GraphQL responses have the
- * codes in upper case.
+ * All codes of gateway errors and rejected items. `src/http/response/error-status.ts` maps each code to an HTTP status.
+ * GraphQL responses have these codes in upper case, and other codes for errors of GraphQL itself.
  */
 export type ErrorCode =
   | 'missing_name'
@@ -74,27 +74,29 @@ export function shorten(text: string): string {
 }
 
 /**
- * Maximum JSON bytes of all error messages in the response to a batch, without the short replacements of further
- * messages. There is a maximum because the response to a request with an idempotency key may be stored for a day.
+ * Maximum JSON bytes of all error messages about the points, or about the events, of one batch, without the short
+ * replacements of further messages. There is a maximum because the response to a request with an idempotency key may be
+ * stored for a day.
  */
 export const ERROR_MESSAGES_BYTES_MAX = 65_536
 
 /**
- * Limits the total bytes of the error messages in one response to `ERROR_MESSAGES_BYTES_MAX`. From the first message
- * that does not fit, each error has its code, and a short replacement instead of its message.
+ * Limits the total bytes of the error messages about the points, or about the events, of one batch to
+ * `ERROR_MESSAGES_BYTES_MAX`. From the first message that does not fit, each error has its code, and a short
+ * replacement instead of its message.
  */
 export class ErrorMessageBudget {
   #bytesLeft = ERROR_MESSAGES_BYTES_MAX
 
   /**
-   * Makes all bytes available again. Called before a sink decodes another request, or the same items again from the
-   * first.
+   * Makes all bytes available again. Called before a sink receives the items of another request, or those of the same
+   * request again from the first.
    */
   restart(): void {
     this.#bytesLeft = ERROR_MESSAGES_BYTES_MAX
   }
 
-  /** Subtracts the bytes of the message from the budget. Returns the message, or a short text if no budget is left. */
+  /** Subtracts the bytes of the message from the budget. Returns the message, or a short text if it does not fit. */
   take(message: string): string {
     if (this.#bytesLeft > 0) this.#bytesLeft -= Buffer.byteLength(JSON.stringify(message))
     return this.#bytesLeft > 0 ? message : 'see the code; the response has no room for more messages'

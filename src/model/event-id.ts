@@ -35,9 +35,10 @@ export class EventIdGenerator {
 }
 
 /**
- * Returns the id of the event with this index in a request with an idempotency key. Every retry gets the same id, on
- * any gateway, because `acceptedMs` is the time at which the store accepted the key first. A request that uses the same
- * key again after the store has removed it gets another id.
+ * Returns the id of the event with this index in a request with an idempotency key. `acceptedMs` is the time of the
+ * commit that stored the request's events in the partition of this event. The store keeps this time in a marker, so
+ * every retry gets the same id, on any gateway. If the key is used again after the marker has expired, its events get
+ * other ids.
  */
 export function keyedEventId(project: string, key: string, acceptedMs: number, index: number): string {
   const view = new DataView(new ArrayBuffer(16))

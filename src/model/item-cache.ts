@@ -245,8 +245,8 @@ export function sameBytes(a: DataView, aStart: number, b: DataView, bStart: numb
 }
 
 /**
- * Hashes name, type and tags, four bytes at a time. A client can construct items with equal hashes. That makes `find`
- * slower, but never returns a wrong series.
+ * Hashes name, type and tags, four bytes at a time. A client can construct items with equal hashes. They make `find`
+ * slower, but it still never returns a wrong series.
  */
 function hashOf({ view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd }: ItemIdentity): number {
   let hash = hashRange(view, nameStart, nameEnd, 0x811c9dc5 | 0)
@@ -258,8 +258,8 @@ function hashOf({ view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsE
 function hashRange(view: DataView, start: number, end: number, seed: number): number {
   let hash = seed
   let i = start
-  // The low bits of a product do not depend on the high bits of its factors. So each product is rotated: its high bits
-  // become low bits and affect all bits of the next product.
+  // The low bits of a product do not depend on the high bits of its factors. So each product of this loop is rotated:
+  // its high bits become low bits and affect all bits of the next product.
   for (; i + 4 <= end; i += 4) {
     hash = Math.imul(hash ^ view.getInt32(i, true), 0x9e3779b1)
     hash = (hash << 13) | (hash >>> 19)

@@ -3,8 +3,8 @@ import { StepBudget, type Steps } from './steps.ts'
 /**
  * A JSON parser that works in short steps: `JSON.parse` of a long text would block the event loop. A single string or
  * number is parsed in one step. It accepts the same texts as `JSON.parse`, but limits the depth of nesting. An integer
- * beyond 2^53 - 1, which a double may round, becomes a bigint, unless it has more than `INTEGER_CHARS_MAX` characters.
- * The parser does not recurse, so deep nesting cannot overflow the stack.
+ * beyond 2^53 - 1 (without a fraction or an exponent) becomes a bigint, because a double may round it, unless it has
+ * more than `INTEGER_CHARS_MAX` characters. The parser does not recurse, so deep nesting cannot overflow the stack.
  */
 
 /** Maximum nesting of objects and arrays in a request body. */

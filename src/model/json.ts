@@ -2,9 +2,9 @@ import { parseJsonInSteps } from './json-parser.ts'
 import { runAtOnce } from './steps.ts'
 
 /**
- * Parses and writes JSON without losing digits of 64-bit ids. A double is exact only up to 2^53, so larger integers are
- * parsed as bigints, unless they have hundreds of digits, and written with the same digits. All other numbers are
- * doubles. Most texts have no large integer: `JSON.parse` and `JSON.stringify` are enough for them.
+ * Parses and writes JSON without losing digits of 64-bit ids. A double may round an integer beyond 2^53 - 1, so such
+ * integers are parsed as bigints, unless they have hundreds of digits, and written with the same digits. All other
+ * numbers are doubles. Most texts have no such integer: `JSON.parse` and `JSON.stringify` are enough for them.
  */
 
 /**

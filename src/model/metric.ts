@@ -31,8 +31,8 @@ export function isTrackedType(value: unknown): value is TrackedType {
 
 /**
  * Maximum length of a metric name in UTF-16 code units. Settings allow at most half as many characters, each of up to
- * two code units and four bytes of UTF-8, so name and project fit into one LMDB key (1,978 bytes). No metric has a
- * longer name, so a longer text is not looked up in a store.
+ * two code units. An LMDB key has at most 1,978 bytes, and the key of a metric has 16 bytes of the project and two
+ * bytes for each code unit of the name. No metric has a longer name, so a longer text is not looked up in a store.
  */
 export const METRIC_NAME_CODE_UNITS_MAX = 900
 

@@ -1,8 +1,9 @@
 /**
  * Minimum and maximum length of a slice. Background work that has run for a slice lets the event loop serve requests at
  * its next call of `pause`. A request takes several iterations of the event loop, and each may contain a slice, so
- * slices are short. Within these bounds, a slice is half as long as the pause before it. So background work gets a
- * third of the time of a busy process, or less if pauses are longer than 16 ms.
+ * slices are short. Within these bounds, a slice is half as long as the pause before it. So the work of one pacer gets
+ * a third of the time of a busy process: less if its pauses are longer than 16 ms, more if they are shorter than 2 ms.
+ * The work of several pacers together may get more.
  */
 const SLICE_MS_MIN = 1
 const SLICE_MS_MAX = 8

@@ -220,9 +220,8 @@ function instantFromNumber(value: number): number | undefined {
   else if (magnitude < UNIX_MILLISECONDS_END) ms = value
   else if (magnitude < UNIX_MICROSECONDS_END) ms = value / 1e3
   else ms = value / 1e6
-  // The double nearest to 1672490759.123 is slightly smaller than this number, so rounding down would give .122. The
-  // relative error of the product is at most 2^-52, so this much is added before rounding down. Adding 0 turns -0 into
-  // 0.
+  // In doubles, 1.001 * 1e3 is 1000.9999999999999, so rounding down would give 1000. The relative error of `ms` is at
+  // most about 2^-52, so this much is added before rounding down. Adding 0 turns -0 into 0.
   return validInstant(Math.floor(ms + Math.abs(ms) * Number.EPSILON) + 0)
 }
 

@@ -129,9 +129,9 @@ function joinedText(values: readonly unknown[]): string | undefined {
 }
 
 /**
- * Converts a string, boolean or number to text, for tag values and user ids. Bigints keep all digits. Other numbers are
- * written in their shortest form: `1.50` becomes `1.5`, `-0` becomes `0`. Returns undefined for NaN, infinities and all
- * other values.
+ * Converts a string, boolean or number to text, for tag values. Bigints keep all digits. Other numbers are written in
+ * their shortest form: `1.50` becomes `1.5`, `-0` becomes `0`. Returns undefined for NaN, infinities and all other
+ * values.
  */
 export function scalarText(value: unknown): string | undefined {
   switch (typeof value) {

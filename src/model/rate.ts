@@ -1,4 +1,4 @@
-/** Parses and formats rate limits: how many requests of each class an API key or client address may send per minute. */
+/** Parses and formats rate limits: how many requests of each class an API key or client network may send per minute. */
 
 /**
  * All requests of a class count against one limit. `single` is the class of the limited REST requests that belong to no

@@ -190,8 +190,8 @@ interface PeriodOffsets {
 }
 
 /**
- * A named zone, which may have clock changes. `lookUpOffsetMs` calls `source` each time. All other calls together call
- * it a limited number of times, whatever instants are asked for.
+ * A named zone, which may have clock changes. `lookUpOffsetMs` calls `source` each time. The calls of the other methods
+ * together call `source` a limited number of times, whatever instants are asked for.
  */
 export class ZoneWithOffsetChanges implements TimeZone {
   readonly name: string
@@ -234,7 +234,7 @@ export class ZoneWithOffsetChanges implements TimeZone {
     }
   }
 
-  /** Caches the offset at the same time of the year from 2101 to 2128 that has the same length and first weekday. */
+  /** Caches the offset at the same time of the last year up to 2128 that has the same length and first weekday. */
   #cacheOffsetOfRepeatingYear(utcMs: number): void {
     const year = new Date(utcMs).getUTCFullYear()
     const startMs = yearStartMs(year)
@@ -269,7 +269,7 @@ export class ZoneWithOffsetChanges implements TimeZone {
       while (offsetMs !== sampleOffsetMs) {
         atMs = this.#firstChange(atMs, offsetMs, sampleMs)
         offsetMs = this.#source(atMs)
-        // A clock change at the end of the period or later is found again when the next period is searched.
+        // A clock change exactly at the end of the period belongs to the next one, which begins with the new offset.
         if (atMs < endMs) {
           startsMs.push(atMs)
           offsetsMs.push(offsetMs)

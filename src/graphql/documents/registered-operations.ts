@@ -7,7 +7,7 @@ import { isObject } from '../../model/is-object.ts'
  * Reads registered operations, by id, from a file or the files of a folder. A `.graphql` or `.gql` file holds one
  * document, whose id is the SHA-256 of its text. A `.json` file is a manifest: `{ID: document}` as code generators
  * write it, or Apollo's `{"operations": [{"id", "body"}]}`. Other files are ignored. An empty path gives no operations.
- * Throws when a manifest is invalid, or when the path has no operations.
+ * Throws when a manifest is not JSON or has an invalid entry, or when the path has no operations.
  */
 export async function readRegisteredOperations(path: string): Promise<ReadonlyMap<string, string>> {
   const registered = new Map<string, string>()

@@ -24,7 +24,10 @@ const GRAPHIQL_CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** Serves the files of the playground below `endpoint`. Returns a function that sends its page at `endpoint`. */
+/**
+ * Serves the files of the GraphiQL package below `endpoint`. Returns a function that sends the page of the playground,
+ * as the response to a request for `endpoint` itself.
+ */
 export function registerPlayground(
   app: FastifyInstance,
   endpoint: string,
@@ -63,7 +66,7 @@ const PLAYGROUND_FILE_OPERATION: Operation = {
   ],
   response: {
     status: 200,
-    description: 'A script, a style sheet or a picture.',
+    description: 'A script or a style sheet.',
     content: { 'text/javascript': STRING_SCHEMA, 'text/css': STRING_SCHEMA, 'image/svg+xml': STRING_SCHEMA },
   },
   errors: ['not_found'],

@@ -8,8 +8,9 @@ export const IDEMPOTENCY_KEY_DESCRIPTION =
 
 /**
  * Runs a mutation field. If the field has an idempotency key and succeeded before with the same key and input, returns
- * the stored result and does not call `run`. A retry after a failure calls `run` again. The stored result is the whole
- * value that the field resolves to, so a retry may select other subfields of it.
+ * the stored result, while the store keeps it, and does not call `run`. A retry after a failure calls `run` again. The
+ * stored result is the whole value that the field resolves to, so a retry may select other subfields of it. Throws
+ * `forbidden`, `invalid_body` if the key is malformed, and `idempotency_conflict` if another request has used the key.
  */
 export async function runIdempotently<T>(
   field: string,

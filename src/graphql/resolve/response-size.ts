@@ -18,7 +18,7 @@ import { selectedSubfields } from './selection.ts'
 
 /** A map of tags or properties counts as one field per this many characters of its JSON text, rounded up. */
 const CHARS_PER_FIELD = 128
-/** Names of the scalars whose value is a map as a client sent it, of any size. */
+/** Names of the scalars whose value is a map that a client has sent. Its size does not follow from the document. */
 const MAP_SCALAR_NAMES: ReadonlySet<string> = new Set(['Properties', 'Tags'])
 
 /**
@@ -74,8 +74,8 @@ function chargeList(value: unknown, context: GraphQLContext, info: GraphQLResolv
 }
 
 /**
- * Throws only if no earlier value has exceeded the budget. After that, returns null for each map, so that a long list
- * does not produce an error per item.
+ * Throws only if no earlier value has exceeded the budget. If one has, returns null instead of the map, so that a long
+ * list does not produce an error per item.
  */
 function chargeMap(value: unknown, context: GraphQLContext): unknown {
   if (value === null || value === undefined) return value
@@ -96,8 +96,8 @@ function takeFields(budget: ResponseFieldBudget, fieldCount: number): boolean {
 const fieldCountPerItemCache = new WeakMap<readonly FieldNode[], number>()
 
 /**
- * Counts the fields selected below an item, at all depths. Fields below a nested list count once here, and again for
- * each of its items when that list is resolved.
+ * Counts the fields selected below an item, at all depths; an item without fields counts as one. Fields below a nested
+ * list count once here, and again for each of its items when that list is resolved.
  */
 function fieldCountPerItem(info: GraphQLResolveInfo): number {
   let fieldCount = fieldCountPerItemCache.get(info.fieldNodes)

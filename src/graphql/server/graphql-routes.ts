@@ -40,16 +40,16 @@ interface GraphQLOptions {
   readonly limits: GraphQLLimits
   readonly persisted: PersistedOperationSettings
   readonly streams: StreamSettings
-  /** Reads the files that the GraphiQL page shares with the page of the metrics explorer. */
+  /** Reads the files of the GraphiQL page and of the metrics explorer that are built from `playground/`. */
   readonly readAssets: () => Promise<PageAssets>
 }
 
 const ENDPOINT = '/graphql'
 
 /**
- * GraphQL over HTTP: POST with a JSON body, GET for queries, and the playground for browsers. Requests that a
- * cross-site form could send are refused (CSRF): a POST must be `application/json`, and every operation needs an API
- * key in a header.
+ * GraphQL over HTTP: POST with a JSON body, GET for queries and subscriptions, and the playground for browsers.
+ * Requests that a cross-site form could send are refused (CSRF): a POST must be `application/json`, and every operation
+ * needs an API key in a header.
  */
 export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): void {
   const { gateway, log } = options

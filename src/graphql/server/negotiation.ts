@@ -43,7 +43,7 @@ export function acceptsHtml({ method, headers: { accept } }: FastifyRequest): bo
   return method !== 'POST' && accept !== undefined && accept.includes('text/html')
 }
 
-/** Throws `unsupported_media_type`. A cross-site form cannot send `application/json` (CSRF). */
+/** Throws `unsupported_media_type` for other types than JSON. A cross-site form cannot send JSON (CSRF). */
 export function requireJsonContentType({ headers: { 'content-type': type } }: FastifyRequest): void {
   if (type !== JSON_TYPE && (type === undefined || !/^application\/json *(?:;|$)/i.test(type))) {
     throw new GatewayError('unsupported_media_type', 'the content type must be application/json')

@@ -29,7 +29,7 @@ export function operationPlugins(schema: GraphQLSchema, settings: PluginSettings
     useValidationRules(limits), // adds validation rules, such as no introspection
     useCompiledVariables(schema), // coerces variables and executes
     useStreamedSubscriptions(), // refuses subscriptions of clients that accept no stream
-    useDeadline(limits), // ends operations that run too long
+    useDeadline(limits), // responds with an error if a query or mutation runs too long
     useResponseLimit(limits), // replaces query results that are too large by an error
     useErrorMasking(log), // gives errors their codes; logs and hides internal ones
   ]

@@ -36,7 +36,7 @@ function jsonParameter(search: URLSearchParams, name: string): unknown {
   }
 }
 
-/** Null and an empty operation name count as absent. Unknown parameters are ignored. */
+/** A parameter that is null counts as absent, and so does an empty operation name. Unknown parameters are ignored. */
 function parseParams(params: Record<string, unknown>): OperationParams {
   const query = optionalString(params, 'query')
   const documentId = optionalString(params, 'documentId')

@@ -18,7 +18,7 @@ import type { GraphQLContext } from '../context.ts'
 export interface OperationEngine {
   /**
    * Runs an operation. Returns a promise only for a subscription, or if a resolver is asynchronous. Errors of the
-   * operation are in the result; a rejection means that a plugin has a bug.
+   * operation are in the result; if `run` throws or its promise rejects, a plugin has a bug.
    */
   run(
     params: OperationParams,
@@ -45,7 +45,7 @@ interface OperationResponse {
 
 type Plugin = YogaPlugin<GraphQLContext, GraphQLContext, GraphQLContext>
 
-/** The hooks that run when yoga is called without its HTTP layer. */
+/** Hooks that also run when yoga is called without its HTTP layer. */
 export type OperationPlugin = Pick<
   Plugin,
   'onParams' | 'onParse' | 'onValidate' | 'onExecute' | 'onSubscribe' | 'onExecutionResult'

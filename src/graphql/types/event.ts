@@ -13,7 +13,7 @@ export const EventRef = builder.objectRef<Event>('Event').implement({
       // The stored result of an idempotent request has integers beyond 2^53 as bigints.
       resolve: ({ value }) => (value === null ? null : Number(value)),
     }),
-    tags: t.expose('tags', { type: 'Tags', description: 'The tags as sent; values are strings.' }),
+    tags: t.expose('tags', { type: 'Tags', description: 'The tags as sent, without empty ones; values are strings.' }),
     properties: t.expose('properties', {
       type: 'Properties',
       nullable: true,

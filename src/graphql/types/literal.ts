@@ -4,8 +4,9 @@ import { exactIntegerOf } from '../../model/json-parser.ts'
 
 /**
  * Converts a literal of a document to JSON, so that a JSON-like scalar accepts the same values inline as in variables.
- * Objects have no prototype, so a key such as `__proto__` is ordinary. Integers keep all digits. A variable without a
- * value is left out of an object and becomes null in a list; during validation, no variable has a value.
+ * Objects have no prototype, so a key such as `__proto__` is ordinary. Integers of up to 308 characters keep all
+ * digits. A variable without a value is left out of an object and becomes null in a list; during validation, no
+ * variable has a value. Throws a GraphQLError for an enum value.
  */
 export function literalToJson(node: ValueNode, variables?: Readonly<Record<string, unknown>> | null): unknown {
   switch (node.kind) {

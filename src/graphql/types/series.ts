@@ -11,7 +11,7 @@ export interface SeriesSource {
   readonly group: ResultGroup
   readonly aggregation: Aggregation
   readonly line: FilledLine
-  /** Start and end of each bucket of the line. */
+  /** Start and end of each bucket of the line's range. `line.bucketIndexes` are indexes in these two columns. */
   readonly times: Pick<QueryResult, 'startMs' | 'endMs'>
   /**
    * For a line of the earlier range (GraphQL `comparison`): the label of that range. Undefined for a line of the

@@ -79,8 +79,8 @@ function withCoercedType(schema: GraphQLSchema): GraphQLSchema {
 }
 
 /**
- * Returns a copy of the document in which the variables of `operation` have the type {@link COERCED_TYPE}. The nodes of
- * selection sets are not copied, because caches use them as keys.
+ * Returns a copy of the document in which the variables of `operation` have the type {@link COERCED_TYPE}. The copy and
+ * the document share the nodes of selection sets.
  */
 function withCoercedVariables(document: DocumentNode, operation: OperationDefinitionNode): DocumentNode {
   const type = { kind: Kind.NAMED_TYPE, name: { kind: Kind.NAME, value: COERCED_TYPE.name } } as const
