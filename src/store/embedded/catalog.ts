@@ -28,7 +28,7 @@ import {
   encodeText,
   encodeU32,
 } from './rows.ts'
-import type { Tables } from './table.ts'
+import { keyTextOf, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /** Stores metrics and series. Definitions create metrics; commits create series, and metrics whose rows are lost. */
@@ -186,8 +186,8 @@ export class CatalogChanges {
   readonly #metrics = new Map<string, ChangedMetric>()
   /** Keys of the metric rows that this commit creates. */
   readonly #createdKeys = new Set<string>()
-  readonly #newSeries: { readonly registration: SeriesRegistration; readonly position: number }[] = []
-  readonly #newSeriesByKey = new Map<string, SeriesRegistration>()
+  /** By the text of their key in `series-ids`. */
+  readonly #newSeries = new Map<string, NewSeries>()
   readonly #conflictingIds = new Map<string, Id64>()
   readonly #deletedIds = new Map<string, Id64>()
 
@@ -240,16 +240,15 @@ export class CatalogChanges {
       return
     }
     const key = seriesIdKey(this.#partition, registration.metricId, registration.seriesId)
-    const registered = this.#registeredSeries(registration, key)
+    const keyText = keyTextOf(key)
+    const registered = this.#registeredSeries(registration, key, keyText)
     if (registered !== undefined) {
       if (!areTagsEqual(registered.tags, registration.tags))
         this.#conflictingIds.set(formatId(registration.metricId), registration.metricId)
       return
     }
-    const { row } = changed
-    this.#newSeries.push({ registration, position: row.seriesCount })
-    this.#newSeriesByKey.set(key.toString('latin1'), registration)
-    changed.row = { ...row, seriesCount: row.seriesCount + 1 }
+    this.#newSeries.set(keyText, { registration, key, position: changed.row.seriesCount + changed.newSeriesCount })
+    changed.newSeriesCount++
     for (const [tagKey] of registration.tags) this.#addTagKey(changed, tagKey)
   }
 
@@ -265,15 +264,17 @@ export class CatalogChanges {
   write(): void {
     for (const changed of this.#metrics.values()) {
       const { key, row, storedBytes } = changed
-      this.#writes.put('metrics', key, encodeMetric({ ...row, tagKeys: this.#writeTagKeys(changed) }, storedBytes))
+      const seriesCount = row.seriesCount + changed.newSeriesCount
+      const tagKeys = this.#writeTagKeys(changed)
+      this.#writes.put('metrics', key, encodeMetric({ ...row, seriesCount, tagKeys }, storedBytes))
       if (storedBytes !== undefined) continue
       this.#writes.put('metric-ids', metricIdKey(row.metricId), key)
       changeMetricCount(this.#writes, row.project, 1)
     }
-    for (const { registration, position } of this.#newSeries) {
-      const { metricId, seriesId } = registration
-      this.#writes.put('series', seriesKey(this.#partition, metricId, position), encodeSeries(registration))
-      this.#writes.put('series-ids', seriesIdKey(this.#partition, metricId, seriesId), encodeU32(position))
+    for (const { registration, key, position } of this.#newSeries.values()) {
+      const rowKey = seriesKey(this.#partition, registration.metricId, position)
+      this.#writes.put('series', rowKey, encodeSeries(registration))
+      this.#writes.put('series-ids', key, encodeU32(position))
     }
   }
 
@@ -318,10 +319,14 @@ export class CatalogChanges {
   /**
    * Returns the tags with which the series is stored or was registered earlier in this commit; undefined if neither.
    */
-  #registeredSeries(registration: SeriesRegistration, key: Buffer): Pick<SeriesRow, 'tags'> | undefined {
-    const earlier = this.#newSeriesByKey.get(key.toString('latin1'))
-    if (earlier !== undefined) return earlier
-    const position = this.#writes.get('series-ids', key)
+  #registeredSeries(
+    registration: SeriesRegistration,
+    key: Buffer,
+    keyText: string,
+  ): Pick<SeriesRow, 'tags'> | undefined {
+    const earlier = this.#newSeries.get(keyText)
+    if (earlier !== undefined) return earlier.registration
+    const position = this.#writes.get('series-ids', key, keyText)
     if (position === undefined) return undefined
     const bytes = this.#writes.get('series', seriesKey(this.#partition, registration.metricId, decodeU32(position)))
     return bytes && decodeSeries(bytes)
@@ -334,9 +339,18 @@ export class CatalogChanges {
  */
 const TAG_KEYS_IN_ROW_MAX = 16
 
+interface NewSeries {
+  readonly registration: SeriesRegistration
+  /** Its key in `series-ids`. */
+  readonly key: Buffer
+  readonly position: number
+}
+
 interface ChangedMetric {
   readonly key: Uint8Array
+  /** The row without the new series and tag keys. */
   row: EmbeddedMetricRow
+  newSeriesCount: number
   /** The stored bytes of the row; undefined if the commit creates the metric. */
   readonly storedBytes: Uint8Array | undefined
   /** The tag keys in the stored row, and those of this commit. */
@@ -346,7 +360,7 @@ interface ChangedMetric {
 }
 
 function changedMetricOf(key: Uint8Array, row: EmbeddedMetricRow, storedBytes: Uint8Array | undefined): ChangedMetric {
-  return { key, row, storedBytes, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
+  return { key, row, newSeriesCount: 0, storedBytes, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
 }
 
 function matchesUpdate(row: EmbeddedMetricRow, update: MetricUpdate): boolean {

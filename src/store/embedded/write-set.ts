@@ -22,8 +22,8 @@ export class WriteSet {
     return this.#layer
   }
 
-  get(table: TableName, key: Uint8Array): Uint8Array | undefined {
-    const text = keyTextOf(key)
+  /** Returns the value of a row. `text`: the key as text (`keyTextOf`), if the caller has it already. */
+  get(table: TableName, key: Uint8Array, text: string = keyTextOf(key)): Uint8Array | undefined {
     const write = this.#layer.get(table, text)
     return write === undefined ? this.tables[table].get(key, text) : write.value
   }
