@@ -1,5 +1,5 @@
-import { assert } from '../model/errors.ts'
 import type { RollupKind } from '../model/metric.ts'
+import { ObjectPool } from '../model/object-pool.ts'
 import { binAccumulator } from '../sketch/bin-accumulator.ts'
 import { binKeyOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
@@ -198,18 +198,13 @@ export class MergedRows extends RowColumns implements RollupRows {
 
 /** Maximum memory in bytes of all released `MergedRows` that are kept for reuse. */
 const FREE_BYTES_MAX = 1 << 22
-/** The released `MergedRows` that are kept for reuse, and their memory. */
-const freeRows = new Map<RollupKind, MergedRows[]>()
-let freeBytes = 0
+const freeRows = new ObjectPool<MergedRows>({ bytesMax: FREE_BYTES_MAX, objectBytesMax: FREE_BYTES_MAX })
 
 /** Returns an empty `MergedRows`. It may be a released one; then its capacity may differ from `capacity`. */
 export function acquireMergedRows(kind: RollupKind, capacity = 0): MergedRows {
   // A merge that has thrown may have left bins in `binAccumulator`.
   if (binAccumulator.binCount > 0) binAccumulator.clear()
-  const rows = freeRows.get(kind)?.pop()
-  if (rows === undefined) return new MergedRows(kind, capacity)
-  freeBytes -= rows.allocatedBytes
-  return rows
+  return freeRows.take(kind) ?? new MergedRows(kind, capacity)
 }
 
 /**
@@ -217,15 +212,7 @@ export function acquireMergedRows(kind: RollupKind, capacity = 0): MergedRows {
  * afterwards. Does nothing if `rows` are not `MergedRows`.
  */
 export function releaseMergedRows(rows: RollupRows): void {
-  if (!(rows instanceof MergedRows)) return
-  const { kind, allocatedBytes } = rows
-  if (freeBytes + allocatedBytes > FREE_BYTES_MAX) return
-  const freeOfKind = freeRows.get(kind) ?? []
-  assert(!freeOfKind.includes(rows), 'rows are given back once')
-  rows.clear()
-  freeBytes += allocatedBytes
-  freeOfKind.push(rows)
-  freeRows.set(kind, freeOfKind)
+  if (rows instanceof MergedRows) freeRows.giveBack(rows)
 }
 
 const NO_BYTES = new Uint8Array(0)

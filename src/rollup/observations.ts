@@ -28,8 +28,13 @@ export class Observations {
   }
 
   /** Approximate memory of the observations and bins, without capacity that is not in use. */
-  get allocatedBytes(): number {
+  get estimatedBytes(): number {
     return this.#length * 16 + this.#bins.length
+  }
+
+  /** Memory of the columns and bins in bytes, with capacity that is not in use. */
+  get allocatedBytes(): number {
+    return this.#row.length * 16 + this.binStart.length * 4 + this.#bins.capacityBytes
   }
 
   get binBytes(): Uint8Array {

@@ -13,6 +13,8 @@ const NO_IDS = new Uint32Array(0)
 const NO_OBSERVATIONS = new Observations()
 /** Approximate heap memory of a `RunningTotals` object with its points, rounded up. */
 const TOTALS_OBJECT_BYTES = 400
+/** Approximate heap memory of a table without the elements of its columns. */
+const TABLE_OBJECT_BYTES = 2_000
 
 let scratchNumbers = new Float64Array(1024)
 let scratchIds = new Uint32Array(1024)
@@ -77,8 +79,18 @@ export class RollupTable extends RowColumns implements RollupRows {
   /** Approximate memory of the rows, without capacity that is not in use. */
   get estimatedBytes(): number {
     const columnCount = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : this.kind === 'counter' ? 3 : 2
-    const observationBytes = this.#observations.allocatedBytes
+    const observationBytes = this.#observations.estimatedBytes
     return this.#length * (columnCount * 8 + 24) + observationBytes + this.#totals.length * TOTALS_OBJECT_BYTES
+  }
+
+  /** Approximate memory of the columns and observations in bytes, with capacity that is not in use. */
+  get allocatedBytes(): number {
+    const { seriesHi, seriesLo, rowStart } = this
+    const indexLength = seriesHi.length + seriesLo.length + rowStart.length
+    const rowIdLength = this.#rowSeriesHi.length + this.#rowSeriesLo.length
+    const idLength = indexLength + rowIdLength + this.#rowBeforeSort.length + this.#totalsIndex.length
+    const idBytes = idLength * Uint32Array.BYTES_PER_ELEMENT
+    return TABLE_OBJECT_BYTES + this.columnBytes + idBytes + this.#observations.allocatedBytes
   }
 
   get binBytes(): Uint8Array {

@@ -36,6 +36,13 @@ export class RowColumns {
     this.resize(Math.max(CAPACITY_MIN, capacity))
   }
 
+  /** Memory of the columns in bytes, with capacity that is not in use. */
+  protected get columnBytes(): number {
+    const { bucketMs, count, sum, min, max, firstMs, first, lastMs, last } = this
+    const lengths = bucketMs.length + count.length + sum.length + min.length + max.length
+    return (lengths + firstMs.length + first.length + lastMs.length + last.length) * Float64Array.BYTES_PER_ELEMENT
+  }
+
   protected resize(capacity: number): void {
     this.bucketMs = grownNumbers(this.bucketMs, capacity)
     this.count = grownNumbers(this.count, capacity)

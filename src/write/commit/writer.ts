@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { GatewayError, type ItemError } from '../../model/errors.ts'
 import { ITEM_CACHE_BYTES_MAX } from '../../model/item-cache.ts'
 import { partitionOf } from '../../model/metric.ts'
+import { ObjectPool } from '../../model/object-pool.ts'
 import { Pacer } from '../../model/pacer.ts'
 import type { Decode } from '../../model/point.ts'
 import { CACHED_SERIES_MAX } from '../../model/series.ts'
@@ -46,8 +47,9 @@ export interface WriterTotals {
   events: number
 }
 
-/** Maximum number of point batches that are kept for reuse. */
-const POOLED_BATCHES_MAX = 16
+/** Maximum memory of the point batches that are kept for reuse, and of one of them: about 16,384 points. */
+const BATCH_POOL_BYTES_MAX = 1 << 23
+const POOLED_BATCH_BYTES_MAX = 1 << 19
 /** Maximum number of rejected items that are sorted without a pause. */
 const REJECTIONS_SORTED_AT_ONCE_MAX = 10_000
 
@@ -61,7 +63,10 @@ export class Writer {
   readonly totals: WriterTotals = { points: 0, events: 0 }
   readonly #settings: WriterSettings
   readonly #registry: Registry
-  readonly #batchPool: PointBatch[] = []
+  readonly #batchPool = new ObjectPool<PointBatch>({
+    bytesMax: BATCH_POOL_BYTES_MAX,
+    objectBytesMax: POOLED_BATCH_BYTES_MAX,
+  })
   readonly #pendingBytesByProject = new ProjectPendingBytes()
   readonly #decodeQueue: DecodeQueue
   readonly #newPace: () => Pace
@@ -144,7 +149,7 @@ export class Writer {
   ): Promise<readonly ItemError[]> {
     this.#requireAccepting(project)
     if (this.#registry.isFull) this.#registry.clear()
-    const batch = this.#batchPool.pop() ?? new PointBatch(this.#registry)
+    const batch = this.#batchPool.take() ?? new PointBatch(this.#registry)
     let admission: Admission | undefined
     const admit = (): Admission => {
       admission ??= new Admission(this.#registry, batch, (change) => {
@@ -199,7 +204,7 @@ export class Writer {
     const bytesBefore = group.pendingBytes
     const commit = group.add(share, marker)
     const bytes = group.pendingBytes - bytesBefore
-    if (this.#batchPool.length < POOLED_BATCHES_MAX) this.#batchPool.push(share.batch)
+    this.#batchPool.giveBack(share.batch)
     if (commit === undefined) return undefined
     this.#pendingBytesByProject.add(project, bytes)
     const release = (): void => this.#pendingBytesByProject.add(project, -bytes)
@@ -234,8 +239,7 @@ export class Writer {
         addedBytes += group.pendingBytes - bytesBefore
         if (commit !== undefined) commits.push(commit)
       }
-      // A pooled batch keeps its memory, so large batches are not pooled.
-      if (!isLarge && this.#batchPool.length < POOLED_BATCHES_MAX) this.#batchPool.push(batch)
+      this.#batchPool.giveBack(batch)
       return commits.length === 1 ? await commits[0]! : await storedPointsOf(commits)
     } finally {
       this.#pendingBytesByProject.add(project, -addedBytes)

@@ -1,32 +1,28 @@
 import type { RollupKind } from '../../model/metric.ts'
+import { ObjectPool } from '../../model/object-pool.ts'
 import { RollupTable } from '../../rollup/rollup-table.ts'
+
+/** Maximum memory of the tables in the pool, and of one of them: about 16,384 rows of a gauge. */
+const POOL_BYTES_MAX = 1 << 24
+const POOLED_TABLE_BYTES_MAX = 1 << 21
 
 /**
  * A pool of rollup tables for reuse. A round usually lasts milliseconds, and allocating the columns of a table takes
- * longer than filling them. The number of tables is bounded, and a table that has many rows when it is returned is not
- * kept.
+ * longer than filling them.
  */
 export class TablePool {
-  readonly #freeTables = new Map<RollupKind, RollupTable[]>()
+  readonly #tables = new ObjectPool<RollupTable>({
+    bytesMax: POOL_BYTES_MAX,
+    objectBytesMax: POOLED_TABLE_BYTES_MAX,
+  })
 
   /** Returns an empty table, from the pool if it has one. */
   take(kind: RollupKind): RollupTable {
-    return this.#freeTables.get(kind)?.pop() ?? new RollupTable(kind)
+    return this.#tables.take(kind) ?? new RollupTable(kind)
   }
 
   /** Returns a table to the pool. The caller must not use the table afterwards. */
   giveBack(table: RollupTable): void {
-    if (table.length > POOLED_TABLE_ROWS_MAX) return
-    table.clear()
-    const tables = this.#freeTables.get(table.kind)
-    if (tables === undefined) this.#freeTables.set(table.kind, [table])
-    else if (tables.length < TABLES_PER_KIND_MAX) tables.push(table)
+    this.#tables.giveBack(table)
   }
 }
-
-/**
- * Maximum number of tables in the pool for each kind of rollup, and maximum number of rows of a table that is returned
- * to the pool and kept.
- */
-const TABLES_PER_KIND_MAX = 64
-const POOLED_TABLE_ROWS_MAX = 16_384

@@ -7,8 +7,9 @@ import {
   ORDINARY_MEMBERS_MAX,
   ORDINARY_NEW_SERIES_MAX,
   ORDINARY_POINTS_MAX,
+  PointBatch,
 } from '../../../src/write/round/point-batch.ts'
-import { ask, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
+import { ask, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
 import { FaultyStore, gate, lostRequest } from '../../support/faulty-store.ts'
 import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
 import { held, hit, refusal, track, until } from './harness.ts'
@@ -105,6 +106,20 @@ describe('a small request', () => {
 })
 
 describe('a large request', () => {
+  it('leaves no large columns behind, also if all its points are rejected', async () => {
+    const limited = openTestWriter(faulty, { seriesPerMetricMax: 1 })
+    await track(limited, hit(0))
+    const rejected = await track(limited, ...points(100_000, () => hit(1, { host: 'b' })))
+    expect(rejected).toHaveLength(100_000)
+    const capacities: number[] = []
+    for (let i = 0; i < 2; i++) {
+      await limited.track(PROJECT, (sink) => {
+        if (sink instanceof PointBatch) capacities.push(sink.timeMs.length)
+      })
+    }
+    expect(capacities).toEqual([512, 512])
+  })
+
   it('is refused while the store does not respond, also when it was being encoded', async () => {
     await track(writer, hit(0))
     faulty.always('append', lostRequest)
