@@ -253,6 +253,6 @@ const NO_TAGS: CanonicalTags = []
 const TYPE_CONFLICT_CACHED_MS = 1_000
 
 export function rejectTypeConflict(metric: Metric, storedType: MetricType | undefined = metric.row?.type): Rejection {
-  const typeText = storedType ?? 'of another type'
-  return reject('type_conflict', `metric ${quote(metric.name)} is a ${typeText}, not a ${metric.type}`)
+  const actual = storedType === undefined ? '' : `a ${storedType}, `
+  return reject('type_conflict', `metric ${quote(metric.name)} is ${actual}not a ${metric.type}`)
 }

@@ -3,6 +3,8 @@ import { runAtOnce } from '../../../src/model/steps.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { decodeBetterStackItem } from '../../../src/wire/better-stack.ts'
 import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
+import { Metric } from '../../../src/write/round/cached-metric.ts'
+import { rejectTypeConflict } from '../../../src/write/round/registry.ts'
 import { DEFAULT_POINT_LIMITS } from '../../support/defaults.ts'
 import { decoderOf, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
 import { FaultyStore, gate, lostRequest } from '../../support/faulty-store.ts'
@@ -58,6 +60,14 @@ async function typesOf(...names: readonly string[]): Promise<Readonly<Record<str
   const rows = await real.readMetrics(PROJECT, names)
   return Object.fromEntries(rows.flatMap((row) => (row === undefined ? [] : [[row.name, row.type]])))
 }
+
+it.each([
+  ['gauge', 'metric "m" is a gauge, not a counter'],
+  [undefined, 'metric "m" is not a counter'],
+] as const)('the message of a type conflict is a sentence, the stored type being %s', (storedType, message) => {
+  const rejection = rejectTypeConflict(new Metric(PROJECT, 'm', 'counter'), storedType)
+  expect(rejection).toEqual({ code: 'type_conflict', message })
+})
 
 describe.each(SEVERAL)('a refused %s (%s)', (type, _, itemOf) => {
   const ALL = ['latency', 'latency_sum', 'latency_count']
