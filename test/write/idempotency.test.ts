@@ -275,6 +275,18 @@ describe('a store that lost receipts', () => {
     await expect.poll(() => idempotency.retainedReceiptCount).toBe(0)
   })
 
+  it('is not checked any more once the gateway is closed, also if a request ends after that', async () => {
+    const store = await ForgetfulStore.open()
+    const idempotency = new Idempotency(store.faulty.store, { ...SETTINGS, lossCheckIntervalMs: 1 }, () => nowMs)
+    await idempotency.serveOnce(PROJECT, { key: 'k', requestHash: 'h' }, async () => {
+      idempotency.close()
+      return { status: 201, body: '' }
+    })
+    const before = store.faulty.calls('readReceipt').length
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    expect(store.faulty.calls('readReceipt')).toHaveLength(before)
+  })
+
   it('returns the first response, and refuses another body, before the loss is noticed', async () => {
     const store = await ForgetfulStore.open()
     const idempotency = new Idempotency(store.faulty.store, SETTINGS, () => nowMs)

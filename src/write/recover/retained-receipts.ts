@@ -17,6 +17,7 @@ export class RetainedReceipts {
   #totalChars = 0
   #checkTimer: NodeJS.Timeout | undefined
   #isChecking = false
+  #isClosed = false
 
   constructor(store: Store, settings: RetainedReceiptSettings, now: () => number) {
     this.#store = store
@@ -38,7 +39,7 @@ export class RetainedReceipts {
     this.#receipts.set(id, { project, key, receipt, writtenMs: this.#now() })
     this.#totalChars += charsOf(receipt)
     this.#evict()
-    if (this.#receipts.size > 0)
+    if (this.#receipts.size > 0 && !this.#isClosed)
       this.#checkTimer ??= setInterval(() => void this.#checkForLosses(), lossCheckIntervalMs).unref()
   }
 
@@ -57,7 +58,13 @@ export class RetainedReceipts {
     }
   }
 
+  /** Ends the checks for good. Receipts of requests that are still in progress are kept, but not checked. */
   close(): void {
+    this.#isClosed = true
+    this.#stopChecks()
+  }
+
+  #stopChecks(): void {
     clearInterval(this.#checkTimer)
     this.#checkTimer = undefined
   }
@@ -77,7 +84,7 @@ export class RetainedReceipts {
     })
     await Promise.allSettled(reads)
     this.#isChecking = false
-    if (this.#receipts.size === 0) this.close()
+    if (this.#receipts.size === 0) this.#stopChecks()
   }
 
   /**
