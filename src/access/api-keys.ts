@@ -40,6 +40,7 @@ const KEY_CHARS_MAX = 512
 interface CachedKey {
   readonly principal: Principal
   readonly expiresMs: number
+  /** The time before the store was read. */
   readonly readAtMs: number
   /**
    * The time at which the store last failed to respond to a look-up of this key. Undefined if it has not failed since
@@ -59,7 +60,7 @@ export class ApiKeyAuthenticator {
   /** Keys that were in the store and not revoked when they were read, by hash. Some may have expired. */
   readonly #validKeys = new LRUCache<string, CachedKey>({ max: CACHED_KEYS_MAX })
   /**
-   * The time at which each unknown or revoked key was looked up, by hash. A separate cache, so that guessed keys evict
+   * The time before the look-up of each unknown or revoked key, by hash. A separate cache, so that guessed keys evict
    * no valid key.
    */
   readonly #unknownKeys = new LRUCache<string, number>({ max: CACHED_KEYS_MAX })
@@ -111,12 +112,14 @@ export class ApiKeyAuthenticator {
   }
 
   async #readFromStore(keyHash: string, cached: CachedKey | undefined): Promise<Principal | undefined> {
+    // The time before the read: the key may be revoked after the store has read it and before its response arrives.
+    const readAtMs = this.#now()
     let row: ApiKeyRow | undefined
     try {
       const read = (): Promise<ApiKeyRow | undefined> => this.#store.readKey(keyHash)
       // If a cached key can be used instead, the read has a time limit: the partition that holds the keys may be down
       // while the partition that the request needs is available.
-      const mayUseCached = cached !== undefined && isRecent(KEY_CACHED_WITHOUT_STORE_MS, cached.readAtMs, this.#now())
+      const mayUseCached = cached !== undefined && isRecent(KEY_CACHED_WITHOUT_STORE_MS, cached.readAtMs, readAtMs)
       row = await (mayUseCached ? withTimeout(KEY_READ_WAIT_MS, read) : read())
     } catch (error) {
       const nowMs = this.#now()
@@ -130,7 +133,6 @@ export class ApiKeyAuthenticator {
       }
       throw error
     }
-    const readAtMs = this.#now()
     this.#validKeys.delete(keyHash)
     if (row === undefined || row.revokedMs !== undefined) {
       this.#unknownKeys.set(keyHash, readAtMs)
@@ -139,7 +141,7 @@ export class ApiKeyAuthenticator {
     const { project, scopes, limits, expiresMs = Number.POSITIVE_INFINITY } = row
     const fresh = { principal: { keyHash, project, scopes, ...(limits && { limits }) }, expiresMs, readAtMs }
     this.#validKeys.set(keyHash, fresh)
-    return principalUnlessExpired(fresh, readAtMs)
+    return principalUnlessExpired(fresh, this.#now())
   }
 }
 

@@ -61,6 +61,29 @@ describe('a key', () => {
     expect(await keys.authenticate(KEY)).toBeUndefined()
   })
 
+  it('is refused at most 5 s after it was revoked, also if it was revoked during a slow look-up', async () => {
+    const { keys, clock, faulty, store } = await setUp(ROW)
+    faulty.next('readKey', async (proceed) => {
+      const row = await proceed()
+      await store.saveKey({ ...ROW, revokedMs: T0_MS })
+      clock.nowMs += 4_000
+      return row
+    })
+    expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    clock.nowMs += 1_000
+    expect(await keys.authenticate(KEY)).toBeUndefined()
+  })
+
+  it('that expires during its look-up is refused', async () => {
+    const { keys, clock, faulty } = await setUp({ ...ROW, expiresMs: T0_MS + 100 })
+    faulty.next('readKey', async (proceed) => {
+      const row = await proceed()
+      clock.nowMs += 100
+      return row
+    })
+    expect(await keys.authenticate(KEY)).toBeUndefined()
+  })
+
   it('that is new is accepted within 5 s, even when it was refused before', async () => {
     const { keys, clock, store } = await setUp()
     expect(await keys.authenticate(KEY)).toBeUndefined()

@@ -218,9 +218,8 @@ export class Admission {
     }
     this.#evictUndefined(unknown)
     await this.#callStore(() => this.#registry.waitForDeletions(unknown))
-    await this.#readRows(unknown, (metric, row) => {
-      if (metric.row === undefined) metric.setRow(row, this.#registry.nowMs)
-    })
+    const { nowMs } = this.#registry
+    await this.#readRows(unknown, (metric, row) => metric.row ?? metric.setRow(row, nowMs))
     await this.#refreshRows(series)
     for (const { project, row } of unknown) {
       if (row !== undefined || this.#metricCounts.has(project)) continue

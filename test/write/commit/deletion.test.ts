@@ -265,6 +265,21 @@ describe('a commit of another gateway', () => {
     expect(await track(other, gauge)).toEqual([])
     expect(await real.readMetric(PROJECT, 'hits')).toMatchObject({ type: 'gauge' })
   })
+
+  it('caches a type conflict for one second from before the row was read', async () => {
+    const [first, other] = [newGateway(), newGateway()]
+    await track(first, hit(1))
+    other.faulty.next('readMetrics', async (proceed) => {
+      const rows = await proceed()
+      await remove(first)
+      nowMs += 900
+      return rows
+    })
+    const gauge: TestPoint = { ...hit(), type: 'gauge', value: 5 }
+    expect((await track(other, gauge)).map(({ code }) => code)).toEqual(['type_conflict'])
+    nowMs += 100
+    expect(await track(other, gauge)).toEqual([])
+  })
 })
 
 describe('a fold', () => {
