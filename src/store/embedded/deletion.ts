@@ -1,7 +1,15 @@
 import type { Id64 } from '../../model/id.ts'
 import type { WindowKey } from '../store.ts'
 import type { HeldBlocks } from './held-blocks.ts'
-import { afterPrefix, inboxKey, METRIC_ID_OFFSET, metricPrefix, partitionKey, readId, readWindowKey } from './keys.ts'
+import {
+  afterPrefix,
+  METRIC_ID_OFFSET,
+  metricPrefix,
+  partitionKey,
+  readId,
+  readInboxOrder,
+  readWindowKey,
+} from './keys.ts'
 import { decodeOrder } from './rows.ts'
 import { removeWindow } from './timelines.ts'
 import type { WriteSet } from './write-set.ts'
@@ -15,30 +23,56 @@ import type { WriteSet } from './write-set.ts'
 /** Tables whose rows are removed after the windows of a metric. Their keys begin with partition and metric. */
 const CLEARED_TABLES = ['sets', 'expired', 'series-ids', 'series', 'tag-keys'] as const
 
-/** Removes at most `max` windows or rows. Returns false if no more can be removed now. */
-export function clearDeleted(
+/** Maximum number of deleted metrics that one step visits, also if it has to skip them. */
+const METRICS_PER_STEP_MAX = 1_000
+
+interface ClearedStep {
+  /** Number of windows, rows and metrics that were removed. */
+  readonly removedCount: number
+  /** The last metric that the step visited, if more may follow. The next step gets it as `previous`. */
+  readonly lastMetric: Uint8Array | undefined
+}
+
+/**
+ * Removes at most `max` windows, rows and metrics, of the deleted metrics after the metric `previous`. Skips a metric
+ * if inbox entries from before its deletion are left. A step is one write, so it visits a bounded number of metrics.
+ */
+export function clearDeletedOneStep(
   writes: WriteSet,
   heldBlocks: HeldBlocks,
   partition: number,
   max: number,
   nowMs: number,
-): boolean {
-  let remaining = max
-  const range = { start: partitionKey(partition), end: afterPrefix(partitionKey(partition)) }
-  for (const { key, value } of writes.tables.dying.rows(range)) {
-    if (hasInboxEntriesUntil(writes, partition, decodeOrder(value))) continue
-    remaining -= clearMetric(writes, heldBlocks, partition, readId(key, METRIC_ID_OFFSET), remaining, nowMs)
-    if (remaining <= 0) return true
-    writes.remove('dying', key)
+  previous?: Uint8Array,
+): ClearedStep {
+  const oldestOrder = oldestInboxOrder(writes, partition)
+  const range = {
+    start: previous ?? partitionKey(partition),
+    end: afterPrefix(partitionKey(partition)),
+    limit: METRICS_PER_STEP_MAX,
+    exclusiveStart: previous !== undefined,
   }
-  return false
+  let removedCount = 0
+  let visitedCount = 0
+  let lastMetric: Uint8Array | undefined
+  for (const { key, value } of writes.tables.dying.rows(range)) {
+    lastMetric = key
+    visitedCount++
+    if (decodeOrder(value) >= oldestOrder) continue
+    const metricId = readId(key, METRIC_ID_OFFSET)
+    removedCount += clearMetric(writes, heldBlocks, partition, metricId, max - removedCount, nowMs)
+    if (removedCount >= max) break
+    writes.remove('dying', key)
+    if (++removedCount >= max) break
+  }
+  return { removedCount, lastMetric: visitedCount < METRICS_PER_STEP_MAX ? undefined : lastMetric }
 }
 
-/** Returns whether the inbox still has an entry with this arrival number or an earlier one. */
-function hasInboxEntriesUntil(writes: WriteSet, partition: number, order: number): boolean {
-  const range = { start: inboxKey(partition, 0), end: inboxKey(partition, order + 1), limit: 1 }
-  for (const _ of writes.tables.inbox.keys(range)) return true
-  return false
+/** Returns the arrival number of the oldest inbox entry; infinity if the inbox is empty. */
+function oldestInboxOrder(writes: WriteSet, partition: number): number {
+  const start = partitionKey(partition)
+  for (const key of writes.tables.inbox.keys({ start, end: afterPrefix(start), limit: 1 })) return readInboxOrder(key)
+  return Number.POSITIVE_INFINITY
 }
 
 /**

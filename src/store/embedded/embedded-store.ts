@@ -33,7 +33,7 @@ import { appendCommit } from './append.ts'
 import { readBlock } from './blocks.ts'
 import { countMetrics, defineMetric, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
 import { checkDataFile, padDataFile } from './check-files.ts'
-import { clearDeleted } from './deletion.ts'
+import { clearDeletedOneStep } from './deletion.ts'
 import { Environment, type EnvironmentOptions } from './environment.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { ensureFormat } from './format.ts'
@@ -287,8 +287,18 @@ class EmbeddedStore implements Store {
     return this.#environment.read(() => this.#leases.take(request))
   }
 
-  clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean> {
-    return this.#environment.write((writes) => clearDeleted(writes, this.#heldBlocks, partition, max, nowMs))
+  async clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean> {
+    let remaining = max
+    let previous: Uint8Array | undefined
+    do {
+      const { removedCount, lastMetric } = await this.#environment.write((writes) =>
+        clearDeletedOneStep(writes, this.#heldBlocks, partition, remaining, nowMs, previous),
+      )
+      remaining -= removedCount
+      if (remaining <= 0) return true
+      previous = lastMetric
+    } while (previous !== undefined)
+    return false
   }
 
   async sweep(nowMs: number): Promise<void> {

@@ -245,6 +245,11 @@ export function inboxKey(partition: number, order: number): Buffer {
   return new KeyBuilder(10).u16(partition).u64(order).bytes
 }
 
+/** Returns the arrival number of the entry with this key of `inbox`. */
+export function readInboxOrder(key: Uint8Array): number {
+  return readU64(key, 2)
+}
+
 export function blockKey(partition: number, name: string): Buffer {
   return new KeyBuilder(2 + name.length).u16(partition).latin1(name).bytes
 }

@@ -9,6 +9,7 @@ import {
   INDEX_SERIES_OFFSET,
   INDEX_WINDOW_OFFSET,
   readId,
+  readInboxOrder,
   readLatin1,
   readTime,
   readU32,
@@ -257,7 +258,7 @@ export function decodeInboxEntry(key: Uint8Array, bytes: Uint8Array): InboxEntry
     scalarBytes: fields.getFloat64(0, true),
     sketchBytes: fields.getFloat64(8, true),
     arrivedMs: fields.getFloat64(16, true),
-    order: readU64(key, 2),
+    order: readInboxOrder(key),
   }
 }
 

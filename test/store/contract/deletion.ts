@@ -170,6 +170,36 @@ export function describeDeletion(name: string, { openedStore, openStore }: Opene
       expect(calls).toBeGreaterThan(1)
     })
 
+    test('that wait for a fold do not hold up the others, however many they are', async () => {
+      const store = await openStore()
+      const metrics = Array.from({ length: 4_500 }, (_, i) => metricOf(`many${i}`))
+        .filter((metric) => metric.partition === partition)
+        .sort((a, b) => a.metricId.hi - b.metricId.hi)
+      const last = metrics.pop()!
+      expect(metrics.length).toBeGreaterThan(1_000)
+      const remove = (name: string): Promise<boolean> => store.deleteMetric({ ...deletion(), name })
+      const series = [seriesTouch(last, [['a', 'b']])]
+      await store.append([commit(partition, 1, part({ metrics: [touch(last)], series }))])
+      await remove(last.definition.name)
+      await store.append([
+        commit(partition, 2, part({ block: block(), metrics: metrics.map((metric) => touch(metric)) })),
+      ])
+      await Promise.all(metrics.map((metric) => remove(metric.definition.name)))
+      expect(await store.readSeries(partition, last.metricId, 0, 10)).toHaveLength(1)
+      expect(await clear(store, 100)).toBe(1)
+      expect(await store.readSeries(partition, last.metricId, 0, 10)).toEqual([])
+    })
+
+    test('count towards the bound of a call even if they have no stored rows', async () => {
+      const store = await openStore()
+      const names = Array.from({ length: 100 }, (_, i) => `empty${i}`)
+      const rows = await store.defineMetrics(names.map((name) => ({ ...definition, name })))
+      const cleared = rows.filter((row) => row.partition === partition)
+      for (const row of rows) await store.deleteMetric({ ...deletion(), name: row.name })
+      expect(cleared.length).toBeGreaterThan(20)
+      expect(await clear(store, 10)).toBe(Math.floor(cleared.length / 10) + 1)
+    })
+
     test('do not wait for what others commit meanwhile', async () => {
       const store = await openStore()
       const other = namesOf(partition, 'o')
