@@ -1,3 +1,4 @@
+import { floorTo } from '../../model/time.ts'
 import type { PermitRequest } from '../store.ts'
 
 /**
@@ -12,10 +13,10 @@ const TIME_WINDOWS_MAX = 500_000
  */
 export class Permits {
   /**
-   * For each key and window width of a rate limit: the end of its latest time window, and the permits taken in it. In
-   * the order in which the time windows were added.
+   * The permits taken in each time window of each rate limit, in the order in which the time windows were added. A time
+   * window is kept until one more has passed, as in Redis: if the clock is set back and forth, no count begins anew.
    */
-  readonly #timeWindows = new Map<string, { endMs: number; taken: number }>()
+  readonly #timeWindows = new Map<string, { readonly keptUntilMs: number; taken: number }>()
   readonly #timeWindowsMax: number
 
   constructor(timeWindowsMax = TIME_WINDOWS_MAX) {
@@ -24,12 +25,11 @@ export class Permits {
 
   take(request: PermitRequest): { readonly granted: number; readonly left: number } {
     const { limitKey, permits, limit, windowWidthMs, nowMs } = request
-    const key = `${windowWidthMs} ${limitKey}`
-    const endMs = (Math.floor(nowMs / windowWidthMs) + 1) * windowWidthMs
+    const startMs = floorTo(nowMs, windowWidthMs)
+    const key = `${windowWidthMs} ${startMs} ${limitKey}`
     let timeWindow = this.#timeWindows.get(key)
-    if (timeWindow === undefined || timeWindow.endMs !== endMs) {
-      timeWindow = { endMs, taken: 0 }
-      this.#timeWindows.delete(key)
+    if (timeWindow === undefined) {
+      timeWindow = { keptUntilMs: startMs + 2 * windowWidthMs, taken: 0 }
       if (this.#timeWindows.size >= this.#timeWindowsMax) this.#dropOldest()
       this.#timeWindows.set(key, timeWindow)
     }
@@ -46,6 +46,6 @@ export class Permits {
   }
 
   sweep(nowMs: number): void {
-    for (const [key, { endMs }] of this.#timeWindows) if (endMs <= nowMs) this.#timeWindows.delete(key)
+    for (const [key, { keptUntilMs }] of this.#timeWindows) if (keptUntilMs <= nowMs) this.#timeWindows.delete(key)
   }
 }

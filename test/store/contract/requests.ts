@@ -69,6 +69,17 @@ export function describeRequests(name: string, { openStore }: Openers): void {
       expect(await ask(4, NOW + MINUTE)).toEqual({ granted: 4, left: 6 })
     })
 
+    test('permits are granted once for each window, also if the clock is set back', async () => {
+      const store = await openStore()
+      const ask = (permits: number, nowMs: number) =>
+        store.takePermits({ limitKey: 'key', permits, limit: 10, windowWidthMs: MINUTE, nowMs })
+      expect(await ask(6, NOW)).toEqual({ granted: 6, left: 4 })
+      expect(await ask(7, NOW + MINUTE)).toEqual({ granted: 7, left: 3 })
+      await store.sweep(NOW + MINUTE)
+      expect(await ask(10, NOW)).toEqual({ granted: 4, left: 0 })
+      expect(await ask(10, NOW + MINUTE)).toEqual({ granted: 3, left: 0 })
+    })
+
     test('every partition is in one group', async () => {
       const store = await openStore()
       const partitions = Array.from({ length: PARTITIONS }, (_, partition) => partition)
