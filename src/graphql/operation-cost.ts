@@ -13,7 +13,7 @@ import type { PointLimits } from '../model/point.ts'
 const GRAPHQL_FIELDS_MAX = 2_000
 /** Maximum number of root fields in an operation. The root fields of a query are resolved concurrently. */
 const GRAPHQL_ROOT_FIELDS_MAX = 100
-/** Maximum number of items in a list whose field has no lower limit of its own. */
+/** Maximum number of items in a list that is no batch and whose field has no lower limit of its own. */
 const GRAPHQL_LIST_ITEMS_MAX = 1_000
 /** Maximum number of metric queries in one request. Dashboards usually have fewer. */
 export const GRAPHQL_QUERIES_MAX = 100
@@ -24,7 +24,6 @@ const GRAPHQL_RESPONSE_FIELDS_MAX = 500_000
 export const FIXED_GRAPHQL_LIMITS = {
   documentFieldsMax: GRAPHQL_FIELDS_MAX,
   rootFieldsMax: GRAPHQL_ROOT_FIELDS_MAX,
-  listItemsMax: GRAPHQL_LIST_ITEMS_MAX,
   queriesMax: GRAPHQL_QUERIES_MAX,
   responseFieldsMax: GRAPHQL_RESPONSE_FIELDS_MAX,
 }
@@ -52,10 +51,6 @@ export interface GraphQLLimits {
   readonly documentAliasesMax: number
   /** Maximum number of root fields in one operation. Root fields in fragments count too. */
   readonly rootFieldsMax: number
-  /**
-   * Maximum number of items in any list of a document or its variables. Most fields have a lower limit of their own.
-   */
-  readonly listItemsMax: number
   /** Maximum time that a query or mutation may run. */
   readonly timeoutMs: number
   /** Whether clients may read the schema by introspection. */
@@ -69,6 +64,14 @@ export interface GraphQLLimits {
   readonly responseFieldsMax: number
   /** Limits of metric queries. `viewer.limits` shows them to clients; the querier enforces them. */
   readonly queryLimits: { readonly valuesMax: number; readonly rollupsMax: number }
+}
+
+/**
+ * Returns the maximum number of items in any list of a document or its variables. Most fields have a lower limit of
+ * their own. A batch is a list too, so this is at least the limit of a batch.
+ */
+export function listItemsMaxOf({ batchItemsMax }: Pick<GraphQLLimits, 'batchItemsMax'>): number {
+  return Math.max(GRAPHQL_LIST_ITEMS_MAX, batchItemsMax)
 }
 
 /** Number of metric queries that a request may still run. */

@@ -1,6 +1,6 @@
 import { type DocumentNode, Kind, OperationTypeNode, type SelectionSetNode, type ValueNode } from 'graphql'
 import { type ErrorCode, GatewayError } from '../../model/errors.ts'
-import type { GraphQLLimits } from '../operation-cost.ts'
+import { type GraphQLLimits, listItemsMaxOf } from '../operation-cost.ts'
 
 /** The size of a selection set after replacing fragment spreads by the content of the fragments. */
 interface SelectionSize {
@@ -24,6 +24,7 @@ export function requireSmallDocument(document: DocumentNode, limits: GraphQLLimi
   for (const node of document.definitions) {
     if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node.selectionSet)
   }
+  const listItemsMax = listItemsMaxOf(limits)
   const listCode = longListErrorCodeOf(document)
   let visitedCount = 0
 
@@ -56,7 +57,7 @@ export function requireSmallDocument(document: DocumentNode, limits: GraphQLLimi
         ownFieldCount++
         if (selection.alias !== undefined) aliasCount++
         depth = Math.max(depth, 1 + nested.depth)
-        for (const { value } of selection.arguments ?? []) requireShortLists(value, listCode, limits.listItemsMax)
+        for (const { value } of selection.arguments ?? []) requireShortLists(value, listCode, listItemsMax)
       } else {
         depth = Math.max(depth, nested.depth)
         ownFieldCount += nested.ownFieldCount
@@ -69,7 +70,7 @@ export function requireSmallDocument(document: DocumentNode, limits: GraphQLLimi
     if (node.kind === Kind.FRAGMENT_DEFINITION) sizeOfFragment(node.name.value)
     if (node.kind !== Kind.OPERATION_DEFINITION) continue
     for (const { defaultValue } of node.variableDefinitions ?? []) {
-      if (defaultValue !== undefined) requireShortLists(defaultValue, listCode, limits.listItemsMax)
+      if (defaultValue !== undefined) requireShortLists(defaultValue, listCode, listItemsMax)
     }
     const { depth, fieldCount, aliasCount, ownFieldCount } = sizeOfSelection(node.selectionSet, 1)
     if (depth > limits.documentDepthMax) throw tooManyError('nested selections', limits.documentDepthMax)

@@ -88,6 +88,20 @@ test('a batch of 500 is stored, one more is too large and stores nothing', async
   expect(graphql.gateway.points).toHaveLength(500)
 })
 
+test('a batch may be as large as the limit that `viewer` shows, above the limit of lists too', async () => {
+  const wide = startGraphQL({ batchItemsMax: 1_500 })
+  const item = { name: 'latency', type: 'DISTRIBUTION', value: 1 }
+  const metrics = Array(1_500).fill(item)
+  expect((await wide.run('{ viewer { limits { batchItems } } }')).data.viewer.limits).toEqual({ batchItems: 1_500 })
+  const fromVariable = await wide.run(TRACK_ALL, { metrics })
+  expect(fromVariable.data?.trackMetrics).toMatchObject({ accepted: 1_500 })
+  const literal = '{name: "latency", type: DISTRIBUTION, value: 1}'
+  const fromLiteral = await wide.run(`mutation { trackMetrics(metrics: [${literal.repeat(1_500)}]) { accepted } }`)
+  expect(fromLiteral.data).toEqual({ trackMetrics: { accepted: 1_500 } })
+  const { errors } = await wide.run(TRACK_ALL, { metrics: [...metrics, item] })
+  expect(errors).toMatchObject([{ extensions: { code: 'BATCH_TOO_LARGE', max: 1_500 } }])
+})
+
 test('a batch of 500 may be written as literals', async () => {
   const item =
     '{name: "latency", type: DISTRIBUTION, value: 1.5, timestamp: 1705314600, tags: {a: "1", b: "2", c: "3"}}'

@@ -1,7 +1,7 @@
 import { type DocumentNode, GraphQLError, parse } from 'graphql'
 import { GatewayError } from '../../../model/errors.ts'
 import { requireShortVariables, requireSmallDocument } from '../../documents/document-limits.ts'
-import type { GraphQLLimits } from '../../operation-cost.ts'
+import { type GraphQLLimits, listItemsMaxOf } from '../../operation-cost.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**
@@ -9,11 +9,12 @@ import type { OperationPlugin } from '../yoga.ts'
  * long are refused before they are coerced. Cached documents are not parsed again.
  */
 export function useDocumentParsing(limits: GraphQLLimits): OperationPlugin {
+  const listItemsMax = listItemsMaxOf(limits)
   const parseFn = (source: unknown) => parseDocument(String(source), limits)
   return {
     onParse: ({ setParseFn }) => setParseFn(parseFn),
-    onExecute: ({ args }) => requireShortVariables(args.variableValues, args.document, limits.listItemsMax),
-    onSubscribe: ({ args }) => requireShortVariables(args.variableValues, args.document, limits.listItemsMax),
+    onExecute: ({ args }) => requireShortVariables(args.variableValues, args.document, listItemsMax),
+    onSubscribe: ({ args }) => requireShortVariables(args.variableValues, args.document, listItemsMax),
   }
 }
 
