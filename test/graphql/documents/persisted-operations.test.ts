@@ -127,9 +127,27 @@ describe('registered operations are read from', () => {
     expect(await readRegisteredOperations('')).toEqual(new Map())
   })
 
-  test.each(['[]', '{"a":7}', '{"operations":[{"id":"a"}]}', '{'])('not from %s', async (text) => {
-    const file = join(await temporaryFolder(), 'manifest.json')
+  test.each([
+    '[]',
+    '[{"id":"a","body":"{ __typename }"}]',
+    '7',
+    '"{ __typename }"',
+    'null',
+    '{"a":7}',
+    '{"operations":[{"id":"a"}]}',
+    '{',
+  ])('not from %s, also beside other files: the error names the file', async (text) => {
+    const folder = await temporaryFolder()
+    const file = join(folder, 'manifest.json')
     await writeFile(file, text)
-    await expect(readRegisteredOperations(file)).rejects.toThrow()
+    await writeFile(join(folder, 'a.graphql'), QUERY)
+    await expect(readRegisteredOperations(file)).rejects.toThrow(file)
+    await expect(readRegisteredOperations(folder)).rejects.toThrow(file)
+  })
+
+  test('not from a file or a folder without any', async () => {
+    const folder = await temporaryFolder()
+    await writeFile(join(folder, 'empty.json'), '{}')
+    await expect(readRegisteredOperations(folder)).rejects.toThrow('has no operations')
   })
 })
