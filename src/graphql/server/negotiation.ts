@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { acceptedEntries, accepts } from '../../http/response/accept.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { MULTIPART, SERVER_SENT_EVENTS, type StreamFormat } from './stream-format.ts'
 
@@ -15,19 +16,18 @@ export function mediaTypeFor({
   headers: { accept },
 }: FastifyRequest): typeof JSON_TYPE | typeof GRAPHQL_RESPONSE_TYPE | undefined {
   if (accept === undefined || accept === '*/*' || accept === JSON_TYPE) return JSON_TYPE
-  for (const { type, parameters } of acceptedTypes(accept)) {
-    if (parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter))) continue
-    if (type === GRAPHQL_RESPONSE_TYPE) return GRAPHQL_RESPONSE_TYPE
-    if (type === JSON_TYPE || type === 'application/*' || type === '*/*') return JSON_TYPE
+  for (const { name } of acceptedEntries(accept)) {
+    if (name === GRAPHQL_RESPONSE_TYPE) return GRAPHQL_RESPONSE_TYPE
+    if (name === JSON_TYPE || name === 'application/*' || name === '*/*') return JSON_TYPE
   }
   return undefined
 }
 
 /** The first stream format of the `Accept` header; a wildcard does not count. */
-export function streamFormatFor({ headers: { accept = '' } }: FastifyRequest): StreamFormat | undefined {
-  for (const { type, parameters } of acceptedTypes(accept)) {
-    if (type === 'text/event-stream') return SERVER_SENT_EVENTS
-    if (type === 'multipart/mixed' && parameters.some((parameter) => /^subscriptionspec="?1\.0"?$/.test(parameter)))
+export function streamFormatFor({ headers: { accept } }: FastifyRequest): StreamFormat | undefined {
+  for (const { name, parameters } of acceptedEntries(accept)) {
+    if (name === 'text/event-stream') return SERVER_SENT_EVENTS
+    if (name === 'multipart/mixed' && parameters.some((parameter) => /^subscriptionspec="?1\.0"?$/.test(parameter)))
       return MULTIPART
   }
   return undefined
@@ -40,19 +40,12 @@ export function isAcceptable(request: FastifyRequest): boolean {
 
 /** Whether the client wants the page: browsers list HTML when a person opens an address, but not for `fetch`. */
 export function acceptsHtml({ method, headers: { accept } }: FastifyRequest): boolean {
-  return method !== 'POST' && accept !== undefined && accept.includes('text/html')
+  return method !== 'POST' && accepts(accept, 'text/html')
 }
 
 /** Throws `unsupported_media_type` for other types than JSON. A cross-site form cannot send JSON (CSRF). */
 export function requireJsonContentType({ headers: { 'content-type': type } }: FastifyRequest): void {
   if (type !== JSON_TYPE && (type === undefined || !/^application\/json *(?:;|$)/i.test(type))) {
     throw new GatewayError('unsupported_media_type', 'the content type must be application/json')
-  }
-}
-
-function* acceptedTypes(accept: string): Generator<{ readonly type: string; readonly parameters: readonly string[] }> {
-  for (const entry of accept.split(',')) {
-    const [type = '', ...parameters] = entry.split(';').map((part) => part.trim().toLowerCase())
-    yield { type, parameters }
   }
 }

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
 import { jsonContent, type Operation, STRING_SCHEMA } from '../openapi/operation.ts'
 import { objectOf } from '../openapi/schemas.ts'
+import { accepts } from '../response/accept.ts'
 import { sendError } from '../response/error-status.ts'
 import { sendJson } from '../response/json-response.ts'
 import { addVary } from '../response/vary.ts'
@@ -36,7 +37,7 @@ export function registerPages(app: FastifyInstance, readAssets: () => Promise<Pa
   // HEAD of this path is a route of the Better Stack API.
   app.get('/', { exposeHeadRoute: false, config: { openapi: INDEX_OPERATION } }, async (request, reply) => {
     addVary(reply, ['accept'])
-    if (request.headers.accept?.includes('text/html') === true) return reply.redirect(EXPLORER_PATH)
+    if (accepts(request.headers.accept, 'text/html')) return reply.redirect(EXPLORER_PATH)
     return sendJson(reply, 200, await readIndex())
   })
 

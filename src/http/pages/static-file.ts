@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
 import type { FastifyReply } from 'fastify'
+import { accepts } from '../response/accept.ts'
 import { addVary } from '../response/vary.ts'
 
 /**
@@ -79,11 +80,4 @@ export function loadOnce<T>(load: () => Promise<T>): () => Promise<T> {
     })
     return loaded
   }
-}
-
-function accepts(acceptEncoding: string | undefined, encoding: string): boolean {
-  return (acceptEncoding ?? '').split(',').some((entry) => {
-    const [name, ...parameters] = entry.split(';').map((part) => part.trim().toLowerCase())
-    return name === encoding && !parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter))
-  })
 }

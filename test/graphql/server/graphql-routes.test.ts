@@ -332,6 +332,13 @@ describe('playground', () => {
     expect((await fetchFile('/graphql/playground/graphiql.0000.js')).statusCode).toBe(404)
   })
 
+  test('a client that refuses HTML gets JSON', async () => {
+    const accept = 'text/html;q=0, application/json'
+    expect((await get({ query: '{ __typename }' }, { 'x-api-key': 'both', accept })).json()).toEqual({
+      data: { __typename: 'Query' },
+    })
+  })
+
   test('a GET of a GraphQL client gets JSON', async () => {
     expect((await get({ query: '{ __typename }' }, { 'x-api-key': 'both', accept: '*/*' })).json()).toEqual({
       data: { __typename: 'Query' },

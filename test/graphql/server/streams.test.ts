@@ -88,6 +88,24 @@ describe('server-sent events', () => {
     await until('the subscription is held', () => opened() === 0)
   })
 
+  test.each([
+    `application/json, ${SSE};q=0`,
+    `${SSE};q=0.0, application/json`,
+    'multipart/mixed;subscriptionSpec=1.0;q=0, application/json',
+  ])('a format that the client refuses is not sent: %s', async (accept) => {
+    const watched = await watch(LIVE, accept)
+    await until('the response goes on', watched.isOver)
+    expect(watched.response.headers.get('content-type')).toBe('application/json; charset=utf-8')
+  })
+
+  test('a client that refuses each format is 406, and one that refuses the first gets the second', async () => {
+    expect((await watch(LIVE, `${SSE};q=0`)).response.status).toBe(406)
+    const watched = await watch(LIVE, `${SSE};q=0, multipart/mixed;subscriptionSpec=1.0`)
+    expect(watched.response.headers.get('content-type')).toContain('multipart/mixed')
+    watched.hangUp()
+    await until('the subscription is held', () => opened() === 0)
+  })
+
   test('the response limit applies to each update', async () => {
     await restart({}, { responseFieldsMax: 5 })
     const watched = await watch(LIVE)

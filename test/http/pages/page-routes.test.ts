@@ -20,6 +20,7 @@ it('the root sends browsers to the explorer, and tells other clients where every
   expect([sent.statusCode, sent.headers.location]).toEqual([302, '/explore'])
   const told = await browse('/', { accept: '*/*' })
   expect([told.statusCode, told.headers.vary]).toEqual([200, 'accept'])
+  expect((await browse('/', { accept: 'text/html;q=0, application/json' })).statusCode).toBe(200)
   const { name, version, links } = told.json()
   expect([name, version]).toEqual(['gaugeql', expect.stringMatching(/^\d+\.\d+\.\d+/)])
   for (const address of [links.explorer, links.openapi, links.health, links.ready, links.metrics]) {
