@@ -67,7 +67,7 @@ const PLAYGROUND_FILE_OPERATION: Operation = {
   response: {
     status: 200,
     description: 'A script or a style sheet.',
-    content: { 'text/javascript': STRING_SCHEMA, 'text/css': STRING_SCHEMA, 'image/svg+xml': STRING_SCHEMA },
+    content: { 'text/javascript': STRING_SCHEMA, 'text/css': STRING_SCHEMA },
   },
   errors: ['not_found'],
 }

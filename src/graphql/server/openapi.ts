@@ -46,6 +46,7 @@ export const GRAPHQL_GET: Operation = {
   scope: 'any',
   parameters: [
     queryParameter('query', 'The document.'),
+    queryParameter('documentId', 'The id of a persisted operation, in place of `query`.'),
     queryParameter('operationName', 'The operation of the document to run.'),
     queryParameter('variables', 'A JSON object.'),
     queryParameter('extensions', 'A JSON object.'),

@@ -220,11 +220,12 @@ export function componentSchemas({
     GraphQLRequest: objectOf(
       {
         query: textSchema('The document.'),
+        documentId: nullableSchema('string', 'The id of a persisted operation, in place of `query`.'),
         operationName: nullableSchema('string', 'The operation of the document to run.'),
         variables: nullableSchema('object', 'Values by name.'),
         extensions: nullableSchema('object', 'Protocol extensions, such as the hash of a persisted document.'),
       },
-      ['query', 'operationName', 'variables', 'extensions'],
+      ['query', 'documentId', 'operationName', 'variables', 'extensions'],
     ),
     GraphQLResult: {
       type: 'object',

@@ -15,11 +15,13 @@ type Document = {
         operationId: string
         parameters?: readonly { name: string; schema: { enum?: readonly string[] } }[]
         requestBody?: { content: object }
-        responses: Record<string, { description: string }>
+        responses: Record<string, { description: string; content?: object }>
       }
     >
   >
-  readonly components: { readonly schemas: Record<string, { enum?: readonly string[] }> }
+  readonly components: {
+    readonly schemas: Record<string, { enum?: readonly string[]; properties?: object; required?: readonly string[] }>
+  }
 }
 
 /** An empty object in each encoding; no route accepts zstd. */
@@ -113,6 +115,32 @@ describe('the OpenAPI document', () => {
       }
       expect(accepted, path).toEqual(encodings)
     }
+  })
+
+  it('lists for the files of the pages the content types that they have', async () => {
+    const typesByPath: Record<string, Set<string>> = {}
+    const listed: Record<string, Set<string>> = {}
+    for (const [path, page] of [
+      ['/graphql/playground/{name}', '/graphql'],
+      ['/pages/{version}/{folder}/{name}', '/graphql'],
+    ] as const) {
+      const html = await (await fetch(gateway.url + page, { headers: { accept: 'text/html' } })).text()
+      const prefix = path.slice(0, path.indexOf('{'))
+      const addresses = [...html.matchAll(/"(\/[^"\s<>]*\.\w+)"/g)].map(([, address]) => address!)
+      const types = addresses
+        .filter((address) => address.startsWith(prefix))
+        .map(async (address) => (await fetch(gateway.url + address)).headers.get('content-type')!.replace(/;.*/, ''))
+      typesByPath[path] = new Set(await Promise.all(types))
+      listed[path] = new Set(Object.keys(document.paths[path]!['get']!.responses['200']!.content!))
+    }
+    expect(listed).toEqual(typesByPath)
+  })
+
+  it('describes every parameter of a GraphQL request, by GET and POST', () => {
+    const names = ['query', 'documentId', 'operationName', 'variables', 'extensions']
+    expect(document.paths['/graphql']!['get']!.parameters!.map(({ name }) => name)).toEqual(names)
+    const { properties, required } = document.components.schemas['GraphQLRequest']!
+    expect([Object.keys(properties!), required]).toEqual([names, []])
   })
 
   it('refers only to schemas that exist, and to each of them', () => {
