@@ -209,7 +209,7 @@ export class Querier {
     const resolutionsMs = this.#resolutionsOf(metric)
     const retentionSetting = retentionSettingOf(metric)
     const { zone, fromMs, toMs } = request
-    await loadOffsetChanges(zone, request.compare === undefined ? fromMs : fromMs - (toMs - fromMs), toMs)
+    await loadOffsetChanges(zone, fromMs, toMs)
     const waitForTurn = (): Promise<void> => session.waitForTurn()
     const current = await planPeriod(this.#sourceReader, metric, {
       ...request,
@@ -220,7 +220,7 @@ export class Querier {
       makePlan: (timelines) =>
         planRange({ ...request, timelines, retentionSetting, bucketsMax: this.#bucketsMax(request, execution) }),
     })
-    const comparison = request.compare && planComparison(request.compare, request, current.plan)
+    const comparison = request.compare && (await planComparison(request.compare, request, current.plan))
     if (comparison === undefined || comparison.edges.length === 0) return { current, comparison, earlier: undefined }
     const { interval } = current.plan
     const earlier = await planPeriod(this.#sourceReader, metric, {

@@ -1,8 +1,8 @@
 import { bucketBefore, instantBefore, periodBefore } from '../../model/earlier-period.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { formatInterval } from '../../model/interval.ts'
-import { clampToInstantRange, validInstant } from '../../model/time.ts'
-import type { TimeZone } from '../../model/zone-offsets.ts'
+import { clampToInstantRange, DAY_MS, validInstant } from '../../model/time.ts'
+import { loadOffsetChanges, type TimeZone, UTC_ZONE } from '../../model/zone-offsets.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { Compare } from '../plan/request.ts'
 import type { ComparisonTimes, ResultGroup } from './result.ts'
@@ -29,12 +29,21 @@ export interface Comparison {
   readonly times: ComparisonTimes
 }
 
-/** Computes the earlier period and the counterparts of all buckets. Throws `invalid_range`. */
-export function planComparison(
+/**
+ * How far an earlier time by the clock of a time zone may be from the one by UTC, rounded up. The dates may differ by a
+ * day, and months of different lengths add to it: a month before March 1 and February 28 lie four days apart.
+ */
+const ZONE_DISTANCE_MS_MAX = 7 * DAY_MS
+
+/**
+ * Computes the earlier period and the counterparts of all buckets. Before that, the clock changes of the earlier period
+ * are searched in short steps. Throws `invalid_range`.
+ */
+export async function planComparison(
   compare: Compare,
   range: { readonly fromMs: number; readonly toMs: number; readonly zone: TimeZone },
   { interval, fromMs, toMs, edges }: Plan,
-): Comparison {
+): Promise<Comparison> {
   const { zone } = range
   const offset = compare === 'previousPeriod' ? periodBefore(interval, zone, range.fromMs, range.toMs) : compare
   if (offset === undefined) {
@@ -42,6 +51,12 @@ export function planComparison(
       details: { argument: 'compare' },
     })
   }
+  // The time zone cannot say where the earlier period lies before its clock changes are known, but UTC can, almost.
+  await loadOffsetChanges(
+    zone,
+    instantBefore(offset, UTC_ZONE, fromMs) - ZONE_DISTANCE_MS_MAX,
+    instantBefore(offset, UTC_ZONE, toMs) + ZONE_DISTANCE_MS_MAX,
+  )
   const earlierPeriod = { fromMs: instantBefore(offset, zone, fromMs), toMs: instantBefore(offset, zone, toMs) }
   if (validInstant(earlierPeriod.fromMs) === undefined) {
     throw new GatewayError('invalid_range', 'the earlier range would begin before the year 1', {
