@@ -17,7 +17,7 @@ export const QueryMetaRef = builder.objectRef<QueryMeta>('QueryMeta').implement(
     cacheHits: t.exposeInt('cacheHits', { description: 'Blocks that were in the cache.' }),
     exact: t.exposeBoolean('isExact', {
       description:
-        'False when counts may be too low: a count reached its maximum (2^53), or running totals arrived too late or were reset too often within a bucket.',
+        'False when counts may be too low: a count reached its maximum (2^53), or running totals arrived too late, were reset too often within a bucket or have partly expired.',
     }),
     bucketsUnavailable: t.exposeInt('bucketsUnavailable', {
       description:
