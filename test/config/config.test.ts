@@ -48,6 +48,15 @@ describe('readConfig', () => {
     },
   )
 
+  // FOLD_INBOX_AGE_MS is compared with ages and is never the delay of a timer.
+  it.each(ALL_SETTINGS.filter(({ unit, name }) => unit === 'ms' && name !== 'FOLD_INBOX_AGE_MS'))(
+    'refuses a $name beyond the longest delay of a timer',
+    ({ name }) => {
+      expect(readConfig({ [name]: '2147483647' })).toBeDefined()
+      expect(() => readConfig({ [name]: '2147483648' })).toThrow(new RegExp(`^${name} must be`))
+    },
+  )
+
   it('takes each number from the variable of its name', () => {
     const config = readConfig({ PORT: '0', BATCH_ITEMS_MAX: '7', TAGS_MAX: '3', FOLD_INBOX_AGE_MS: '250' })
     expect(config.http).toMatchObject({ port: 0, isPortFixed: true })
@@ -78,7 +87,6 @@ describe('readConfig', () => {
     ['REDIS_PREFIX', 'a b'],
     ['GRAPHQL_INTROSPECTION', 'maybe'],
     ['GRAPHQL_PERSISTED', 'sometimes'],
-    ['GRAPHQL_TIMEOUT_MS', '2147483648'],
     ['RATE_LIMITS', 'on'],
     ['RATE_LIMITS', 'batch=0'],
     ['RATE_LIMITS', 'bulk=10'],

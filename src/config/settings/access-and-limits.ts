@@ -148,7 +148,7 @@ export const ACCESS_AND_LIMIT_SETTINGS = {
       default: '5000',
       unit: 'ms',
       meaning: 'How long a request waits for a store that does not respond; store_unavailable.',
-      parse: parsePositiveInteger,
+      parse: parseTimerMs,
     },
     retainedBytesMax: {
       name: 'RETAINED_BYTES',
