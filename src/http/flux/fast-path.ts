@@ -4,9 +4,11 @@ import type { GatewayError } from '../../model/errors.ts'
 import { apiKeyInHeaders } from '../access/authenticate.ts'
 import { rateLimitedError, rateLimitHeaders } from '../access/rate-limit.ts'
 import type { BodyBudget } from '../body/body-budget.ts'
+import type { BodyLimits } from '../body/request-body.ts'
 import { SECURITY_HEADERS } from '../response/common-headers.ts'
 import { asGatewayError, errorHeaders, errorJson, statusOf } from '../response/error-status.ts'
 import { JSON_HEADERS } from '../response/json-response.ts'
+import type { FluxLimits } from './flux-routes.ts'
 import { type StorePointOptions, storePoint } from './store-point.ts'
 
 /**
@@ -16,6 +18,7 @@ import { type StorePointOptions, storePoint } from './store-point.ts'
  * other request to Fastify, unread. Invariant: the response is the same as that of the route in Fastify.
  */
 export interface FastPathOptions extends StorePointOptions {
+  readonly limits: FluxLimits & Pick<BodyLimits, 'bodyBytesMax' | 'bodiesBytesPerNetworkMax'>
   readonly bodyBudget: BodyBudget
   readonly newRequestId: (request: IncomingMessage) => string
   /** Names and values, in turn, of the CORS headers of a response to a request without `Origin`. */
@@ -38,16 +41,18 @@ const FAST_PATH_METHOD = 'POST'
 export const FAST_PATH_URL = '/api/v1/metrics'
 
 /**
- * Maximum body size on the fast path. Bodies of this size take so little memory, even on all connections together, that
+ * Maximum body size on the fast path; less if a setting allows less. Bodies of this size take so little memory, even on all connections together, that
  * the bytes of each client network need not be limited.
  */
 export const FAST_PATH_BYTES_MAX = 4_096
 
 export function createFastPath(options: FastPathOptions, framework: RequestHandler): RequestHandler {
+  const { bodyBytesMax, bodiesBytesPerNetworkMax } = options.limits
+  const bytesMax = Math.min(FAST_PATH_BYTES_MAX, bodyBytesMax, bodiesBytesPerNetworkMax)
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     // A body that arrived together with the headers becomes readable one microtask after the headers.
     await undefined
-    const bodyBytes = fastPathBodyBytes(request.headers)
+    const bodyBytes = fastPathBodyBytes(request.headers, bytesMax)
     const { gateway } = options
     const key = apiKeyInHeaders(request.headers.authorization, request.headers['x-api-key'])
     if (bodyBytes === undefined || request.readableLength !== bodyBytes || key === undefined) {
@@ -75,8 +80,11 @@ export function createFastPath(options: FastPathOptions, framework: RequestHandl
   }
 }
 
-/** Returns the body's length from the headers; undefined if they are not those of a plain request with a small body. */
-function fastPathBodyBytes(headers: IncomingHttpHeaders): number | undefined {
+/**
+ * Returns the body's length from the headers; undefined if they are not those of a plain request with a body of at most
+ * `bytesMax`.
+ */
+function fastPathBodyBytes(headers: IncomingHttpHeaders, bytesMax: number): number | undefined {
   const isPlain =
     headers['content-type'] === 'application/json' &&
     headers['content-encoding'] === undefined &&
@@ -86,7 +94,7 @@ function fastPathBodyBytes(headers: IncomingHttpHeaders): number | undefined {
     headers['x-forwarded-for'] === undefined &&
     headers.expect === undefined
   const length = isPlain ? Number(headers['content-length']) : 0
-  return length > 0 && length <= FAST_PATH_BYTES_MAX ? length : undefined
+  return length > 0 && length <= bytesMax ? length : undefined
 }
 
 async function storeAndRespond(

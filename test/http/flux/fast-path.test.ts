@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { pino } from 'pino'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { createServer, type ServerOptions } from '../../../src/http/create-server.ts'
+import { createServer, type ServerLimits, type ServerOptions } from '../../../src/http/create-server.ts'
 import { FAST_PATH_BYTES_MAX } from '../../../src/http/flux/fast-path.ts'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { DEFAULT_SERVER_LIMITS } from '../../support/default-limits.ts'
@@ -149,7 +149,7 @@ describe('a plain request', () => {
 })
 
 describe('the framework serves', () => {
-  it.each<[string, Readonly<Record<string, string>>, string?]>([
+  it.each<[string, Readonly<Record<string, string>>, string?, Partial<ServerLimits>?]>([
     ['an idempotency key', { 'idempotency-key': 'k' }],
     ['another content type', { 'content-type': 'application/json; charset=utf-8' }],
     ['a proxy', { 'x-forwarded-for': '192.0.2.7' }],
@@ -158,8 +158,11 @@ describe('the framework serves', () => {
     ['an unknown key', { authorization: 'Bearer unknown' }],
     ['a compressed body', { 'content-encoding': 'gzip' }],
     ['a longer body', {}, PLAIN.padEnd(FAST_PATH_BYTES_MAX + 1)],
-  ])('a request with %s', async (_, headers, body = PLAIN) => {
-    const [long, short] = await Promise.all([listen(false), listen(true)])
+    ['a body beyond the limit', {}, PLAIN.padEnd(101), { bodyBytesMax: 100 }],
+    ['a body beyond the limit of its client', {}, PLAIN.padEnd(101), { bodiesBytesPerNetworkMax: 100 }],
+  ])('a request with %s', async (_, headers, body = PLAIN, changed = {}) => {
+    const limits = { ...DEFAULT_SERVER_LIMITS, ...changed }
+    const [long, short] = await Promise.all([listen(false, {}, { limits }), listen(true, {}, { limits })])
     expect(await send(short, body, headers)).toEqual(await send(long, body, headers))
     expect([long.framework(), short.framework()]).toEqual([1, 1])
   })
