@@ -13,6 +13,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The bytes of the body budget that this request uses. Undefined unless reading its body has begun. */
     bodyCharge: BodyCharge | undefined
+    /** Whether the body was refused because it stalled. The APIs send this error with different statuses. */
+    hasStalledBody: boolean
   }
   interface FastifyInstance {
     readonly bodyBudget: BodyBudget
@@ -49,6 +51,7 @@ export function registerBodyParser(app: FastifyInstance, limits: BodyLimits): vo
   const buffers = new BodyBuffers()
   app.decorate('bodyBudget', budget)
   app.decorateRequest('bodyCharge', undefined)
+  app.decorateRequest('hasStalledBody', false)
   app.addHook('onResponse', (request, _reply, done) => {
     request.bodyCharge?.close()
     done()
@@ -69,7 +72,7 @@ export function registerBodyParser(app: FastifyInstance, limits: BodyLimits): vo
     const encoding = parseContentEncoding(request.headers['content-encoding'])
     const charge = budget.openCharge(clientNetworkOf(request), request.raw.socket)
     request.bodyCharge = charge
-    const receivedBody = await receiveBody(payload, buffers, bodyBytesMax, charge, stallWatch)
+    const receivedBody = await receiveBody(request, payload, buffers, bodyBytesMax, charge, stallWatch)
     if (encoding === 'identity') return receivedBody
     const chunks = await decompressBody(receivedBody, encoding, bodyBytesMax, (bytes) => charge.take(bytes))
     charge.release(receivedBody.length)
@@ -90,6 +93,7 @@ export function bodyBytesOf({ body }: FastifyRequest): Uint8Array {
 const CHUNKS_PER_JOIN = 256
 
 function receiveBody(
+  request: FastifyRequest,
   payload: IncomingMessage,
   buffers: BodyBuffers,
   bytesMax: number,
@@ -125,7 +129,10 @@ function receiveBody(
     }
     const onError = (cause: Error): void =>
       rejectBody(new GatewayError('invalid_body', 'the body could not be read', { cause }))
-    const onStalled = (): void => rejectBody(new GatewayError('request_timeout', 'the body arrived too slowly'))
+    const onStalled = (): void => {
+      request.hasStalledBody = true
+      rejectBody(new GatewayError('request_timeout', 'the body arrived too slowly'))
+    }
     // `complete`: the whole body has arrived, for most bodies together with the headers. A complete body cannot stall.
     const unwatch = payload.complete ? undefined : stallWatch.watch(() => receivedBytes, onStalled)
     const removeListeners = (): void => {

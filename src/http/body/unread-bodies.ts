@@ -17,8 +17,8 @@ export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch
   const bytesMax = DISCARDED_BODY_FACTOR_MAX * bodyBytesMax
   app.addHook('onSend', (request, reply, _payload, done) => {
     // Fastify sets `connection: close` after every error of a body. The header is removed only if set: removing it
-    // always would also suppress the one that Node adds.
-    if (reply.hasHeader('connection') && reply.statusCode !== REQUEST_TIMEOUT_STATUS) {
+    // always would also suppress the one that Node adds. After a stall it stays: nobody waits for the rest any more.
+    if (reply.hasHeader('connection') && !request.hasStalledBody) {
       const isFarTooLarge = Number(request.headers['content-length']) > bytesMax
       if (!isFarTooLarge) reply.removeHeader('connection')
     }
@@ -29,8 +29,6 @@ export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch
     done()
   })
 }
-
-const REQUEST_TIMEOUT_STATUS = 408
 
 /** Closes the connection when the remaining bytes of the body stall or exceed `bytesMax`. */
 function closeIfRemainderStalls(raw: IncomingMessage, stallWatch: StallWatch, bytesMax: number): void {

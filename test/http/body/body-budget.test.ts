@@ -190,15 +190,17 @@ describe('bodies being received', () => {
 
 describe('a body that stalls', () => {
   it.each([
-    ['stops', BATCH, 'x'.repeat(9_000)],
-    ['never begins', BATCH, ''],
-    ['stops, to the Better Stack API', '/metrics', '['],
-  ])('is refused with 408 when it %s, and its connection is closed', async (_, path, body) => {
+    ['stops', BATCH, 'x'.repeat(9_000), 408],
+    ['never begins', BATCH, '', 408],
+    ['stops, to the Better Stack API', '/metrics', '[', 408],
+    ['stops, to OTLP', '/v1/metrics', '{', 503, 'application/json'],
+    ['stops, to remote write', '/api/v1/write', 'x', 503, 'application/x-protobuf'],
+  ])('is refused when it %s, and its connection is closed', async (_, path, body, refused, type = '') => {
     const { url, held } = await listen({ bodyStallMs: 20 })
     for (const framing of [{ 'content-length': BUDGET }, { 'transfer-encoding': 'chunked' }]) {
-      const stalled = begin(url + path, keyed(framing), body)
+      const stalled = begin(url + path, keyed({ ...framing, ...(type !== '' && { 'content-type': type }) }), body)
       const { status, headers } = await stalled.response
-      expect([status, headers['connection']]).toEqual([408, 'close'])
+      expect([status, headers['connection']]).toEqual([refused, 'close'])
       await expect.poll(held).toBe(0)
     }
     expect(await post(url, KEY, BUDGET)).toBe(201)
