@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
 import type { Logger } from 'pino'
 import type { Gateway } from '../gateway.ts'
-import { assert, GatewayError } from '../model/errors.ts'
+import { assert, type ErrorCode, GatewayError } from '../model/errors.ts'
 import type { Telemetry } from '../telemetry/telemetry-interface.ts'
 import { declarePrincipal } from './access/authenticate.ts'
 import type { BetterStackLimits } from './better-stack/better-stack-routes.ts'
@@ -27,7 +27,7 @@ import { registerPages } from './pages/page-routes.ts'
 import { registerRemoteWriteRoute, sendRemoteWriteError } from './prometheus/remote-write-routes.ts'
 import { addCommonHeaders, setCommonHeaders } from './response/common-headers.ts'
 import { allowOrigins, type CorsOrigins, corsHeadersWithoutOrigin } from './response/cors.ts'
-import { asGatewayError, sendError, statusOf } from './response/error-status.ts'
+import { asGatewayError, errorJson, sendError, statusOf } from './response/error-status.ts'
 import { READY_WAIT_MS, registerHealthRoutes } from './server/health.ts'
 import { createRequestIdGenerator } from './server/request-id.ts'
 
@@ -286,19 +286,29 @@ function respondToClientError(error: Error & { readonly code?: string }, socket:
   socket.destroySoon()
 }
 
-const MALFORMED_REQUEST = {
-  status: '400 Bad Request',
-  body: '{"error":{"code":"invalid_body","message":"the request is not valid HTTP"}}',
+interface ClientErrorResponse {
+  readonly status: string
+  readonly body: string
 }
 
+function clientErrorResponse(status: string, code: ErrorCode, message: string): ClientErrorResponse {
+  return { status, body: errorJson(new GatewayError(code, message)) }
+}
+
+const MALFORMED_REQUEST = clientErrorResponse('400 Bad Request', 'invalid_body', 'the request is not valid HTTP')
+
 /** Responses to requests that Node could not read, by Node's error code. Any other code gets `MALFORMED_REQUEST`. */
-const CLIENT_ERROR_RESPONSES = new Map<string | undefined, typeof MALFORMED_REQUEST>([
-  ['HPE_HEADER_OVERFLOW', { ...MALFORMED_REQUEST, status: '431 Request Header Fields Too Large' }],
+const CLIENT_ERROR_RESPONSES = new Map<string | undefined, ClientErrorResponse>([
+  [
+    'HPE_HEADER_OVERFLOW',
+    clientErrorResponse(
+      '431 Request Header Fields Too Large',
+      'invalid_body',
+      'the headers of the request are too large',
+    ),
+  ],
   [
     'ERR_HTTP_REQUEST_TIMEOUT',
-    {
-      status: '408 Request Timeout',
-      body: '{"error":{"code":"request_timeout","message":"the request arrived too slowly"}}',
-    },
+    clientErrorResponse('408 Request Timeout', 'request_timeout', 'the request arrived too slowly'),
   ],
 ])

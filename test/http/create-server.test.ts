@@ -211,7 +211,15 @@ describe('the server', () => {
     expect(logged()).not.toContain('sk_live')
   })
 
-  it('responds to malformed HTTP with a JSON error and does not log it', async () => {
+  it.each([
+    ['malformed HTTP', 'GET / sk_live_1', 400, 'the request is not valid HTTP'],
+    [
+      'headers that are too large',
+      `GET / HTTP/1.1\r\nhost: a\r\nx-api-key: sk_live_1${'x'.repeat(70_000)}`,
+      431,
+      'the headers of the request are too large',
+    ],
+  ])('responds to %s with a JSON error and does not log it', async (_, head, status, message) => {
     const { app, logged } = createFakeServer()
     await app.listen({ port: 0 })
     const address = app.server.address()
@@ -221,11 +229,13 @@ describe('the server', () => {
     socket.on('data', (chunk) => {
       response += String(chunk)
     })
-    socket.write('GET / sk_live_1\r\n\r\n')
+    socket.on('error', () => undefined)
+    socket.write(`${head}\r\n\r\n`)
     await once(socket, 'close')
     await app.close()
-    expect(response).toMatch(/^HTTP\/1\.1 400 /)
-    expect(JSON.parse(response.slice(response.indexOf('\r\n\r\n')))).toMatchObject({ error: { code: 'invalid_body' } })
+    expect(response).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+    const body: unknown = JSON.parse(response.slice(response.indexOf('\r\n\r\n')))
+    expect(body).toEqual({ error: { code: 'invalid_body', message } })
     expect(logged()).not.toContain('sk_live')
   })
 })
