@@ -60,7 +60,7 @@ const PLAYGROUND_FILE_OPERATION: Operation = {
   id: 'playgroundPart',
   tag: 'GraphQL',
   summary: 'Returns a file of the playground',
-  description: 'The name contains a hash of the content, so browsers may cache the file without limit.',
+  description: 'The name contains a hash of the content, so browsers may cache the file for a year.',
   parameters: [
     { in: 'path', name: 'name', description: 'As the page of the playground refers to it.', schema: STRING_SCHEMA },
   ],
@@ -69,5 +69,5 @@ const PLAYGROUND_FILE_OPERATION: Operation = {
     description: 'A script or a style sheet.',
     content: { 'text/javascript': STRING_SCHEMA, 'text/css': STRING_SCHEMA },
   },
-  errors: ['not_found'],
+  errors: ['not_found', 'internal'],
 }

@@ -35,7 +35,7 @@ export const GRAPHQL_POST: Operation = {
   scope: 'any',
   body: jsonContent(refTo('GraphQLRequest')),
   response: { status: 200, description: 'The result, with errors by field.', content: RESULT_CONTENT },
-  errors: [...ERROR_CODES, 'request_timeout', 'payload_too_large', 'unsupported_media_type'],
+  errors: [...ERROR_CODES, 'batch_too_large', 'request_timeout', 'payload_too_large', 'unsupported_media_type'],
   errorFormat: ERROR_FORMAT,
 }
 

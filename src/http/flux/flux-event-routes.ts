@@ -148,12 +148,5 @@ const LIST_EVENTS_OPERATION: Operation = {
       'text/csv': STRING_SCHEMA,
     },
   },
-  errors: [
-    ...API_KEY_ERROR_CODES,
-    'invalid_timestamp',
-    'invalid_range',
-    'invalid_tags',
-    'invalid_value',
-    'query_too_large',
-  ],
+  errors: [...API_KEY_ERROR_CODES, 'invalid_range', 'invalid_tags', 'invalid_value', 'query_too_large'],
 }

@@ -167,7 +167,7 @@ const LIST_METRICS_OPERATION: Operation = {
     description: 'The metrics.',
     content: jsonContent(objectOf({ data: listOf(refTo('Metric')) })),
   },
-  errors: [...API_KEY_ERROR_CODES, 'invalid_type', 'invalid_value', 'query_too_large'],
+  errors: [...API_KEY_ERROR_CODES, 'invalid_type', 'invalid_value', 'invalid_range', 'query_too_large'],
 }
 
 const GET_METRIC_OPERATION: Operation = {
@@ -227,7 +227,6 @@ const QUERY_METRIC_OPERATION: Operation = {
   errors: [
     ...API_KEY_ERROR_CODES,
     'metric_not_found',
-    'invalid_timestamp',
     'invalid_aggregation',
     'invalid_interval',
     'invalid_range',

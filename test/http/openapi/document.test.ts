@@ -97,6 +97,38 @@ describe('the OpenAPI document', () => {
     )
   })
 
+  it.each([
+    ['/api/v1/metrics', '/api/v1/metrics', ['type=x', 'limit=0', `after=${'x'.repeat(1_000)}`]],
+    [
+      '/api/v1/metrics/{name}/query',
+      '/api/v1/metrics/m/query',
+      ['from=soon', 'aggregation=x', 'interval=x', 'timezone=x', 'group_by=x', 'tags=x', 'fill=x', 'format=x'],
+    ],
+    ['/api/v1/events', '/api/v1/events', ['from=soon', 'limit=0', 'limit=2000', 'after=x', 'tags=x', 'format=x']],
+  ])('lists for GET %s the codes of bad parameters, and no others', async (path, url, queries) => {
+    const headers = { 'x-api-key': gateway.key, 'content-type': 'application/json' }
+    const body = '{"name":"m","type":"gauge","value":1}'
+    await fetch(`${gateway.url}/api/v1/metrics`, { method: 'POST', headers, body })
+    const codes = new Set<string>()
+    for (const query of [...queries, 'x=&'.repeat(1_001)]) {
+      const response = await fetch(`${gateway.url}${url}?${query}`, { headers })
+      expect(response.status, query).toBe(400)
+      codes.add(((await response.json()) as { readonly error: { readonly code: string } }).error.code)
+    }
+    const listed = document.paths[path]!['get']!.responses['400']!.description.split(', ')
+    expect(listed.toSorted()).toEqual([...codes].map((code) => `\`${code}\``).sort())
+  })
+
+  it('lists for POST /graphql the code of a mutation with too many items', async () => {
+    const items = '{name:"m",type:GAUGE,value:1},'.repeat(1_001)
+    const query = `mutation { trackMetrics(inputs: [${items}]) { accepted } }`
+    const headers = { 'x-api-key': gateway.key, 'content-type': 'application/json' }
+    const body = JSON.stringify({ query })
+    const response = await fetch(`${gateway.url}/graphql`, { method: 'POST', headers, body })
+    expect([response.status, await response.text()]).toEqual([400, expect.stringContaining('"BATCH_TOO_LARGE"')])
+    expect(document.paths['/graphql']!['post']!.responses['400']!.description).toContain('`batch_too_large`')
+  })
+
   it('lists for each route the content encodings that it accepts', async () => {
     const routes = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.entries(operations).flatMap(([method, { requestBody, parameters = [] }]) => {
