@@ -134,7 +134,7 @@ const EXPORT_METRICS_OPERATION: Operation = {
   },
   response: {
     status: 200,
-    description: 'The points are stored durably. The response has the content type of the request.',
+    description: 'The points are stored durably. The response is in the encoding of the request.',
     content: {
       'application/x-protobuf': { type: 'string', format: 'binary', description: 'An ExportMetricsServiceResponse.' },
       'application/json': {
