@@ -71,7 +71,7 @@ export const SERVER_SETTINGS = {
       default: '1',
       unit: 'processes',
       meaning:
-        'Gateway processes that share the port, each restarted when it dies. More than one needs Redis. Limits hold for each process.',
+        'Gateway processes that share the port, each restarted when it dies. More than one needs Redis. Limits of connections, memory and live queries hold for each process.',
       parse: wholeNumberParser(1, 256),
     },
     drainMs: {
