@@ -67,16 +67,19 @@ describe.each(['server', 'cluster'])('a %s that was emptied', (kind) => {
   })
 })
 
-it('a server that was emptied and created again with other partitions is refused by the running gateway', async () => {
+it('a server that was emptied and created again with other partitions or by another version is refused by the running gateway', async () => {
   const server = await startRedis()
   onTestFinished(() => server.stop())
   const key = 'key-of-both-0123456789'
   const gateway = await started({ REDIS_URL: server.url, API_KEYS: `${key}:test:ingest+query+admin` })
   await emptied([server.url])
   // A gateway that is faster than any look of the one that runs.
-  const client = new Redis(server.url)
-  await client.set('gq:{p0}:meta', '{"version":1,"partitions":4,"resolutions":[10000],"setResolutions":[60000]}')
-  client.disconnect()
+  const created = async (record: string): Promise<void> => {
+    const client = new Redis(server.url)
+    await client.set('gq:{p0}:meta', record)
+    client.disconnect()
+  }
+  await created('{"version":1,"partitions":4,"resolutions":[10000],"setResolutions":[60000]}')
   const { status, text } = await ready(gateway)
   expect(status).toBe(503)
   expect(text).toContain('created again with other partitions or resolutions')
@@ -85,6 +88,8 @@ it('a server that was emptied and created again with other partitions is refused
   const sent = await fetch(`${gateway.url}/api/v1/metrics`, { method: 'POST', headers, body })
   expect(sent.status).toBe(503)
   expect(await sent.text()).toContain('created again with other partitions')
+  await created('{"version":99}')
+  expect((await ready(gateway)).text).toContain('by another version of the gateway; start the gateway in that version')
   // Emptied once more, it is the old one's again.
   await emptied([server.url])
   expect((await ready(gateway)).status).toBe(200)

@@ -165,13 +165,13 @@ async function openConnections(
     for (const client of openClients) client.disconnect()
   }
   try {
-    await Promise.all(openClients.map((client) => untilReady(client, name, startTimeoutMs)))
+    await Promise.all(openClients.map((client) => untilReady(client, startTimeoutMs)))
     // A cluster client connects to a node only for its first command. The commit client has no queue: without this
     // ping, it would reject the first commit to each node.
     await Promise.all(openClients.flatMap(mastersOf).map((node) => node.ping()))
   } catch (error) {
     close()
-    throw error
+    throw unusableServerError(name, error)
   }
   return {
     isCluster: common instanceof Cluster,
@@ -203,7 +203,7 @@ function mastersOf(client: Redis | Cluster): Redis[] {
 }
 
 /** Waits until the client is connected. Rejects at once on an error that waiting cannot fix, like a wrong password. */
-async function untilReady(client: Redis | Cluster, name: string, startTimeoutMs: number): Promise<void> {
+async function untilReady(client: Redis | Cluster, startTimeoutMs: number): Promise<void> {
   let lastError: unknown
   const readyPromise = new Promise<void>((resolve, reject) => {
     client.once('ready', resolve)
@@ -216,18 +216,23 @@ async function untilReady(client: Redis | Cluster, name: string, startTimeoutMs:
   client.connect().catch((error: unknown) => {
     lastError ??= error
   })
-  try {
-    await withTimeout(
-      startTimeoutMs,
-      () => readyPromise,
-      () => {
-        throw lastError ?? new Error('no response')
-      },
-    )
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new Error(`cannot use Redis at ${name}: ${reason}`, { cause: error })
-  }
+  await withTimeout(
+    startTimeoutMs,
+    () => readyPromise,
+    () => {
+      throw lastError ?? new Error('no response')
+    },
+  )
+}
+
+/**
+ * Returns the error with which a start fails. It has the address `name` and the reason; an error whose message has the
+ * address already stays as it is.
+ */
+export function unusableServerError(name: string, error: unknown): Error {
+  if (error instanceof Error && error.message.includes(name)) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  return new Error(`cannot use Redis at ${name}: ${reason}`, { cause: error })
 }
 
 /**

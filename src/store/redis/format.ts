@@ -11,7 +11,14 @@ import { metaKey } from './keys.ts'
 export const STORE_FORMAT_VERSION = 1
 
 /** Thrown if the stored version or shape differs from the expected one. */
-export class FormatError extends Error {}
+export class FormatError extends Error {
+  readonly difference: 'version' | 'shape'
+
+  constructor(difference: 'version' | 'shape', message: string) {
+    super(message)
+    this.difference = difference
+  }
+}
 
 /**
  * Writes version and shape into a new store. Returns whether the store was new. Throws `FormatError` if the store has
@@ -32,10 +39,11 @@ export async function ensureFormat(
   const storedRecord = JSON.parse(String(reply)) as StoreShape & { readonly version: number }
   if (storedRecord.version !== STORE_FORMAT_VERSION) {
     throw new FormatError(
+      'version',
       `${where} has format ${storedRecord.version}, this version of the gateway reads format ${STORE_FORMAT_VERSION}`,
     )
   }
   const difference = shapeDifference(storedRecord, expectedShape)
-  if (difference !== undefined) throw new FormatError(`${where} ${difference}`)
+  if (difference !== undefined) throw new FormatError('shape', `${where} ${difference}`)
   return false
 }

@@ -12,7 +12,14 @@ import { type StoreSettings, storeShapeOf } from '../store-shape.ts'
 import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { append, changedMetricIds } from './append.ts'
 import { defineMetrics, deleteMetric, hasSeries, listMetrics, readMetric, readMetrics, readSeries } from './catalog.ts'
-import { type Address, asGatewayError, type Connections, connect, type Timeouts } from './connection.ts'
+import {
+  type Address,
+  asGatewayError,
+  type Connections,
+  connect,
+  type Timeouts,
+  unusableServerError,
+} from './connection.ts'
 import { clearDeleted } from './deletion.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { ensureFormat, FormatError } from './format.ts'
@@ -69,12 +76,20 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Store>
     return new RedisStore(connections, options)
   } catch (error) {
     connections.close()
-    throw error
+    throw unusableServerError(connections.name, error)
   }
 }
 
 /** How often to check whether the store was emptied (FLUSHALL), or created again, while the gateway runs. */
 const FORMAT_CHECK_INTERVAL_MS = 1_000
+
+/** What clients and operators read while the store has another format, by what differs. */
+const FORMAT_ERROR_MESSAGES: Readonly<Record<FormatError['difference'], string>> = {
+  version:
+    'the store was emptied and created again by another version of the gateway; start the gateway in that version',
+  shape:
+    'the store was emptied and created again with other partitions or resolutions; start the gateway with the same settings',
+}
 
 class RedisStore implements Store {
   readonly partitions: number
@@ -255,12 +270,8 @@ class RedisStore implements Store {
     } catch (cause) {
       if (!(cause instanceof FormatError)) throw cause
       if (this.#formatError === undefined)
-        log?.warn({ err: cause }, 'the store was emptied and created again with another shape')
-      this.#formatError = new GatewayError(
-        'store_unavailable',
-        'the store was emptied and created again with other partitions or resolutions; start the gateway with the same settings',
-        { cause },
-      )
+        log?.warn({ err: cause }, `the store was emptied and created again with another ${cause.difference}`)
+      this.#formatError = new GatewayError('store_unavailable', FORMAT_ERROR_MESSAGES[cause.difference], { cause })
       throw this.#formatError
     }
   }
