@@ -5,8 +5,8 @@ import type { CommandArgument, Connection } from './connection.ts'
 /**
  * Loads and runs the Lua scripts. The server runs a script without interruption, so each script is one atomic step. The
  * header of a script lists its keys, its arguments and its reply. `prelude.lua` is inserted after the first line of
- * each script. Redis does not roll back a script that fails, so a script checks the types of its keys and the numbers
- * that it reads before its first write.
+ * each script. Redis does not roll back a script that fails, so a script checks the types of its keys, and the numbers
+ * and stretches that it reads, before its first write.
  */
 export const SCRIPTS = [
   'append',

@@ -33,8 +33,8 @@ import { type RedisServer, startRedis } from '../../support/redis-server.ts'
 
 /**
  * Redis does not undo a script that fails half-way. Here the store goes through its verbs, and before each call of a
- * script the same call is made to fail in every way we know: each key in turn holds another type, each argument is
- * garbage, one too few or too many. Whenever the script raises an error, every key must be as it was.
+ * script the same call is made to fail in every way we know: each key in turn holds another type or damaged values,
+ * each argument is garbage, one too few or too many. Whenever the script raises an error, every key must be as it was.
  */
 
 let server: RedisServer
@@ -100,6 +100,29 @@ async function attempt(
   expect(await stateOf(), `${script} with ${what}: ${error}`).toEqual(before)
 }
 
+/** Calls `tried` with each member of a sorted set, and each value of a hash, replaced by what is no stretch or integer. */
+async function tryDamagedValues(key: string, tried: (what: string) => Promise<void>): Promise<void> {
+  const type = await redis.type(key)
+  if (type === 'zset') {
+    const members = await redis.zrange(key, '0', '-1', 'WITHSCORES')
+    for (let i = 0; i < members.length; i += 2) {
+      for (const damaged of ['x', '1 x']) {
+        await redis.zrem(key, members[i]!)
+        await redis.zadd(key, Number(members[i + 1]), damaged)
+        await tried(`member ${i / 2} of ${key} is ${damaged}`)
+      }
+    }
+  }
+  if (type === 'hash') {
+    for (const field of await redis.hkeys(key)) {
+      for (const damaged of ['x', '1.5']) {
+        await redis.hset(key, field, damaged)
+        await tried(`field ${field} of ${key} is ${damaged}`)
+      }
+    }
+  }
+}
+
 async function failEveryWay(
   script: ScriptName,
   keys: readonly string[],
@@ -117,6 +140,7 @@ async function failEveryWay(
   }
   for (const key of new Set(keys)) {
     const isList = (await redis.type(key)) === 'list'
+    await tryDamagedValues(key, (what) => tried(what, keys, args))
     await redis.del(key)
     if (isList) await redis.set(key, 'text')
     else await redis.rpush(key, 'item')
@@ -164,6 +188,7 @@ const metricId = metricIdOf('shop', 'users', 1)
 const seriesId = seriesIdOf(metricId, [['host', 'a']])
 const windowMs = Math.floor(NOW / (360 * MINUTE)) * 360 * MINUTE
 const timeline = { metricId, resolutionMs: MINUTE }
+const finerTimeline = { metricId, resolutionMs: 10_000 }
 
 function block(name: string): NamedBlock {
   return { name, scalars: new Uint8Array([1, 2]), sketches: new Uint8Array([3]) }
@@ -195,7 +220,7 @@ function part(name: string): CommitPart {
   }
 }
 
-test('a script that fails has written nothing', { timeout: 120_000 }, async () => {
+test('a script that fails has written nothing', { timeout: 240_000 }, async () => {
   const partition = partitionOf('shop', 'users', PARTITIONS)
   const failing: Connections = {
     ...connections,
@@ -219,8 +244,11 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   const inbox = await readInbox(access, partition, 1e6)
   await inboxSize(access, partition)
   await writeBlocks(access, partition, [block('c'), block('d')], NOW)
-  const touched = [{ ...timeline, windowMs, expiresMs: NOW }]
-  const added = ['c', 'd'].map((name) => ({ timeline, entry: entry(name) }))
+  const touched = [timeline, finerTimeline].map((each) => ({ ...each, windowMs, expiresMs: NOW }))
+  const added = [
+    ...['c', 'd'].map((name) => ({ timeline, entry: entry(name) })),
+    { timeline: finerTimeline, entry: entry('d') },
+  ]
   expect(await commitFold(access, { partition, inbox, removed: [], added, touched, nowMs: NOW })).toBe(true)
   await writeBlocks(access, partition, [block('e')], NOW)
   const merged = { removed: [added[0]!], added: [{ timeline, entry: entry('e') }], touched: [] }
@@ -228,6 +256,11 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   const stretch = { fromMs: windowMs, toMs: windowMs + 1 }
   await readIndex(access, { partition, metricId, withInbox: true, timelines: [{ resolutionMs: MINUTE, stretch }] })
   const window = { ...timeline, windowMs }
+  // Stretches that begin within the window or touch it, and a block with two entries.
+  for (const hours of [3, 1, 0]) {
+    const finer = { ...finerTimeline, windowMs: windowMs + hours * 60 * MINUTE }
+    expect(await expireWindow(access, { partition, window: finer, nowMs: NOW })).toBe(true)
+  }
   expect(await expireWindow(access, { partition, window, dropExpiredAtResolutions: [10_000], nowMs: NOW })).toBe(true)
   expect(await expireWindow(access, { partition, window, nowMs: NOW })).toBe(true)
   await sweepPartition(access, partition, NOW + 8 * 86_400_000)

@@ -91,24 +91,24 @@ local orders = repliesFor('ZMSCORE', inbox, folded.members)
 for i, order in ipairs(folded.orders) do
   if not orders[i] or storedNumber(orders[i]) ~= order then return 'refused' end
 end
-for _, extraCount in ipairs(repliesFor('HMGET', extra, folded.blocks)) do storedNumber(extraCount) end
+for _, extraCount in ipairs(repliesFor('HMGET', extra, folded.blocks)) do storedCount(extraCount) end
 for _, entry in ipairs(removed) do
   local id = entry.timeline .. ' ' .. entry.member
   if seenIds[id] then error('index entry removed twice: ' .. id) end
   seenIds[id] = true
   local windowMs = redis.call('ZSCORE', entry.timeline, entry.member)
   if not windowMs or storedNumber(windowMs) ~= entry.windowMs then return 'refused' end
-  storedNumber(redis.call('HGET', extra, entry.block))
+  storedCount(redis.call('HGET', extra, entry.block))
 end
 for _, entry in ipairs(added) do
   redis.call('ZCARD', entry.timeline)
-  storedNumber(redis.call('HGET', extra, entry.block))
+  storedCount(redis.call('HGET', extra, entry.block))
   if redis.call('EXISTS', entry.scalars) == 0 then return 'refused' end
   if #stretchesOverlapping(entry.expired, entry.windowMs, entry.windowMs + entry.widthMs) > 0 then return 'refused' end
 end
 for _, entry in ipairs(rests) do
   if redis.call('EXISTS', entry.scalars) == 0 then return 'refused' end
-  storedNumber(redis.call('HGET', extra, entry.block))
+  storedCount(redis.call('HGET', extra, entry.block))
 end
 local windows, isTouched = {}, {}
 for _, window in ipairs(touched) do

@@ -39,16 +39,27 @@ if redis.call('ZCOUNT', timeline, exactText(windowMs), exactText(windowMs)) ~= #
 for _, entry in ipairs(entries) do
   local listedMs = redis.call('ZSCORE', timeline, entry.member)
   if not listedMs or storedNumber(listedMs) ~= windowMs then return 'changed' end
-  storedNumber(redis.call('HGET', extra, entry.block))
+  storedCount(redis.call('HGET', extra, entry.block))
 end
 if redis.call('SCARD', setsToDelete) > 0 then return 'unfinished' end
 redis.call('ZCARD', expiring)
 local hasSets = redis.call('SCARD', sketchNames) > 0
 redis.call('SCARD', windowsWithSetsToDelete)
+
+-- Returns the stretches with their start and end.
+local function parsedStretches(members)
+  local stretches = {}
+  for i, member in ipairs(members) do
+    local first, last = stretchOf(member)
+    stretches[i] = { member = member, from = first, to = last }
+  end
+  return stretches
+end
+
 -- Expired stretches that touch each other are stored as one.
-local touching = stretchesOverlapping(expired, from - 1, to + 1)
-local droppedMembers = {}
-for i, name in ipairs(dropped) do droppedMembers[i] = stretchesOverlapping(name, from, to) end
+local touching = parsedStretches(stretchesOverlapping(expired, from - 1, to + 1))
+local droppedStretches = {}
+for i, name in ipairs(dropped) do droppedStretches[i] = parsedStretches(stretchesOverlapping(name, from, to)) end
 
 for _, entry in ipairs(entries) do
   redis.call('ZREM', timeline, entry.member)
@@ -64,17 +75,16 @@ if hasSets then
   redis.call('SADD', windowsWithSetsToDelete, windowName)
 end
 if isRecorded then
-  for _, member in ipairs(touching) do
-    local first, last = stretchOf(member)
-    from, to = math.min(from, first), math.max(to, last)
-    redis.call('ZREM', expired, member)
+  for _, stretch in ipairs(touching) do
+    from, to = math.min(from, stretch.from), math.max(to, stretch.to)
+    redis.call('ZREM', expired, stretch.member)
   end
   redis.call('ZADD', expired, exactText(from), exactText(from) .. ' ' .. exactText(to))
 end
 for i, name in ipairs(dropped) do
-  for _, member in ipairs(droppedMembers[i]) do
-    local first, last = stretchOf(member)
-    redis.call('ZREM', name, member)
+  for _, stretch in ipairs(droppedStretches[i]) do
+    local first, last = stretch.from, stretch.to
+    redis.call('ZREM', name, stretch.member)
     if first < from then redis.call('ZADD', name, exactText(first), exactText(first) .. ' ' .. exactText(from)) end
     if last > to then redis.call('ZADD', name, exactText(to), exactText(to) .. ' ' .. exactText(last)) end
   end

@@ -58,6 +58,13 @@ local function exactText(value)
   return string.format('%.17g', value)
 end
 
+-- Converts the text of a count that HINCRBY can change, as `storedNumber` does. Throws unless it is a plain integer.
+local function storedCount(text)
+  local value = storedNumber(text)
+  if text and not (string.find(text, '^%d+$') and exactText(value) == text) then error('stored value not a count') end
+  return value
+end
+
 -- Maximum number of values in one command: `unpack` fails for more than about 8,000. It is even, so that pairs of
 -- values are not separated.
 local UNPACKED_MAX = 1000
@@ -79,9 +86,10 @@ local function repliesFor(command, keyName, values)
   return replies
 end
 
--- Returns start and end of a stretch of time that is stored as text.
+-- Returns start and end of a stretch of time that is stored as text. Throws for other text.
 local function stretchOf(member)
   local from, to = string.match(member, '^(%S+) (%S+)$')
+  if not from then error('stored value not a stretch') end
   return storedNumber(from), storedNumber(to)
 end
 
@@ -104,7 +112,7 @@ end
 -- Records that one entry fewer lists a block. Returns whether no entry lists the block any more. The hash `extra` has
 -- the number of entries that list the block, minus 1. It has no field for a block with one entry.
 local function removeListing(extra, block)
-  local extraCount = storedNumber(redis.call('HGET', extra, block))
+  local extraCount = storedCount(redis.call('HGET', extra, block))
   if extraCount > 1 then
     redis.call('HINCRBY', extra, block, -1)
   elseif extraCount == 1 then
