@@ -41,8 +41,8 @@ const FAST_PATH_METHOD = 'POST'
 export const FAST_PATH_URL = '/api/v1/metrics'
 
 /**
- * Maximum body size on the fast path; less if a setting allows less. Bodies of this size take so little memory, even on all connections together, that
- * the bytes of each client network need not be limited.
+ * Maximum body size on the fast path; less if a setting allows less. Bodies of this size take so little memory, even on
+ * all connections together, that the bytes of each client network need not be limited.
  */
 export const FAST_PATH_BYTES_MAX = 4_096
 
