@@ -10,11 +10,21 @@ import { StepBudget, type Steps } from '../model/steps.ts'
  * beyond ±(2^53 - 1) are bigints, the timestamp extension is a Date, and a byte string that is valid UTF-8 is text.
  */
 
-/** Units of work (`StepBudget`) of an item in addition to four for each of its bytes. */
+/** Units of work (`StepBudget`): of an item, and of each of its bytes in addition. */
 const ITEM_STEP_UNITS = 256
+const BYTE_STEP_UNITS = 4
+
+/** Number of bytes after which the reading of an item may pause. A text or a byte string is never divided. */
+const PART_BYTES = 8_192
 
 /** Maximum number of values in an item, nested ones included. Each takes memory, even if it is encoded in one byte. */
 const ITEM_VALUES_MAX = 4_000_000
+
+/**
+ * Maximum number of members of a map. An item with a larger one is rejected. The maps of valid items, such as tags, are
+ * far smaller, and when an object with very many keys grows, it is copied in one step.
+ */
+const MAP_MEMBERS_MAX = 65_536
 
 export interface MessagePackVisitor {
   visit(item: unknown): Steps<void>
@@ -31,10 +41,14 @@ export function* eachMessagePackItem(bytes: Uint8Array, { visit, reject }: Messa
   const budget = new StepBudget()
   const itemCount = reader.openArray() ?? 1
   for (let i = 0; i < itemCount; i++) {
-    const start = reader.position
-    const item = reader.readItem()
-    if (budget.spend(ITEM_STEP_UNITS + 4 * (reader.position - start))) yield
-    if (reader.rejectionReason === undefined) yield* visit(item)
+    reader.beginItem()
+    for (let isComplete = false; !isComplete; ) {
+      const start = reader.position
+      isComplete = reader.readPart()
+      const units = (isComplete ? ITEM_STEP_UNITS : 0) + BYTE_STEP_UNITS * (reader.position - start)
+      if (budget.spend(units)) yield
+    }
+    if (reader.rejectionReason === undefined) yield* visit(reader.item)
     else reject(reader.rejectionReason)
   }
   if (reader.position !== bytes.length) throw invalidMessagePackError('something follows its end')
@@ -59,16 +73,34 @@ const CACHED_TEXT_SLOTS = 2_048
 const CACHED_TEXT_BYTES_MAX = 24
 const cachedTexts = new Array<CachedText | undefined>(CACHED_TEXT_SLOTS).fill(undefined)
 
+/** Stands for an array or a map whose values follow. */
+const OPENED = Symbol('opened')
+
 const FIX_ARRAY = 0x90
 const ARRAY_16 = 0xdc
 
+/** An array or a map whose values are being read. The keys of a map are among its values. */
+interface OpenContainer {
+  readonly container: unknown[] | Record<string, unknown>
+  readonly isArray: boolean
+  readonly parent: OpenContainer | undefined
+  readonly depth: number
+  valuesLeft: number
+  /** Key of the member of a map that is being read. */
+  key: unknown
+}
+
 class MessagePackReader {
   position = 0
+  /** The item that was read last. Meaningless if the item is invalid. */
+  item: unknown = undefined
   /** Why the item that was read last is invalid. Undefined: it is valid. */
   rejectionReason: string | undefined = undefined
   readonly #bytes: Uint8Array
   readonly #view: DataView
   #valueCount = 0
+  /** The innermost array or map whose values are being read. Undefined: none. */
+  #innermost: OpenContainer | undefined = undefined
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
@@ -86,21 +118,72 @@ class MessagePackReader {
     return length
   }
 
-  /** Reads an item. If it is invalid, sets `rejectionReason`; the returned value is then meaningless. */
-  readItem(): unknown {
+  /** Begins the next item, which `readPart` then reads. */
+  beginItem(): void {
     this.#valueCount = 0
+    this.#innermost = undefined
+    this.item = undefined
     this.rejectionReason = undefined
-    return this.#readValue(0)
   }
 
-  #readValue(depth: number): unknown {
+  /**
+   * Reads about `PART_BYTES` of the item, or the rest of it. Returns true if the item is complete: it is then in
+   * `item`, and if it is invalid, `rejectionReason` is set. Does not recurse, so that it can end between two values.
+   */
+  readPart(): boolean {
+    for (const end = this.position + PART_BYTES; this.position < end; ) {
+      const value = this.#readValue()
+      if (value !== OPENED && this.#addValue(value)) return true
+    }
+    return false
+  }
+
+  /**
+   * Adds a value to the innermost array or map. If the array or map ends after it, the array or map is the next value
+   * to be added. Returns true if the value completes the item.
+   */
+  #addValue(completeValue: unknown): boolean {
+    let value = completeValue
+    for (let open = this.#innermost; open !== undefined; open = open.parent) {
+      if (open.isArray) (open.container as unknown[]).push(value)
+      else if (open.valuesLeft % 2 === 0) open.key = value
+      else this.#addMember(open.container as Record<string, unknown>, open.key, value)
+      if (--open.valuesLeft > 0) {
+        this.#innermost = open
+        return false
+      }
+      value = open.container
+    }
+    this.item = value
+    return true
+  }
+
+  /** Adds a member to a map. If a key is repeated, its last value is used, as in JSON. */
+  #addMember(map: Record<string, unknown>, key: unknown, value: unknown): void {
+    if (this.rejectionReason !== undefined) return
+    switch (typeof key) {
+      case 'string':
+        defineMember(map, key, value)
+        break
+      case 'number':
+      case 'bigint':
+      case 'boolean':
+        map[String(key)] = value
+        break
+      default:
+        this.rejectionReason = 'a key of a map is no text'
+    }
+  }
+
+  /** Reads a value. Returns `OPENED` for an array or a map that is not empty: its values follow. */
+  #readValue(): unknown {
     if (++this.#valueCount > ITEM_VALUES_MAX)
       throw new GatewayError('payload_too_large', `at most ${ITEM_VALUES_MAX} values are allowed in an item`)
     this.#requireBytes(1)
     const byte = this.#bytes[this.position++]!
     if (byte < 0x80) return byte
-    if (byte < 0x90) return this.#readMap(byte & 0x0f, depth)
-    if (byte < 0xa0) return this.#readArray(byte & 0x0f, depth)
+    if (byte < 0x90) return this.#open({}, false, byte & 0x0f)
+    if (byte < 0xa0) return this.#open([], true, byte & 0x0f)
     if (byte < 0xc0) return this.#readText(byte & 0x1f)
     if (byte >= 0xe0) return byte - 0x100
     switch (byte) {
@@ -155,46 +238,33 @@ class MessagePackReader {
       case 0xdb:
         return this.#readText(this.#readUnsigned(4))
       case 0xdc:
-        return this.#readArray(this.#readUnsigned(2), depth)
+        return this.#open([], true, this.#readUnsigned(2))
       case 0xdd:
-        return this.#readArray(this.#readUnsigned(4), depth)
+        return this.#open([], true, this.#readUnsigned(4))
       case 0xde:
-        return this.#readMap(this.#readUnsigned(2), depth)
+        return this.#open({}, false, this.#readUnsigned(2))
       case 0xdf:
-        return this.#readMap(this.#readUnsigned(4), depth)
+        return this.#open({}, false, this.#readUnsigned(4))
       default:
         throw invalidMessagePackError('a byte begins no value')
     }
   }
 
-  #readArray(length: number, depth: number): unknown[] {
-    this.#requireValues(length, depth)
-    const array: unknown[] = []
-    for (let i = 0; i < length; i++) array.push(this.#readValue(depth + 1))
-    return array
-  }
-
-  /** Reads a map. If a key is repeated, its last value is used, as in JSON. */
-  #readMap(length: number, depth: number): Record<string, unknown> {
-    this.#requireValues(2 * length, depth)
-    const map: Record<string, unknown> = {}
-    for (let i = 0; i < length; i++) {
-      const key = this.#readValue(depth + 1)
-      const value = this.#readValue(depth + 1)
-      switch (typeof key) {
-        case 'string':
-          defineMember(map, key, value)
-          break
-        case 'number':
-        case 'bigint':
-        case 'boolean':
-          map[String(key)] = value
-          break
-        default:
-          this.rejectionReason = 'a key of a map is no text'
-      }
-    }
-    return map
+  /**
+   * Opens an array or a map of `length` elements or members. Returns it if it is empty, otherwise `OPENED`. Throws
+   * `invalid_body` if the body is too short for so many values, or if they are nested too deeply.
+   */
+  #open(container: OpenContainer['container'], isArray: boolean, length: number): unknown {
+    if (length === 0) return container
+    if (!isArray && length > MAP_MEMBERS_MAX) this.rejectionReason = `a map may have ${MAP_MEMBERS_MAX} members at most`
+    const valuesLeft = isArray ? length : 2 * length
+    // Each value takes at least one byte.
+    this.#requireBytes(valuesLeft)
+    const parent = this.#innermost
+    const depth = parent === undefined ? 1 : parent.depth + 1
+    if (depth > BODY_NESTING_MAX) throw invalidMessagePackError(`it is nested deeper than ${BODY_NESTING_MAX} levels`)
+    this.#innermost = { container, isArray, parent, depth, valuesLeft, key: undefined }
+    return OPENED
   }
 
   #readText(length: number): string {
@@ -271,14 +341,6 @@ class MessagePackReader {
     const start = this.#skip(byteCount)
     if (byteCount === 1) return this.#bytes[start]!
     return byteCount === 2 ? this.#view.getUint16(start) : this.#view.getUint32(start)
-  }
-
-  /** Throws `invalid_body` if the body is too short for so many values, or if they are nested too deeply. */
-  #requireValues(valueCount: number, depth: number): void {
-    // Each value takes at least one byte.
-    this.#requireBytes(valueCount)
-    if (valueCount > 0 && depth === BODY_NESTING_MAX)
-      throw invalidMessagePackError(`it is nested deeper than ${BODY_NESTING_MAX} levels`)
   }
 
   /** Skips bytes and returns their start. */

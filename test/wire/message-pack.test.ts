@@ -153,6 +153,27 @@ describe('the items of a body', () => {
     expect(refusalOf(many(4_000_000))).toBe('payload_too_large')
   })
 
+  it('are decoded in short steps, however large one of them is', () => {
+    const samples = Array.from({ length: 20_000 }, (_, value) => ({ value, rate: 2 }))
+    const item = { name: 'a', distribution: { samples } }
+    for (const body of [encode(item), encode([item])]) {
+      let decoded: unknown
+      const visit = (given: unknown) => asSteps(() => void (decoded = given))
+      const running = eachMessagePackItem(body, { visit, reject: () => expect.unreachable() })
+      let steps = 0
+      while (running.next().done !== true) steps++
+      expect(steps).toBeGreaterThan(body.length / 10_000)
+      expect(decoded).toEqual(item)
+    }
+  })
+
+  it('are left out alone for a map of very many members', () => {
+    const mapOf = (members: number) => encode(Object.fromEntries(Array.from({ length: members }, (_, i) => [i, i])))
+    const refused = new Refused('a map may have 65536 members at most')
+    const items = itemsOf(bytes(0x93, mapOf(65_537), mapOf(65_536), encode({ a: 'b' })))
+    expect(items).toEqual([refused, expect.objectContaining({ 65535: 65_535 }), { a: 'b' }])
+  })
+
   it('come back as they were encoded, and a part of them is refused', () => {
     const value = fc.jsonValue()
     fc.assert(
