@@ -24,7 +24,7 @@ export class CumulativeHistograms {
   /** States by series, the least recently changed first. */
   readonly #states = new Map<string, CumulativeHistogram>()
   /**
-   * Time of the last eviction; before the first one, of the creation of this object. No state of a histogram that
+   * Latest time of an eviction; before the first one, of the creation of this object. No state of a histogram that
    * started later was evicted, if the clock of its sender is right.
    */
   #lastEvictionMs: number
@@ -60,7 +60,8 @@ export class CumulativeHistograms {
       this.#states.delete(oldest)
       break
     }
-    this.#lastEvictionMs = nowMs
+    // A clock may be set back. An earlier time would let a histogram count again whose state was evicted before.
+    this.#lastEvictionMs = Math.max(this.#lastEvictionMs, nowMs)
   }
 
   /**
