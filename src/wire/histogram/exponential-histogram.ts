@@ -1,5 +1,5 @@
-import { COUNT_MAX } from '../../model/count.ts'
 import { type Rejection, reject } from '../../model/point.ts'
+import { checkCounts } from './check-numbers.ts'
 
 /**
  * Exponential histograms of OTLP and native histograms of Prometheus. With b = 2^(2^-s), bin i of scale s contains the
@@ -58,15 +58,10 @@ export function checkHistogram({ scale, zeroCount, positive, negative }: Exponen
   for (const { counts } of [positive, negative]) {
     if (counts.length > EXPONENTIAL_BINS_MAX)
       return reject('invalid_value', `a histogram may have ${EXPONENTIAL_BINS_MAX} bins at most`)
-    if (!counts.every(isCount)) return reject('invalid_value', INVALID_COUNTS_MESSAGE)
+    const bad = checkCounts(counts)
+    if (bad !== undefined) return bad
   }
-  return isCount(zeroCount) ? undefined : reject('invalid_value', INVALID_COUNTS_MESSAGE)
-}
-
-const INVALID_COUNTS_MESSAGE = 'counts of a histogram must be whole numbers from 0 to 2^53'
-
-function isCount(count: number): boolean {
-  return Number.isInteger(count) && count >= 0 && count <= COUNT_MAX
+  return checkCounts([zeroCount])
 }
 
 /**

@@ -1,4 +1,3 @@
-import { COUNT_MAX } from '../../model/count.ts'
 import { GatewayError } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 import {
@@ -11,6 +10,7 @@ import {
   type SeriesRef,
 } from '../../model/point.ts'
 import { checkPointTime } from '../../model/point-time.ts'
+import { checkBounds, checkCounts, checkFinite } from '../histogram/check-numbers.ts'
 import type { HistogramChanges } from '../histogram/cumulative-histograms.ts'
 import { checkHistogram, type ExponentialHistogram, observationsOf } from '../histogram/exponential-histogram.ts'
 import { limitOrQuantileText } from '../limit-text.ts'
@@ -287,21 +287,10 @@ function sumModeOf({ temporality }: Pick<OtlpMetric, 'temporality'>): 'delta' | 
   return reject('invalid_value', 'the aggregation temporality must be delta (1) or cumulative (2)')
 }
 
-function checkFinite(value: number): Rejection | undefined {
-  return Number.isFinite(value) ? undefined : reject('invalid_value', `the value must be finite, not ${value}`)
-}
-
 function checkBuckets({ count, bounds, counts }: HistogramPoint): Rejection | undefined {
   if (counts.length > 0 ? counts.length !== bounds.length + 1 : bounds.length > 0)
     return reject('invalid_value', `${bounds.length} bounds need ${bounds.length + 1} counts, not ${counts.length}`)
-  for (const [i, bound] of bounds.entries()) {
-    if (!Number.isFinite(bound) || (i > 0 && bound <= bounds[i - 1]!))
-      return reject('invalid_value', 'bounds of a histogram must be finite and in ascending order')
-  }
-  const isCount = (value: number) => value >= 0 && value <= COUNT_MAX
-  return isCount(count) && counts.every(isCount)
-    ? undefined
-    : reject('invalid_value', 'counts of a histogram must be 0 to 2^53')
+  return checkBounds(bounds) ?? checkCounts([count]) ?? checkCounts(counts)
 }
 
 /** Returns a text that identifies a series within its project. The order of the tags does not matter. */

@@ -1,4 +1,3 @@
-import { COUNT_MAX } from '../../model/count.ts'
 import { GatewayError } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 import {
@@ -12,6 +11,7 @@ import {
   type SeriesRef,
 } from '../../model/point.ts'
 import { checkPointTime } from '../../model/point-time.ts'
+import { checkBounds, checkCounts, checkFinite } from '../histogram/check-numbers.ts'
 import type { HistogramChanges } from '../histogram/cumulative-histograms.ts'
 import { checkHistogram, observationsOf } from '../histogram/exponential-histogram.ts'
 import { limitOrQuantileText } from '../limit-text.ts'
@@ -173,6 +173,9 @@ export class SampleDelivery<S extends SeriesRef> {
     index: number,
   ): Rejection | undefined {
     const { offset, counts } = bins.positive
+    const badNumber =
+      checkBounds(bucketLimits) ?? checkCounts([count]) ?? checkCounts(counts) ?? checkFinite(bins.sum ?? 0)
+    if (badNumber !== undefined) return badNumber
     const points: { series: S; value: number }[] = []
     const addPoint = (
       metricName: string,
@@ -181,8 +184,6 @@ export class SampleDelivery<S extends SeriesRef> {
       value: number | undefined,
     ): Rejection | undefined => {
       if (value === undefined) return undefined
-      if (!(value >= 0 && value <= COUNT_MAX) && type === 'histogram')
-        return reject('invalid_value', 'counts of a histogram must be 0 to 2^53')
       const series = this.#resolve(metricName, type, pointTags, undefined)
       if ('code' in series) return series
       points.push({ series, value })

@@ -181,6 +181,33 @@ describe.each([1, 2] as const)('in protocol %i,', (version) => {
     expect(found.map(rounded)).toEqual(expected.map(rounded))
   })
 
+  it.each<[string, (message: Message) => Message, string[]]>([
+    ['a count that is not a number', (m) => m.double(2, Number.NaN), ['0 invalid_value']],
+    ['an infinite count', (m) => m.double(2, Number.POSITIVE_INFINITY), ['0 invalid_value']],
+    ['a fraction as its count', (m) => m.double(2, 1.5), ['0 invalid_value']],
+    ['an infinite sum', (m) => m.double(3, Number.NEGATIVE_INFINITY), ['0 invalid_value']],
+    ['fractions in its buckets', (m) => m.packedDoubles(13, [0.5, 1]), ['0 invalid_value']],
+    ['a limit that is not a number', (m) => m.packedDoubles(16, [Number.NaN]), ['0 invalid_value']],
+    ['the limit +Inf, which the last bucket has', (m) => m.packedDoubles(16, [Infinity]), ['0 invalid_value']],
+    ['limits that fall', (m) => m.packedDoubles(16, [0.4]), ['0 invalid_value']],
+    [
+      'a sum that is not a number, which is left out',
+      (m) => m.double(3, Number.NaN),
+      [
+        'histogram rt{upper_limit=0.5} addTotal 2 @1s',
+        'histogram rt{upper_limit=+Inf} addTotal 4 @1s',
+        'counter rt_count{} addTotal 6 @1s',
+      ],
+    ],
+  ])('a histogram with custom buckets has %s', (what, change, expected) => {
+    const custom = new Message().double(2, 6).double(3, 9).sint(4, -53).varint(15, AT_MS)
+    custom.bytes(11, new Message().varint(2, 2)).packedDoubles(16, [0.5])
+    const changed = change(custom)
+    if (!what.startsWith('fractions')) changed.packedDoubles(13, [2, 4])
+    const series: Series = { labels: { __name__: 'rt' }, histograms: [changed] }
+    expect(spelt(decode(version, body(version, [series])))).toEqual(expected)
+  })
+
   it('more samples than a request may have are refused', () => {
     const series = [sample('a'), sample('b'), sample('c')]
     expect(() => decode(version, body(version, series), { pointsMax: 2 })).toThrow(
