@@ -3,7 +3,8 @@ import { Message } from './protobuf.ts'
 /** A request in the JSON encoding of OTLP, as far as tests need it, and the same request in protobuf. */
 
 export interface OtlpAttribute {
-  readonly key: string
+  /** Attributes of real senders have a key. */
+  readonly key?: string
   readonly value: OtlpValue
 }
 
@@ -177,7 +178,7 @@ function withExtremes(message: Message, { min, max }: OtlpPoint, field: number):
 }
 
 function keyValue({ key, value }: OtlpAttribute): Message {
-  return new Message().bytes(1, key).bytes(2, anyValue(value))
+  return (key === undefined ? new Message() : new Message().bytes(1, key)).bytes(2, anyValue(value))
 }
 
 function anyValue(value: OtlpValue): Message {

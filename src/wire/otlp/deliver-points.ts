@@ -40,6 +40,10 @@ export interface OtlpOptions {
   readonly histogramChanges: HistogramChanges
 }
 
+/** Units of work (`StepBudget`): of resolving a series, and of adding a weighted value. */
+const SERIES_STEP_UNITS = 512
+const WEIGHTED_VALUE_STEP_UNITS = 32
+
 /** How a number is stored: as a value (of a gauge or a quantile), as an increase, or as a running total. */
 export type NumberMode = 'value' | 'delta' | 'total'
 
@@ -56,6 +60,7 @@ export class PointDelivery<S extends SeriesRef> {
   /** Number of items so far, which is the index of the next one. */
   itemCount = 0
   #pointCount = 0
+  #stepUnits = 0
 
   constructor(sink: PointSink<S>, options: OtlpOptions) {
     this.sink = sink
@@ -72,9 +77,17 @@ export class PointDelivery<S extends SeriesRef> {
     this.sink.reject(index, rejection)
   }
 
+  /** Returns the units of work (`StepBudget`) of the points that were delivered since the last call. */
+  takeStepUnits(): number {
+    const stepUnits = this.#stepUnits
+    this.#stepUnits = 0
+    return stepUnits
+  }
+
   /** Returns the series of a metric with these tags. Checks the name of the metric and the tags. */
   resolve({ name, about }: OtlpMetric, type: MetricType, tags: readonly TagPair[]): S | Rejection {
     const { limits } = this.options
+    this.#stepUnits += SERIES_STEP_UNITS
     return checkName(name, limits) ?? checkTags(tags, limits) ?? this.sink.resolve(name, type, tags, about)
   }
 
@@ -201,6 +214,7 @@ export class PointDelivery<S extends SeriesRef> {
     if (increase === undefined) return
     const { values, weights } = observationsOf(increase)
     this.#countPoints(values.length)
+    this.#stepUnits += WEIGHTED_VALUE_STEP_UNITS * values.length
     for (const [i, value] of values.entries()) this.sink.addWeighted(index, series, timeMs, value, weights[i]!)
   }
 
@@ -216,6 +230,7 @@ export class PointDelivery<S extends SeriesRef> {
     // The sum of a histogram is NaN if one of its observations was NaN. A NaN counts as absent.
     if (value === undefined || Number.isNaN(value)) return undefined
     const { limits } = this.options
+    this.#stepUnits += SERIES_STEP_UNITS
     const bad = checkFinite(value) ?? checkName(name, limits) ?? checkTags(tags, limits)
     if (bad !== undefined) return bad
     const series = this.sink.resolve(name, type, tags)

@@ -2,7 +2,14 @@ import { GatewayError } from '../../model/errors.ts'
 import { isObject } from '../../model/is-object.ts'
 import { describeValue } from '../../model/point.ts'
 import type { TagPair } from './otlp-metric.ts'
-import { ATTRIBUTE_DEPTH_MAX, type AttributeValue, textOfValue } from './protobuf-values.ts'
+import {
+  ATTRIBUTE_BYTES_MAX,
+  ATTRIBUTE_DEPTH_MAX,
+  ATTRIBUTE_TOO_DEEP_MESSAGE,
+  ATTRIBUTE_VALUES_MAX,
+  type AttributeValue,
+  textOfValue,
+} from './protobuf-values.ts'
 
 /**
  * Reads numbers, times and attributes in the JSON encoding of OTLP. A number, a time or a `doubleValue` of the wrong
@@ -55,34 +62,82 @@ export function flagsOf(value: unknown): number {
   return typeof value === 'number' ? value : 0
 }
 
-/** Converts an attribute to a tag. Undefined: the attribute has no value. */
-export function tagOfAttribute({ key, value }: Readonly<Record<string, unknown>>): TagPair | undefined {
-  const text = textOfValue(anyValueOf(value, 0))
-  return text === undefined ? undefined : [typeof key === 'string' ? key : '', text]
+/** Units of work (`StepBudget`) of an attribute, and of each value in its lists and maps. */
+const VALUE_STEP_UNITS = 64
+
+/**
+ * Counts the values and texts of an attribute, to bound the work on it by the same limits as in protobuf. The size of
+ * an attribute is that of its keys and texts in UTF-8.
+ */
+export class AttributeSize {
+  #valueCount = 0
+  byteCount = 0
+
+  /** Units of work (`StepBudget`) of what was counted. */
+  get stepUnits(): number {
+    return VALUE_STEP_UNITS * (1 + this.#valueCount) + this.byteCount
+  }
+
+  /** Counts a value of a list or a map. Returns false if the attribute has too many, or is too large: drop it then. */
+  addValue(): boolean {
+    if (this.#valueCount === ATTRIBUTE_VALUES_MAX || this.byteCount > ATTRIBUTE_BYTES_MAX) return false
+    this.#valueCount++
+    return true
+  }
+
+  /** Counts a text and returns it. */
+  addText(text: string): string {
+    // The size in UTF-8 is at least the length. A text that is too long by its length is not read.
+    this.byteCount += text.length > ATTRIBUTE_BYTES_MAX ? text.length : Buffer.byteLength(text)
+    return text
+  }
+
+  /** Counts the key of an attribute or of a member of a map. A key that is no text counts as absent, so it is empty. */
+  addKey(key: unknown): string {
+    return typeof key === 'string' ? this.addText(key) : ''
+  }
 }
 
-function anyValueOf(value: unknown, depth: number): AttributeValue {
+/** Converts an attribute to a tag, and counts what it holds. Undefined: the attribute has no value. */
+export function tagOfAttribute(
+  { key, value }: Readonly<Record<string, unknown>>,
+  size: AttributeSize,
+): TagPair | undefined {
+  const tagKey = size.addKey(key)
+  const text = textOfValue(anyValueOf(value, 0, size))
+  return text === undefined ? undefined : [tagKey, text]
+}
+
+function anyValueOf(value: unknown, depth: number, size: AttributeSize): AttributeValue {
   if (!isObject(value)) return undefined
-  if (depth > ATTRIBUTE_DEPTH_MAX)
-    throw new GatewayError('invalid_body', `an attribute is nested deeper than ${ATTRIBUTE_DEPTH_MAX} levels`)
+  if (depth > ATTRIBUTE_DEPTH_MAX) throw new GatewayError('invalid_body', ATTRIBUTE_TOO_DEEP_MESSAGE)
   const { stringValue, boolValue, intValue, doubleValue, arrayValue, kvlistValue, bytesValue } = value
-  if (typeof stringValue === 'string') return stringValue
+  if (typeof stringValue === 'string') return size.addText(stringValue)
   if (typeof boolValue === 'boolean') return boolValue
   if (typeof intValue === 'string' && INTEGER_TEXT.test(intValue)) return BigInt(intValue)
   if (typeof intValue === 'number' || typeof intValue === 'bigint') return intValue
   if (doubleValue !== undefined && doubleValue !== null) return doubleOf(doubleValue)
-  if (isObject(arrayValue)) return elementsOf(arrayValue).map((element) => anyValueOf(element, depth + 1))
+  if (isObject(arrayValue)) {
+    const list: AttributeValue[] = []
+    for (const element of elementsOf(arrayValue, size)) list.push(anyValueOf(element, depth + 1, size))
+    return list
+  }
   if (isObject(kvlistValue)) {
-    return Object.fromEntries(
-      elementsOf(kvlistValue).flatMap((pair) =>
-        isObject(pair) ? [[String(pair['key']), anyValueOf(pair['value'], depth + 1)]] : [],
-      ),
-    )
+    const entries: [string, AttributeValue][] = []
+    for (const pair of elementsOf(kvlistValue, size)) {
+      if (isObject(pair)) entries.push([size.addKey(pair['key']), anyValueOf(pair['value'], depth + 1, size)])
+    }
+    return Object.fromEntries(entries)
   }
   // JSON already has bytes as base64 text.
-  return typeof bytesValue === 'string' ? bytesValue : undefined
+  return typeof bytesValue === 'string' ? size.addText(bytesValue) : undefined
 }
 
-function elementsOf({ values }: Readonly<Record<string, unknown>>): readonly unknown[] {
-  return Array.isArray(values) ? values : []
+/** Yields the elements of a list or the members of a map, until the attribute has too many values. */
+function* elementsOf({ values }: Readonly<Record<string, unknown>>, size: AttributeSize): Generator<unknown> {
+  if (!Array.isArray(values)) return
+  for (const element of values) {
+    if (!size.addValue()) return
+    yield element
+  }
 }

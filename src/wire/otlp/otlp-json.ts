@@ -5,7 +5,7 @@ import { describeValue } from '../../model/point.ts'
 import { StepBudget, type Steps } from '../../model/steps.ts'
 import { type Bins, EXPONENTIAL_BINS_MAX, type ExponentialHistogram } from '../histogram/exponential-histogram.ts'
 import { type OtlpOptions, PointDelivery } from './deliver-points.ts'
-import { doubleOf, flagsOf, integerOf, splitUnixNanos, tagOfAttribute } from './json-values.ts'
+import { AttributeSize, doubleOf, flagsOf, integerOf, splitUnixNanos, tagOfAttribute } from './json-values.ts'
 import {
   ATTRIBUTES_MAX,
   DEFAULT_TAG_KEYS,
@@ -13,6 +13,8 @@ import {
   HISTOGRAM_BUCKETS_MAX,
   type OtlpKind,
   type OtlpMetric,
+  POINT_BYTES_MAX,
+  POINT_TOO_LARGE,
   type PointTimes,
   SCOPE_NAME_TAG_KEY,
   SCOPE_VERSION_TAG_KEY,
@@ -21,6 +23,7 @@ import {
   TEMPORALITY_CUMULATIVE,
   TEMPORALITY_DELTA,
 } from './otlp-metric.ts'
+import { ATTRIBUTE_BYTES_MAX, ATTRIBUTE_TOO_LARGE_MESSAGE } from './protobuf-values.ts'
 
 /**
  * Decodes `ExportMetricsServiceRequest` in the JSON encoding of OTLP: names in camel case, enums as numbers, 64-bit
@@ -29,8 +32,9 @@ import {
  * metric (such as `gauge`), and the value of an attribute with all that is in it, then count as absent.
  */
 
-/** Units of work (`StepBudget`) of one data point, and of entering a resource, a scope or a metric. */
-const POINT_STEP_UNITS = 512
+/** Units of work (`StepBudget`): of a resource, a scope, a metric or a data point, and of a number in a list. */
+const OBJECT_STEP_UNITS = 512
+const ELEMENT_STEP_UNITS = 32
 
 const OTLP_KINDS: readonly OtlpKind[] = ['gauge', 'sum', 'histogram', 'exponentialHistogram', 'summary']
 
@@ -45,14 +49,18 @@ export function* decodeOtlpJson<S extends SeriesRef>(
   const delivery = new PointDelivery(sink, options)
   const tagKeysWanted = new Set([...DEFAULT_TAG_KEYS, ...options.configuredTagKeys])
   const budget = new StepBudget()
-  for (const metricWithPoints of eachMetric(body, tagKeysWanted)) {
-    if (budget.spend(POINT_STEP_UNITS)) yield
-    if (metricWithPoints === undefined) continue
+  for (const metricWithPoints of eachMetric(body, tagKeysWanted, budget)) {
+    if (metricWithPoints === undefined) {
+      yield
+      continue
+    }
     const { metric, tags, dataPoints, path } = metricWithPoints
     for (const [i, dataPoint] of dataPoints.entries()) {
       const pointPath = `${path}.dataPoints[${i}]`
-      deliverPoint(delivery, metric, tags, objectAt(dataPoint, pointPath), pointPath)
-      if (budget.spend(POINT_STEP_UNITS)) yield
+      const point = objectAt(dataPoint, pointPath)
+      yield* deliverPoint(delivery, metric, tags, point, pointPath, budget)
+      const units = OBJECT_STEP_UNITS + ELEMENT_STEP_UNITS * elementCountOf(point) + delivery.takeStepUnits()
+      if (budget.spend(units)) yield
     }
   }
 }
@@ -60,11 +68,11 @@ export function* decodeOtlpJson<S extends SeriesRef>(
 /** Returns the same as `protobufNeedsIdempotencyKey`, for a JSON body. */
 export function* jsonNeedsIdempotencyKey(body: unknown): Steps<boolean> {
   const budget = new StepBudget()
-  for (const metricWithPoints of eachMetric(body, new Set())) {
-    if (budget.spend(POINT_STEP_UNITS)) yield
-    if (
-      metricWithPoints?.metric.temporality === TEMPORALITY_DELTA ||
-      metricWithPoints?.metric.kind === 'exponentialHistogram'
+  for (const metricWithPoints of eachMetric(body, new Set(), budget)) {
+    if (metricWithPoints === undefined) yield
+    else if (
+      metricWithPoints.metric.temporality === TEMPORALITY_DELTA ||
+      metricWithPoints.metric.kind === 'exponentialHistogram'
     )
       return true
   }
@@ -82,16 +90,20 @@ interface MetricWithPoints {
 }
 
 /**
- * Yields the metrics of a body. Yields undefined for each resource, for each scope, and for each metric of an unknown
- * type, so that the caller can pause there.
+ * Yields the metrics of a body that are of a known type. Yields undefined between two steps, so that the caller can
+ * pause there.
  */
-function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generator<MetricWithPoints | undefined> {
+function* eachMetric(
+  body: unknown,
+  tagKeysWanted: ReadonlySet<string>,
+  budget: StepBudget,
+): Generator<MetricWithPoints | undefined> {
   for (const [resourceMetrics, resourcePath] of objectsIn(objectAt(body, 'the body'), 'resourceMetrics', '')) {
-    yield undefined
-    const resource = resourceMetrics['resource'] ?? {}
-    const resourceTags = tagsOfAttributes(objectAt(resource, `${resourcePath}.resource`), `${resourcePath}.resource`)
+    if (budget.spend(OBJECT_STEP_UNITS)) yield undefined
+    const resource = objectAt(resourceMetrics['resource'] ?? {}, `${resourcePath}.resource`)
+    const resourceTags = yield* sharedTagsOf(resource, `${resourcePath}.resource`, budget)
     for (const [scopeMetrics, scopePath] of objectsIn(resourceMetrics, 'scopeMetrics', resourcePath)) {
-      yield undefined
+      if (budget.spend(OBJECT_STEP_UNITS)) yield undefined
       const scope = objectAt(scopeMetrics['scope'] ?? {}, `${scopePath}.scope`)
       const scopeNameAndVersion = [SCOPE_NAME_TAG_KEY, SCOPE_VERSION_TAG_KEY].map(
         (key) => [key, scope[key.slice(key.lastIndexOf('.') + 1)]] as const,
@@ -100,15 +112,13 @@ function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generat
         ...scopeNameAndVersion.flatMap(([key, text]): TagPair[] =>
           typeof text === 'string' && text !== '' ? [[key, text]] : [],
         ),
-        ...tagsOfAttributes(scope, `${scopePath}.scope`),
+        ...(yield* sharedTagsOf(scope, `${scopePath}.scope`, budget)),
       ]
       const tags = [...resourceTags, ...scopeTags].filter(([key]) => tagKeysWanted.has(key))
       for (const [rawMetric, path] of objectsIn(scopeMetrics, 'metrics', scopePath)) {
+        if (budget.spend(OBJECT_STEP_UNITS)) yield undefined
         const kind = OTLP_KINDS.find((candidate) => isObject(rawMetric[candidate]))
-        if (kind === undefined) {
-          yield undefined
-          continue
-        }
+        if (kind === undefined) continue
         const metricData = objectAt(rawMetric[kind], path)
         const metric = metricOf(rawMetric, metricData, kind)
         yield {
@@ -144,13 +154,14 @@ function temporalityOf(value: unknown): number {
   return typeof value === 'number' ? value : 0
 }
 
-function deliverPoint<S extends SeriesRef>(
+function* deliverPoint<S extends SeriesRef>(
   delivery: PointDelivery<S>,
   metric: OtlpMetric,
   sharedTags: readonly TagPair[],
   point: JsonObject,
   path: string,
-): void {
+  budget: StepBudget,
+): Steps<void> {
   if ((flagsOf(point['flags']) & FLAG_NO_RECORDED_VALUE) !== 0) return
   const [startMs, startSubMillisecondNs] = splitUnixNanos(point['startTimeUnixNano'])
   const [timeMs, timeSubMillisecondNs] = splitUnixNanos(point['timeUnixNano'])
@@ -158,7 +169,12 @@ function deliverPoint<S extends SeriesRef>(
   const value = metric.kind === 'gauge' || metric.kind === 'sum' ? numberOf(point) : 0
   if (Number.isNaN(value)) return
   const index = delivery.nextItem()
-  const tags = [...sharedTags, ...tagsOfAttributes(point, path)]
+  const { tags: pointTags, byteCount } = yield* tagsOfAttributes(point, path, budget)
+  if (byteCount > POINT_BYTES_MAX) {
+    delivery.reject(index, POINT_TOO_LARGE)
+    return
+  }
+  const tags = [...sharedTags, ...pointTags]
   switch (metric.kind) {
     case 'gauge':
     case 'sum':
@@ -237,18 +253,44 @@ function numbersAt(point: JsonObject, name: string, countMax: number, read: (ele
   return values.map(read)
 }
 
+/** Returns how many numbers the lists of a valid point have, for the step budget. */
+function elementCountOf(point: JsonObject): number {
+  const lists = [point['bucketCounts'], point['explicitBounds'], point['quantileValues']]
+  for (const side of [point['positive'], point['negative']]) if (isObject(side)) lists.push(side['bucketCounts'])
+  return lists.reduce<number>((count, list) => count + (Array.isArray(list) ? list.length : 0), 0)
+}
+
 function tooManyElementsError(name: string, countMax: number): GatewayError {
   return new GatewayError('invalid_body', `${name} may have ${countMax} elements at most`)
 }
 
-/** Returns the attributes of a resource, a scope or a point as tags. */
-function tagsOfAttributes(owner: JsonObject, path: string): TagPair[] {
+/** Returns the attributes of a resource or a scope as tags. Throws `invalid_body` if one of them is too large. */
+function* sharedTagsOf(owner: JsonObject, path: string, budget: StepBudget): Steps<TagPair[]> {
+  const { tags, largestByteCount } = yield* tagsOfAttributes(owner, path, budget)
+  if (largestByteCount > ATTRIBUTE_BYTES_MAX) throw new GatewayError('invalid_body', ATTRIBUTE_TOO_LARGE_MESSAGE)
+  return tags
+}
+
+/** Returns the attributes of a resource, a scope or a point as tags, and the size of all and of the largest of them. */
+function* tagsOfAttributes(
+  owner: JsonObject,
+  path: string,
+  budget: StepBudget,
+): Steps<{ readonly tags: TagPair[]; readonly byteCount: number; readonly largestByteCount: number }> {
   const rawAttributes = arrayAt(owner['attributes'], `${path}.attributes`)
   if (rawAttributes.length > ATTRIBUTES_MAX) throw tooManyElementsError(`${path}.attributes`, ATTRIBUTES_MAX)
-  return rawAttributes.flatMap((rawAttribute, i) => {
-    const tag = tagOfAttribute(objectAt(rawAttribute, `${path}.attributes[${i}]`))
-    return tag === undefined ? [] : [tag]
-  })
+  const tags: TagPair[] = []
+  let byteCount = 0
+  let largestByteCount = 0
+  for (const [i, rawAttribute] of rawAttributes.entries()) {
+    const size = new AttributeSize()
+    const tag = tagOfAttribute(objectAt(rawAttribute, `${path}.attributes[${i}]`), size)
+    if (tag !== undefined) tags.push(tag)
+    byteCount += size.byteCount
+    largestByteCount = Math.max(largestByteCount, size.byteCount)
+    if (budget.spend(size.stepUnits)) yield
+  }
+  return { tags, byteCount, largestByteCount }
 }
 
 /** Yields the objects in the array `name` of `owner`, each with its path. An absent array is empty. */

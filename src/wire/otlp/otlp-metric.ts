@@ -1,4 +1,4 @@
-import type { MetricMetadata } from '../../model/point.ts'
+import { type MetricMetadata, reject } from '../../model/point.ts'
 
 /**
  * Types that the two encodings of OTLP metrics share: the fields of a metric that apply to all of its points, and the
@@ -55,6 +55,13 @@ export interface SummaryPoint {
   /** Rank and value of each quantile, in turn. */
   readonly quantiles: number[]
 }
+
+/**
+ * Maximum size of a data point, to bound the work on it. A larger one is rejected. Large data points consist mostly of
+ * exemplars, which are not stored. In JSON, only the attributes count.
+ */
+export const POINT_BYTES_MAX = 1_048_576
+export const POINT_TOO_LARGE = reject('invalid_value', `a point may have ${POINT_BYTES_MAX} bytes at most`)
 
 /** Maximum number of buckets of a histogram with explicit bounds. Each bucket is a series. */
 export const HISTOGRAM_BUCKETS_MAX = 1_024

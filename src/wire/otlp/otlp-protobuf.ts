@@ -9,6 +9,8 @@ import {
   FLAG_NO_RECORDED_VALUE,
   type OtlpKind,
   type OtlpMetric,
+  POINT_BYTES_MAX,
+  POINT_TOO_LARGE,
   type PointTimes,
   SCOPE_NAME_TAG_KEY,
   SCOPE_VERSION_TAG_KEY,
@@ -35,15 +37,8 @@ import { readKeyValue } from './protobuf-values.ts'
  * by the bytes of its resource, its metric name and its attributes.
  */
 
-/** Units of work (`StepBudget`) of entering a message, and of finding a series that is not in the item cache. */
+/** Units of work (`StepBudget`) of entering a message. */
 const MESSAGE_STEP_UNITS = 64
-const SERIES_STEP_UNITS = 512
-
-/**
- * Maximum size of a data point, to bound the work on it. A larger one is rejected. Large data points consist mostly of
- * exemplars, which are not stored.
- */
-const POINT_BYTES_MAX = 1_048_576
 
 /** The kind of a metric by the number of the field that holds its data points. */
 const KIND_BY_FIELD: Readonly<Record<number, OtlpKind>> = {
@@ -146,8 +141,6 @@ class OtlpDecoder<S extends SeriesRef> {
   /** Bytes that identify the series of a number point: resource as name, metric name as type, attributes as tags. */
   readonly #identity: ItemIdentity
   readonly #times = unknownTimes()
-  /** 1 if series may have been resolved for the data point that was read last, otherwise 0. For the step budget. */
-  #resolvedSeriesCount = 0
 
   constructor(bytes: Uint8Array, sink: PointSink<S>, options: OtlpOptions) {
     this.#reader = new ProtobufReader(bytes)
@@ -294,13 +287,11 @@ class OtlpDecoder<S extends SeriesRef> {
       const pointStart = reader.position
       const pointEnd = reader.enter()
       if (pointEnd - pointStart > POINT_BYTES_MAX) {
-        const reason = `a point may have ${POINT_BYTES_MAX} bytes at most`
-        this.#delivery.reject(this.#delivery.nextItem(), reject('invalid_value', reason))
+        this.#delivery.reject(this.#delivery.nextItem(), POINT_TOO_LARGE)
         reader.position = pointEnd
       } else if (mode === undefined) this.#readHistogramOrSummary(pointEnd, metric)
       else this.#readNumber(pointEnd, metric, typeof mode === 'string' ? mode : undefined)
-      const units = MESSAGE_STEP_UNITS + pointEnd - pointStart + this.#resolvedSeriesCount * SERIES_STEP_UNITS
-      this.#resolvedSeriesCount = 0
+      const units = MESSAGE_STEP_UNITS + pointEnd - pointStart + this.#delivery.takeStepUnits()
       if (this.#budget.spend(units)) yield
     }
   }
@@ -376,7 +367,6 @@ class OtlpDecoder<S extends SeriesRef> {
   /** Resolves the series of a number point by its tags, and delivers the point. See `PointDelivery.deliverNumber`. */
   #deliverUncachedNumber(start: number, end: number, metric: OtlpMetric, value: number, index: number): S | undefined {
     const tags = this.#pointTags(start, end, 7)
-    this.#resolvedSeriesCount++
     if ('code' in tags) {
       this.#delivery.reject(index, tags)
       return undefined
@@ -425,7 +415,6 @@ class OtlpDecoder<S extends SeriesRef> {
     else if (metric.kind === 'summary') deliver(readSummary(reader, end, times), 7, delivery.deliverSummary)
     else deliver(readExponentialHistogram(reader, end, times), 1, delivery.deliverExponentialHistogram)
     reader.position = end
-    this.#resolvedSeriesCount++
   }
 }
 

@@ -14,12 +14,14 @@ export const ATTRIBUTE_DEPTH_MAX = 16
  * Maximum number of values in the lists and maps of an attribute. Further values are dropped: with so many values, the
  * text is normally longer than a tag may be.
  */
-const ATTRIBUTE_VALUES_MAX = 4_096
-
+export const ATTRIBUTE_VALUES_MAX = 4_096
 /**
  * Maximum size of an attribute, to bound the work on one attribute. By default, the text of a tag must be far shorter.
  */
-const ATTRIBUTE_BYTES_MAX = 1_048_576
+export const ATTRIBUTE_BYTES_MAX = 1_048_576
+
+export const ATTRIBUTE_TOO_LARGE_MESSAGE = `an attribute has more than ${ATTRIBUTE_BYTES_MAX} bytes`
+export const ATTRIBUTE_TOO_DEEP_MESSAGE = `an attribute is nested deeper than ${ATTRIBUTE_DEPTH_MAX} levels`
 
 /** Reads a `KeyValue` as a tag. Returns undefined if the attribute has no value. */
 export function readKeyValue(reader: ProtobufReader): TagPair | undefined {
@@ -27,8 +29,7 @@ export function readKeyValue(reader: ProtobufReader): TagPair | undefined {
   let value: AttributeValue
   const budget: ValueBudget = { valuesLeft: ATTRIBUTE_VALUES_MAX }
   const end = reader.enter()
-  if (end - reader.position > ATTRIBUTE_BYTES_MAX)
-    throw reader.fault(`an attribute has more than ${ATTRIBUTE_BYTES_MAX} bytes`)
+  if (end - reader.position > ATTRIBUTE_BYTES_MAX) throw reader.fault(ATTRIBUTE_TOO_LARGE_MESSAGE)
   while (reader.next(end)) {
     if (reader.field === 1) key = reader.text(reader.enter())
     else if (reader.field === 2) value = readAnyValue(reader, 0, budget)
@@ -57,8 +58,7 @@ interface ValueBudget {
 }
 
 function readAnyValue(reader: ProtobufReader, depth: number, budget: ValueBudget): AttributeValue {
-  if (depth > ATTRIBUTE_DEPTH_MAX)
-    throw reader.fault(`an attribute is nested deeper than ${ATTRIBUTE_DEPTH_MAX} levels`)
+  if (depth > ATTRIBUTE_DEPTH_MAX) throw reader.fault(ATTRIBUTE_TOO_DEEP_MESSAGE)
   let value: AttributeValue
   for (const end = reader.enter(); reader.next(end); ) {
     switch (reader.field) {

@@ -4,20 +4,22 @@ import { GatewayError } from '../../../src/model/errors.ts'
 import { runAtOnce } from '../../../src/model/steps.ts'
 import { CumulativeHistograms } from '../../../src/wire/histogram/cumulative-histograms.ts'
 import { decodeOtlpJson, jsonNeedsIdempotencyKey } from '../../../src/wire/otlp/otlp-json.ts'
+import { decodeOtlpProtobuf } from '../../../src/wire/otlp/otlp-protobuf.ts'
 import { DEFAULT_POINT_LIMITS } from '../../support/defaults.ts'
 import { createRecordingSink } from '../../support/fake-gateway.ts'
-import { attributes, requestOf } from '../../support/otlp-request.ts'
+import { attributes, encodeOtlp, type OtlpRequest, type OtlpValue, requestOf } from '../../support/otlp-request.ts'
 
 /** JSON bodies that nobody should send: each is decoded or refused by name, in short steps. */
 
-const decode = (body: unknown) =>
-  decodeOtlpJson(body, createRecordingSink('shop').sink, {
-    nowMs: Date.UTC(2024, 0, 15, 12),
-    limits: DEFAULT_POINT_LIMITS,
-    pointsMax: 10_000,
-    configuredTagKeys: new Set<string>(),
-    histogramChanges: new CumulativeHistograms(0).beginChanges('shop'),
-  })
+const options = () => ({
+  nowMs: Date.UTC(2024, 0, 15, 12),
+  limits: DEFAULT_POINT_LIMITS,
+  pointsMax: 10_000,
+  configuredTagKeys: new Set<string>(),
+  histogramChanges: new CumulativeHistograms(0).beginChanges('shop'),
+})
+
+const decode = (body: unknown) => decodeOtlpJson(body, createRecordingSink('shop').sink, options())
 
 function outcomeOf(body: unknown): string {
   try {
@@ -115,7 +117,12 @@ describe('OTLP in JSON', () => {
     )
   })
 
+  const list = (length: number): OtlpValue => ({ arrayValue: { values: Array(length).fill({ intValue: 1 }) } })
+  const manyLists = Array.from({ length: 1_000 }, (_, i) => ({ key: `k${i}`, value: list(100) }))
+
   it.each<[string, unknown]>([
+    ['large attributes of a resource', { resourceMetrics: [{ resource: { attributes: manyLists } }] }],
+    ['large attributes of a scope', { resourceMetrics: [{ scopeMetrics: [{ scope: { attributes: manyLists } }] }] }],
     ['resources', { resourceMetrics: Array(20_000).fill({}) }],
     ['scopes', { resourceMetrics: [{ scopeMetrics: Array(20_000).fill({}) }] }],
     ['metrics', requestOf(...Array(20_000).fill({ name: 'm' }))],
@@ -126,5 +133,54 @@ describe('OTLP in JSON', () => {
       while (running.next().done !== true) steps++
       expect(steps).toBeGreaterThan(50)
     }
+  })
+
+  it('takes many steps for a point of many large attributes', () => {
+    const running = decode(requestOf({ name: 'g', gauge: { dataPoints: [{ asInt: 1, attributes: manyLists }] } }))
+    let steps = 0
+    while (running.next().done !== true) steps++
+    expect(steps).toBeGreaterThan(50)
+  })
+})
+
+describe.each(['protobuf', 'json'] as const)('in %s,', (encoding) => {
+  const decoded = (request: OtlpRequest, { sink, points, errors } = createRecordingSink('shop')) => {
+    const given = { ...options(), limits: { ...DEFAULT_POINT_LIMITS, tagValueCharsMax: 100_000 } }
+    const running =
+      encoding === 'json' ? decodeOtlpJson(request, sink, given) : decodeOtlpProtobuf(encodeOtlp(request), sink, given)
+    let steps = 0
+    while (running.next().done !== true) steps++
+    return { steps, tags: points.map(({ tags }) => tags), codes: errors.map(({ code }) => code) }
+  }
+  const gaugeOf = (value: OtlpValue) =>
+    requestOf({ name: 'g', gauge: { dataPoints: [{ asInt: 1, attributes: [{ key: 'k', value }] }] } })
+
+  it('an attribute keeps its first 4,096 values', () => {
+    const values = Array.from({ length: 5_000 }, (_, i) => ({ intValue: i % 10 }))
+    const text = (length: number) => Array.from({ length }, (_, i) => i % 10).join()
+    expect(decoded(gaugeOf({ arrayValue: { values } })).tags).toEqual([[['k', text(4_096)]]])
+    // The inner list is a value too.
+    const nested = [{ arrayValue: { values } }, { stringValue: 'dropped' }]
+    expect(decoded(gaugeOf({ arrayValue: { values: nested } })).tags).toEqual([[['k', text(4_095)]]])
+  })
+
+  it.each<[string, OtlpValue]>([
+    ['a text', { stringValue: 'x'.repeat(1_048_577) }],
+    ['a text of long characters', { stringValue: '€'.repeat(349_526) }],
+    ['texts in a list', { arrayValue: { values: Array(5).fill({ stringValue: 'x'.repeat(250_000) }) } }],
+    ['a key in a map', { kvlistValue: { values: [{ key: 'x'.repeat(1_048_577), value: { intValue: 1 } }] } }],
+  ])('an attribute of more than a mebibyte rejects its point or, in a resource, the body: %s', (_, value) => {
+    expect(decoded(gaugeOf(value)).codes).toEqual(['invalid_value'])
+    const message = expect.stringContaining('an attribute has more than 1048576 bytes')
+    const resource = { attributes: [{ key: 'k', value }] }
+    const body = { resourceMetrics: [{ resource, scopeMetrics: [] }] }
+    expect(() => decoded(body)).toThrow(expect.objectContaining({ code: 'invalid_body', message }))
+  })
+
+  it('a step ends after each point of very many series', () => {
+    const bounds = Array.from({ length: 1_023 }, (_, i) => i)
+    const large = { ...times, count: 1_024, bucketCounts: Array(1_024).fill(1), explicitBounds: bounds }
+    const request = requestOf({ name: 'h', histogram: { aggregationTemporality: 1, dataPoints: Array(9).fill(large) } })
+    expect(decoded(request).steps).toBeGreaterThanOrEqual(9)
   })
 })

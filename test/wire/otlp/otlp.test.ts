@@ -217,6 +217,11 @@ describe.each(['protobuf', 'json'] as const)('in %s,', (encoding) => {
       value({ kvlistValue: { values: [...attributes({ a: 'x' }), { key: 'b', value: { intValue: 2 } }] } }),
       ['gauge m{k={"a":"x","b":2}} add 1 @1s'],
     ],
+    [
+      'a map with a key that is absent',
+      value({ kvlistValue: { values: [{ value: { intValue: 1 } }] } } as unknown as OtlpValue),
+      ['gauge m{k={"":1}} add 1 @1s'],
+    ],
     ['an attribute without a value', value({}), ['gauge m{} add 1 @1s']],
     ['an attribute that is too long', value({ stringValue: 'x'.repeat(257) }), ['0 invalid_tags']],
     ['an attribute without a key', value({ stringValue: 'x' }, ''), ['0 invalid_tags']],
