@@ -13,9 +13,11 @@
  * so the list is marked inexact. It is also marked if a late point replaces another value of the same time.
  *
  * If a list is still too long after thinning, which takes at least 8 resets, the increases of the smallest peaks are
- * added to a sum (`droppedIncrease`), and their points are dropped. Such a list is marked inexact too. Without late
- * points, the computed increase is always that of all points. With late points, it may be less; if a late point lies
- * where a peak was dropped, it may also be greater.
+ * added to a sum (`droppedIncrease`), and their points are dropped. Such a list is marked inexact too. A late point may
+ * show an increase again that is in this sum. So what it adds between two points is subtracted from the sum.
+ *
+ * Without late points, the computed increase is always that of all points. With late points, it may be less, but not
+ * greater, unless a late point replaces another value of the same time in a list with dropped peaks.
  */
 
 /** Maximum number of points in a list. */
@@ -27,6 +29,13 @@ export const TOTALS_LENGTH_MAX = 16
  */
 export function increaseBetween(previousValue: number, value: number): number {
   return value >= previousValue ? value - previousValue : Math.max(0, value)
+}
+
+/** Returns the increase from one point to another, in a list of totals sorted by time. */
+function increaseOf(value: readonly number[], first: number, last: number): number {
+  let increase = 0
+  for (let i = first + 1; i <= last; i++) increase += increaseBetween(value[i - 1]!, value[i]!)
+  return increase
 }
 
 export class RunningTotals {
@@ -101,7 +110,13 @@ export class RunningTotals {
         if (this.isThinned && values[position] !== value) this.isInexact = true
         values[position] = value
       } else {
-        if (this.isThinned && revealsReset(values[position - 1], value, values[position])) this.isInexact = true
+        const before = values[position - 1]
+        const after = values[position]!
+        if (this.isThinned && revealsReset(before, value, after)) this.isInexact = true
+        if (this.droppedIncrease > 0 && before !== undefined) {
+          const gain = increaseOf([before, value, after], 0, 2) - increaseBetween(before, after)
+          this.droppedIncrease = Math.max(0, this.droppedIncrease - gain)
+        }
         times.splice(position, 0, timeMs)
         values.splice(position, 0, value)
         if (times.length > TOTALS_LENGTH_MAX) this.#limitLength()
@@ -115,7 +130,8 @@ export class RunningTotals {
     const length = this.timeMs.length
     if (later.timeMs.length === 1 || length === 0 || this.timeMs[length - 1]! < later.timeMs[0]!) {
       for (let i = 0; i < later.timeMs.length; i++) this.add(later.timeMs[i]!, later.value[i]!)
-      this.#mergeDroppedIncreaseAndFlags(later)
+      this.droppedIncrease += later.droppedIncrease
+      this.#mergeFlags(later)
       return
     }
     const times = this.timeMs.splice(0)
@@ -137,7 +153,12 @@ export class RunningTotals {
         this.value.push(later.value[j++]!)
       }
     }
-    this.#mergeDroppedIncreaseAndFlags(later)
+    const dropped = this.#remainingDroppedIncrease(this.droppedIncrease, times, values)
+    const laterDropped = this.#remainingDroppedIncrease(later.droppedIncrease, later.timeMs, later.value)
+    // If the lists overlap, each may have dropped the same increase.
+    const isLaterBefore = later.timeMs.length > 0 && later.timeMs[later.timeMs.length - 1]! < times[0]!
+    this.droppedIncrease = isLaterBefore ? dropped + laterDropped : Math.max(dropped, laterDropped)
+    this.#mergeFlags(later)
     if (this.timeMs.length > TOTALS_LENGTH_MAX) this.#limitLength()
   }
 
@@ -146,9 +167,7 @@ export class RunningTotals {
    * point of the previous bucket to the first point of this list.
    */
   computeIncrease(): number {
-    let increase = this.droppedIncrease
-    for (let i = 1; i < this.value.length; i++) increase += increaseBetween(this.value[i - 1]!, this.value[i]!)
-    return increase
+    return this.droppedIncrease + increaseOf(this.value, 0, this.value.length - 1)
   }
 
   /** Drops each point whose total is not less than that of the point before it and not greater than the next total. */
@@ -169,8 +188,19 @@ export class RunningTotals {
     this.isThinned = true
   }
 
-  #mergeDroppedIncreaseAndFlags({ droppedIncrease, isInexact, isThinned }: RunningTotals): void {
-    this.droppedIncrease += droppedIncrease
+  /**
+   * Returns what remains of the dropped increase of a list whose points were merged into this list. What the other
+   * points add between the first and the last point of that list is subtracted.
+   */
+  #remainingDroppedIncrease(droppedIncrease: number, timeMs: readonly number[], value: readonly number[]): number {
+    if (droppedIncrease === 0) return 0
+    const last = timeMs.length - 1
+    const increase = increaseOf(this.value, this.timeMs.indexOf(timeMs[0]!), this.timeMs.indexOf(timeMs[last]!))
+    const gain = Math.max(0, increase - increaseOf(value, 0, last))
+    return Math.max(0, droppedIncrease - gain)
+  }
+
+  #mergeFlags({ isInexact, isThinned }: RunningTotals): void {
     this.isInexact ||= isInexact
     this.isThinned ||= isThinned
   }
