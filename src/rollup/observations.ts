@@ -52,9 +52,9 @@ export class Observations {
 
   /**
    * Encodes the bins of all rows. `newRow[i]` is the present index of the row that had index i when its values were
-   * added; undefined means that no row has moved.
+   * added.
    */
-  encode(rowCount: number, newRow: Uint32Array | undefined): void {
+  encode(rowCount: number, newRow: Uint32Array): void {
     const length = this.#length
     // A merge that has thrown may have left bins in `binAccumulator`.
     if (binAccumulator.binCount > 0) binAccumulator.clear()
@@ -65,7 +65,7 @@ export class Observations {
     // index in `order` of the first observation of each row.
     binStart.fill(0, 0, rowCount + 1)
     const row = this.#row
-    if (newRow !== undefined) for (let i = 0; i < length; i++) row[i] = newRow[row[i]!]!
+    for (let i = 0; i < length; i++) row[i] = newRow[row[i]!]!
     for (let i = 0; i < length; i++) binStart[row[i]! + 1]!++
     for (let i = 0; i < rowCount; i++) binStart[i + 1]! += binStart[i]!
     if (observationOrder.length < length) observationOrder = new Uint32Array(length * 2)

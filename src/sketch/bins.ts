@@ -27,13 +27,6 @@ export class BinColumns {
   }
 }
 
-/** Appends the encoding of a sketch with one bin. */
-export function encodeSketchOfOneBin(key: number, weight: number, writer: ByteWriter): void {
-  writer.varint(1)
-  writer.zigzag(key - BIN_KEY_OF_ONE)
-  writer.varint(weight)
-}
-
 /**
  * Appends the encoding of bins. Throws a RangeError if a weight is not an integer from 0 to 2^53; then a part was
  * appended.

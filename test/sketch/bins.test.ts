@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { COUNT_MAX } from '../../src/model/count.ts'
 import { BinAccumulator } from '../../src/sketch/bin-accumulator.ts'
-import { BinColumns, decodeBins, encodeSketchOfOneBin } from '../../src/sketch/bins.ts'
+import { BinColumns, decodeBins } from '../../src/sketch/bins.ts'
 import { BIN_KEY_MAX, BIN_KEY_OF_ONE, binKeyOf } from '../../src/sketch/quantile-precision.ts'
 import { ByteWriter } from '../../src/sketch/varint.ts'
 
@@ -113,16 +113,6 @@ test('the bytes are count, first key relative to the key of 1, and pairs of dist
   ]
   expect([...encoded(bins)]).toEqual([2, 1, 3, 5, 0xc8, 1])
   expect([...encoded([])]).toEqual([0])
-})
-
-test('a single bin is written as a window writes it', () => {
-  fc.assert(
-    fc.property(key, weight, (binKey, binWeight) => {
-      const writer = new ByteWriter()
-      encodeSketchOfOneBin(binKey, binWeight, writer)
-      expect(writer.copyWritten()).toEqual(encoded([[binKey, binWeight]]))
-    }),
-  )
 })
 
 test('a typical sketch of latencies takes at most two and a half bytes a bin', () => {

@@ -1,7 +1,5 @@
 import { crc32, deflateRawSync } from 'node:zlib'
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
-import { encodeSketchOfOneBin } from '../../sketch/bins.ts'
-import { binKeyOf } from '../../sketch/quantile-precision.ts'
 import { ByteWriter } from '../../sketch/varint.ts'
 import { type RollupRows, seriesIndexOfRow } from '../rollup-rows.ts'
 import { hasBins, hasBrokenBins } from '../row-bins.ts'
@@ -373,23 +371,15 @@ function encodeValues(rows: RollupRows, from: number, to: number, writer: ByteWr
   }
 }
 
-/** Appends the bins of the rows. The bins of neighbouring rows are next to each other, so few copies are needed. */
+/** Appends the bins of the rows. Only rows of different values have bins (shape full), and each of them must have some. */
 function encodeRowBins(rows: RollupRows, from: number, length: number): void {
-  const { binBytes, binStart } = rows
-  let copiedEnd = binStart[from] ?? 0
-  for (let i = 0; i < length; i++) {
-    if (rowShapes[i] !== SHAPE_FULL) continue
-    if (hasBins(rows, from + i)) {
-      if (hasBrokenBins(rows, from + i)) throw new RangeError('a weight that is no integer from 1 to 2^53')
-      continue
-    }
-    // A row of 0 and -0: the two are equal, so the row has no bins, but they are different doubles, so it is not flat.
-    const start = binStart[from + i] ?? 0
-    sectionBins.bytes(binBytes.subarray(copiedEnd, start))
-    encodeSketchOfOneBin(binKeyOf(rows.min[from + i]!), rows.count[from + i]!, sectionBins)
-    copiedEnd = start
+  for (let row = from; row < from + length; row++) {
+    if (rowShapes[row - from] !== SHAPE_FULL) continue
+    if (!hasBins(rows, row)) throw new RangeError('a row of different values without bins')
+    if (hasBrokenBins(rows, row)) throw new RangeError('a weight that is no integer from 1 to 2^53')
   }
-  sectionBins.bytes(binBytes.subarray(copiedEnd, binStart[from + length] ?? 0))
+  const { binBytes, binStart } = rows
+  sectionBins.bytes(binBytes.subarray(binStart[from] ?? 0, binStart[from + length] ?? 0))
 }
 
 /** Encodes a column that has values only for rows with the shape `shapeMin` or a greater one. */

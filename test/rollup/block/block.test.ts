@@ -78,6 +78,26 @@ describe('a block gives back what went in', () => {
     expect(sketch.totalWeight).toBe(2 ** 53 - 1)
   })
 
+  test.each([
+    ['0 and -0', [0, -0]],
+    ['-0 and 0', [-0, 0]],
+  ])('%s of a distribution, which need no bins', (_, values) => {
+    const of = (...all: readonly number[]) =>
+      tableOf(
+        'distribution',
+        all.map((value) => ({ hi: 0, lo: 9, timeMs: 0, value, total: false })),
+      )
+    const merged = mergeRows(
+      values.map((value) => of(value)),
+      10_000,
+    )
+    for (const rows of [of(...values), merged]) {
+      const encoded = encodeBlock(10_000, [{ metricId: metric(1), rows }])
+      expect(encoded.sketches).toBeUndefined()
+      expect(plainRollups(open(encoded).sections[0]!)).toEqual(plainRollups(rows))
+    }
+  })
+
   test('lists of totals that the bound has cut', () => {
     const table = new RollupTable('counter')
     const row = table.addRow(1, 1, 0)
