@@ -154,8 +154,12 @@ export class FoldScheduler {
     return ageMs
   }
 
-  /** Records that a commit added blocks of this size to the inbox. Starts the work if the inbox is full. */
+  /**
+   * Records that a commit added blocks of this size to the inbox, and starts the work if the inbox is full. A commit
+   * without blocks adds nothing.
+   */
   noteCommit(partition: number, bytes: number): void {
+    if (bytes === 0) return
     const inbox = this.#inboxes.get(partition)!
     inbox.bytes += bytes
     inbox.oldestArrivalMs ??= this.#context.now()
@@ -291,8 +295,8 @@ export class FoldScheduler {
     const remaining = await store.inboxSize(partition)
     inbox.bytes = remaining.bytes
     if (remaining.entries === 0) inbox.oldestArrivalMs = undefined
-    // The step has folded all entries that it read, so the others are taken for entries that arrived during the step.
-    // Their age is counted from now.
+    // The step has folded all entries that it found, so the others have arrived during the step. Their age is counted
+    // from now.
     else if (
       step?.hasMore === false &&
       inbox.oldestArrivalMs !== Number.NEGATIVE_INFINITY &&
@@ -328,8 +332,7 @@ export class FoldScheduler {
 
   /**
    * Merges runs of one window, or seals the window. Returns true if that was committed. Returns false if there was
-   * nothing to merge, if a block is missing, if the window changed meanwhile, or if its data cannot be merged. Returns
-   * undefined if the partition is paused, if the scheduler is stopped, if another gateway has the lease, or if the work
+   * nothing to merge, if the window changed meanwhile, or if its data is missing or cannot be merged. Returns undefined if the partition is paused, if the scheduler is stopped, if another gateway has the lease, or if the work
    * failed for another reason.
    */
   #mergeOneWindow({ partition, window }: OpenWindow, isSealing: boolean): Promise<boolean | undefined> {

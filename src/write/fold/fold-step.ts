@@ -30,6 +30,11 @@ export class OmittedData {
   blocks = 0
   readonly causes: unknown[] = []
 
+  omitRows(rows: number, cause: unknown): void {
+    this.rows += rows
+    this.causes.push(cause)
+  }
+
   add(other: OmittedData): void {
     this.rows += other.rows
     this.blocks += other.blocks
@@ -43,7 +48,7 @@ export interface StepWork {
   readonly metrics: readonly StepMetric[]
   /** The rows of the removed entries that the step does not fold. The fold puts them back into the inbox. */
   readonly unfolded: readonly UnfoldedRows[]
-  /** Whether the step leaves entries that it read, or puts rows back. Entries that it did not read do not count. */
+  /** Whether the step leaves entries that were in the inbox when it began, or puts rows back. */
   readonly hasMore: boolean
   /** Number of rollups that the step folds, and of windows (of all resolutions) to which they belong. */
   readonly rows: number
@@ -101,6 +106,7 @@ export async function chooseWork(
   arena: Arena,
   pacer: Pacer,
 ): Promise<StepWork | undefined> {
+  const { entries: entriesBefore } = await store.inboxSize(partition)
   const entries = await store.readInbox(partition, options.bytesMax, STEP_ENTRIES_MAX)
   if (entries.length === 0) return undefined
   const blocks = await openReadableBlocks(
@@ -119,18 +125,19 @@ export async function chooseWork(
     rows += entry.rows
     await pacer.pause()
   }
+  const omitted = new OmittedData()
   let takenEntries = opened
-  let chosen = await chooseMetrics(takenEntries, options, pacer)
+  let chosen = await chooseMetrics(takenEntries, options, omitted, pacer)
   if (chosen === undefined) {
     // Not even the first metric fits. A metric is divided only within one entry, because the folded rows and those that
     // stay in the inbox must keep the arrival order of their entry.
     takenEntries = opened.slice(0, 1)
-    chosen = await chooseMetrics(takenEntries, options, pacer)
+    chosen = await chooseMetrics(takenEntries, options, omitted, pacer)
   }
   assert(chosen !== undefined, 'a step takes at least a part of one entry')
-  const omitted = new OmittedData()
   for (const entry of takenEntries) omitted.add(entry.omitted)
-  const hasMore = takenEntries.length < entries.length || chosen.unfolded.length > 0
+  // A read is limited, so the inbox may have had more entries than were read.
+  const hasMore = takenEntries.length < entriesBefore || chosen.unfolded.length > 0
   return { ...chosen, foldedInboxEntries: takenEntries.map(({ entry }) => entry), hasMore, omitted }
 }
 
@@ -159,6 +166,7 @@ interface MetricSections {
 async function chooseMetrics(
   takenEntries: readonly OpenEntry[],
   options: StepOptions,
+  omitted: OmittedData,
   pacer: Pacer,
 ): Promise<Pick<StepWork, 'metrics' | 'unfolded' | 'rows' | 'windows'> | undefined> {
   const hasTooManyRows = takenEntries.reduce((sum, { rows }) => sum + rows, 0) > STEP_ROWS_MAX
@@ -191,17 +199,22 @@ async function chooseMetrics(
   const { order } = takenEntries[takenEntries.length - 1]!.entry
   return {
     metrics: chosen.map(({ metricId, kind, sections }) => ({ metricId, kind, sections, order })),
-    unfolded: unfoldedRowsOf(takenEntries, unfolded),
+    unfolded: unfoldedRowsOf(takenEntries, unfolded, omitted),
     rows: chosen.reduce((sum, { sections }) => sum + rowsOf(sections), 0),
     windows,
   }
 }
 
 /** Merges the sections of each unfolded metric, and groups the metrics by bucket width. */
-function unfoldedRowsOf(takenEntries: readonly OpenEntry[], unfolded: readonly MetricSections[]): UnfoldedRows[] {
+function unfoldedRowsOf(
+  takenEntries: readonly OpenEntry[],
+  unfolded: readonly MetricSections[],
+  omitted: OmittedData,
+): UnfoldedRows[] {
   const byWidth = new Map<number, { metricId: Id64; rows: RollupRows }[]>()
   for (const { metricId, resolutionMs, sections } of unfolded) {
-    const rows = sections.length === 1 ? sections[0]! : mergeRows(sections, resolutionMs)
+    const rows = sections.length === 1 ? sections[0]! : mergeOrOmit(sections, resolutionMs, false, omitted)
+    if (rows === undefined) continue
     const sameWidth = byWidth.get(resolutionMs)
     if (sameWidth === undefined) byWidth.set(resolutionMs, [{ metricId, rows }])
     else sameWidth.push({ metricId, rows })
@@ -211,6 +224,21 @@ function unfoldedRowsOf(takenEntries: readonly OpenEntry[], unfolded: readonly M
     assert(first !== undefined, 'unfolded rows come from an entry')
     return { entry: first.entry, resolutionMs, metrics }
   })
+}
+
+/** Merges rollups to a resolution. If that fails, adds all of them to `omitted` and returns undefined. */
+export function mergeOrOmit(
+  sources: readonly RollupRows[],
+  resolutionMs: number,
+  isCoarse: boolean,
+  omitted: OmittedData,
+): RollupRows | undefined {
+  try {
+    return mergeRows(sources, resolutionMs, { isCoarse })
+  } catch (cause) {
+    omitted.omitRows(rowsOf(sources), cause)
+    return undefined
+  }
 }
 
 /** Groups the sections of all entries by metric. The metrics come in order of first appearance. */
@@ -348,8 +376,7 @@ function decodableSections(block: Block | BlockError, omitted: OmittedData): rea
       return true
     } catch (cause) {
       if (!(cause instanceof BlockError)) throw cause
-      omitted.rows += section.length
-      omitted.causes.push(cause)
+      omitted.omitRows(section.length, cause)
       return false
     }
   })

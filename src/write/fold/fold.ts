@@ -1,12 +1,12 @@
 import type { RollupKind } from '../../model/metric.ts'
 import { Pacer } from '../../model/pacer.ts'
 import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
-import { mergeRows, splitByWindow } from '../../rollup/merge-rows.ts'
+import { splitByWindow } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { Store, Stretch, TimelineIndex, WindowKey, WindowRetention } from '../../store/store.ts'
 import { windowStart, windowWidthMs } from '../../store/windows.ts'
-import { chooseWork, type OmittedData, type StepMetric } from './fold-step.ts'
+import { chooseWork, mergeOrOmit, type OmittedData, type StepMetric } from './fold-step.ts'
 import { bytesOfBlock, bytesOfBlocks, encodeRun, encodeUnfoldedRows, type TimelineBlock } from './timeline-blocks.ts'
 
 /** A stored bucket width, and how long a window of this resolution is kept after the last fold that wrote to it. */
@@ -39,7 +39,7 @@ export interface FoldStepResult {
    */
   readonly rows: number
   readonly windows: number
-  /** Whether the step left entries that it read, or put rows back. Entries that it did not read do not count. */
+  /** Whether the step left entries that were in the inbox when it began, or put rows back. */
   readonly hasMore: boolean
   /** The windows to which the step has written. */
   readonly touchedWindows: readonly WindowRetention[]
@@ -104,7 +104,7 @@ async function foldStep(
     }
   }
   const partlyFolded = work.unfolded.map(({ entry, resolutionMs, metrics }) => {
-    return { entry, block: encodeUnfoldedRows(resolutionMs, metrics) }
+    return { entry, block: encodeUnfoldedRows(resolutionMs, metrics, (cause) => omitted.omitRows(1, cause)) }
   })
   const blocks = [...written, ...partlyFolded].map(({ block }) => block)
   await store.writeBlocks(partition, blocks, nowMs)
@@ -146,11 +146,7 @@ async function foldMetric(
   pacer: Pacer,
 ): Promise<readonly FoldedWindow[]> {
   const run = { tier: 0, order, deflate: false }
-  const omit = (rows: number, cause: unknown): void => {
-    omitted.rows += rows
-    omitted.causes.push(cause)
-  }
-  const base = mergeOrOmit(sections, resolutions[0]!.bucketWidthMs, false, omit)
+  const base = mergeOrOmit(sections, resolutions[0]!.bucketWidthMs, false, omitted)
   if (base === undefined) return []
   const stretch = bucketRange(base)
   const { timelines } = await store.readIndex({
@@ -167,7 +163,7 @@ async function foldMetric(
   let rows: RollupRows = base
   for (const [i, { bucketWidthMs, keptMs }] of resolutions.entries()) {
     if (i > 0) {
-      const coarser = mergeOrOmit([rows], bucketWidthMs, true, omit)
+      const coarser = mergeOrOmit([rows], bucketWidthMs, true, omitted)
       if (coarser === undefined) break
       releaseMergedRows(rows)
       rows = coarser
@@ -175,7 +171,7 @@ async function foldMetric(
     for (const [windowMs, windowRows] of splitByWindow(rows, windowWidthMs(bucketWidthMs))) {
       if (isExpired(timelines[i]!, windowMs)) continue
       const window = { metricId, resolutionMs: bucketWidthMs, windowMs }
-      const blocks = encodeRun(window, windowRows, run, (_, cause) => omit(1, cause))
+      const blocks = encodeRun(window, windowRows, run, (_, cause) => omitted.omitRows(1, cause))
       if (blocks.length > 0) folded.push({ window, keptMs, blocks })
       if (windowRows !== rows) releaseMergedRows(windowRows)
       await pacer.pause()
@@ -183,22 +179,6 @@ async function foldMetric(
   }
   releaseMergedRows(rows)
   return folded
-}
-
-/** Merges rollups to a resolution. If that fails, reports all of them as omitted and returns undefined. */
-function mergeOrOmit(
-  sources: readonly RollupRows[],
-  resolutionMs: number,
-  isCoarse: boolean,
-  omit: (rows: number, cause: unknown) => void,
-): RollupRows | undefined {
-  try {
-    return mergeRows(sources, resolutionMs, { isCoarse })
-  } catch (cause) {
-    const rows = sources.reduce((sum, { length }) => sum + length, 0)
-    omit(rows, cause)
-    return undefined
-  }
 }
 
 /** Returns the range of time from the start of the first bucket of the rows to just after the start of the last. */

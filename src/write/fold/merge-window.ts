@@ -1,6 +1,7 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import { Pacer } from '../../model/pacer.ts'
 import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
+import { BlockError } from '../../rollup/block/block.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
@@ -33,8 +34,8 @@ export interface MergeWindowOptions {
 /**
  * Merges runs of a window: eight neighbouring runs of one tier become one run of the next tier, so a rollup is
  * rewritten about log8(folds of the window) times. With `isSealing`, for a window that has ended, all runs become one.
- * Returns undefined if there was nothing to merge, if a block is missing, or if the window changed meanwhile. Throws a
- * BlockError or a RangeError if its data cannot be decoded, merged or encoded.
+ * Returns undefined if there was nothing to merge, or if the window changed meanwhile. Throws a BlockError or a
+ * RangeError if a block is missing, or if the data cannot be decoded, merged or encoded.
  */
 export async function mergeWindow(
   store: Store,
@@ -42,14 +43,8 @@ export async function mergeWindow(
   window: WindowKey,
   options: MergeWindowOptions,
 ): Promise<MergeResult | undefined> {
-  const { metricId, resolutionMs, windowMs } = window
-  const { timelines } = await store.readIndex({
-    partition,
-    metricId,
-    withInbox: false,
-    timelines: [{ resolutionMs, stretch: { fromMs: windowMs, toMs: windowMs + windowWidthMs(resolutionMs) } }],
-  })
-  const runs = runsOf(timelines[0]!.entries.filter((entry) => entry.windowMs === windowMs))
+  const { metricId, resolutionMs } = window
+  const runs = runsOf(await readEntries(store, partition, window))
   const chosen = options.isSealing ? chooseRunsToSeal(runs) : chooseTierMerge(runs)
   if (chosen === undefined) return undefined
   const entries = chosen.runs.flatMap((run) => run.entries)
@@ -60,9 +55,13 @@ export async function mergeWindow(
   const pacer = new Pacer()
   for (const range of seriesRanges(chosen.runs)) {
     const mergeOptions = { ...range, isCoarse: options.isCoarse ?? false }
-    const blocks = await mergeRange(store, partition, window, chosen.runs, mergeOptions, newRun)
-    if (blocks === undefined) return undefined
-    blocksByRange.push(blocks)
+    try {
+      blocksByRange.push(await mergeRange(store, partition, window, chosen.runs, mergeOptions, newRun))
+    } catch (cause) {
+      // A block may be missing because another merge has replaced it meanwhile, or because the window has expired.
+      if (cause instanceof BlockError && !(await areListed(store, partition, window, entries))) return undefined
+      throw cause
+    }
     // Lets requests run between the ranges of a large window.
     await pacer.pause()
   }
@@ -86,7 +85,30 @@ export async function mergeWindow(
   return isCommitted ? { bytesRead, bytesWritten: bytesOfBlocks(written) } : undefined
 }
 
-/** Merges and encodes the rows in a range of series. Returns undefined if a block to be merged no longer exists. */
+/** Returns the index entries of a window. */
+async function readEntries(store: Store, partition: number, window: WindowKey): Promise<readonly IndexEntry[]> {
+  const { metricId, resolutionMs, windowMs } = window
+  const { timelines } = await store.readIndex({
+    partition,
+    metricId,
+    withInbox: false,
+    timelines: [{ resolutionMs, stretch: { fromMs: windowMs, toMs: windowMs + windowWidthMs(resolutionMs) } }],
+  })
+  return timelines[0]!.entries.filter((entry) => entry.windowMs === windowMs)
+}
+
+/** Whether the index still lists all of these entries of a window. */
+async function areListed(
+  store: Store,
+  partition: number,
+  window: WindowKey,
+  entries: readonly IndexEntry[],
+): Promise<boolean> {
+  const listed = new Set((await readEntries(store, partition, window)).map(({ block }) => block))
+  return entries.every(({ block }) => listed.has(block))
+}
+
+/** Merges and encodes the rows in a range of series. Throws a BlockError if a block to be merged cannot be read. */
 async function mergeRange(
   store: Store,
   partition: number,
@@ -94,11 +116,10 @@ async function mergeRange(
   runs: readonly Run[],
   mergeOptions: SeriesRange & { readonly isCoarse: boolean },
   newRun: RunProperties,
-): Promise<TimelineBlock[] | undefined> {
+): Promise<TimelineBlock[]> {
   const arena = acquireArena()
   try {
     const sections = await readRange(store, partition, runs, window.metricId, mergeOptions, arena)
-    if (sections === undefined) return undefined
     const rows = mergeRows(sections, window.resolutionMs, mergeOptions)
     const blocks = rows.length === 0 ? [] : encodeRun(window, rows, newRun)
     releaseMergedRows(rows)
@@ -179,10 +200,7 @@ function nextId({ hi, lo }: Id64): Id64 {
   return lo === 0xffff_ffff ? { hi: hi + 1, lo: 0 } : { hi, lo: lo + 1 }
 }
 
-/**
- * Reads the sections of the blocks that overlap a range of series, in arrival order. Returns undefined if one of these
- * blocks no longer exists.
- */
+/** Reads the sections of the blocks that overlap a range of series, in arrival order. */
 async function readRange(
   store: Store,
   partition: number,
@@ -190,7 +208,7 @@ async function readRange(
   metricId: Id64,
   { seriesFrom, seriesTo }: SeriesRange,
   arena: Arena,
-): Promise<RollupRows[] | undefined> {
+): Promise<RollupRows[]> {
   const from = formatId(seriesFrom)
   const to = formatId(seriesTo)
   const names = runs
@@ -198,5 +216,5 @@ async function readRange(
     .filter((entry) => formatId(entry.seriesTo) >= from && formatId(entry.seriesFrom) <= to)
     .map(({ block }) => block)
   const blocks = await openAllBlocks(store, partition, names, arena)
-  return blocks?.map((block) => block.section(metricId)).filter((section) => section !== undefined)
+  return blocks.map((block) => block.section(metricId)).filter((section) => section !== undefined)
 }

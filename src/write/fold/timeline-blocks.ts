@@ -4,6 +4,7 @@ import type { Pacer } from '../../model/pacer.ts'
 import type { Arena } from '../../rollup/arena.ts'
 import { type Block, BlockError, BlockVersionError, openBlock } from '../../rollup/block/block.ts'
 import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/block/encode-block.ts'
+import { divideRows } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../../store/store.ts'
 
@@ -60,38 +61,41 @@ export function encodeRun(
   })
 }
 
-/**
- * Reads and opens the named blocks with their sketches. Returns undefined if a block no longer exists, for example
- * because another merge has replaced it or its window has expired. Throws a BlockError if a block is damaged.
- */
+/** Reads and opens the named blocks with their sketches. Throws a BlockError if a block is missing or damaged. */
 export async function openAllBlocks(
   store: Store,
   partition: number,
   names: readonly string[],
   arena: Arena,
-): Promise<readonly Block[] | undefined> {
-  const [scalars, sketches] = await Promise.all([
-    store.readBlocks(partition, names, 'scalars'),
-    store.readBlocks(partition, names, 'sketches'),
-  ])
-  const blocks: Block[] = []
-  for (const [i, name] of names.entries()) {
-    const blockScalars = scalars[i]
-    if (blockScalars === undefined) return undefined
-    const block = openBlock(name, blockScalars, arena)
-    const blockSketches = sketches[i]
-    if (blockSketches !== undefined) block.attachSketches(blockSketches)
-    blocks.push(block)
-  }
-  return blocks
+): Promise<readonly Block[]> {
+  const [scalars, sketches] = await readStrings(store, partition, names)
+  return names.map((name, i) => openWithSketches(name, scalars[i], sketches[i], arena))
 }
 
-/** Encodes the rows that a fold leaves in the inbox, as one block of several metrics. */
+/**
+ * Encodes the rows that a fold leaves in the inbox, as one block of several metrics. `onOmitted` is called for each row
+ * that cannot be encoded, and the row is omitted.
+ */
 export function encodeUnfoldedRows(
   resolutionMs: number,
   sections: readonly { readonly metricId: Id64; readonly rows: RollupRows }[],
+  onOmitted: (cause: unknown) => void,
 ): NamedBlock {
-  return nameBlock(encodeBlock(resolutionMs, sections))
+  try {
+    return nameBlock(encodeBlock(resolutionMs, sections))
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause
+  }
+  const encodable = sections.map(({ metricId, rows }) => {
+    const omittedRows = new Set<number>()
+    const onOmittedRow = (row: number, cause: unknown): void => {
+      omittedRows.add(row)
+      onOmitted(cause)
+    }
+    encodeBlocks(resolutionMs, metricId, rows, { onOmittedRow })
+    return { metricId, rows: divideRows(rows, (_, row) => !omittedRows.has(row))[0] }
+  })
+  return nameBlock(encodeBlock(resolutionMs, encodable))
 }
 
 /**
@@ -105,16 +109,32 @@ export async function openReadableBlocks(
   arena: Arena,
   pacer: Pacer,
 ): Promise<readonly (Block | BlockError)[]> {
-  const [scalars, sketches] = await Promise.all([
-    store.readBlocks(partition, names, 'scalars'),
-    store.readBlocks(partition, names, 'sketches'),
-  ])
+  const [scalars, sketches] = await readStrings(store, partition, names)
   const blocks: (Block | BlockError)[] = []
   for (const [i, name] of names.entries()) {
     blocks.push(openOrError(name, scalars[i], sketches[i], arena))
     await pacer.pause()
   }
   return blocks
+}
+
+/** Reads the scalars and the sketches of blocks, in two calls. A block may be removed between them. */
+function readStrings(store: Store, partition: number, names: readonly string[]) {
+  return Promise.all([store.readBlocks(partition, names, 'scalars'), store.readBlocks(partition, names, 'sketches')])
+}
+
+/** Opens a block. Throws a BlockError if its scalars or sketches are missing or damaged. */
+function openWithSketches(
+  name: string,
+  scalars: Uint8Array | undefined,
+  sketches: Uint8Array | undefined,
+  arena: Arena,
+): Block {
+  if (scalars === undefined) throw new BlockError(name, 'missing')
+  const block = openBlock(name, scalars, arena)
+  if (sketches !== undefined) block.attachSketches(sketches)
+  if (block.needsSketches && !block.areSketchesAttached) throw new BlockError(name, 'its sketches are missing')
+  return block
 }
 
 /**
@@ -127,11 +147,8 @@ function openOrError(
   sketches: Uint8Array | undefined,
   arena: Arena,
 ): Block | BlockError {
-  if (scalars === undefined) return new BlockError(name, 'missing')
   try {
-    const block = openBlock(name, scalars, arena)
-    if (sketches !== undefined) block.attachSketches(sketches)
-    return block.needsSketches && !block.areSketchesAttached ? new BlockError(name, 'its sketches are missing') : block
+    return openWithSketches(name, scalars, sketches, arena)
   } catch (cause) {
     if (cause instanceof BlockError && !(cause instanceof BlockVersionError)) return cause
     throw cause

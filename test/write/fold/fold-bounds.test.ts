@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import type { RollupKind } from '../../../src/model/metric.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../../src/model/time.ts'
 import { encodeBlock } from '../../../src/rollup/block/encode-block.ts'
 import { RollupTable } from '../../../src/rollup/rollup-table.ts'
@@ -60,11 +61,14 @@ async function put(block: NamedBlock, points: number, times = 1): Promise<void> 
   await store.append([{ partition: 0, writer: writerName, commitNumber: number! + 1, parts }])
 }
 
-async function blockOf(fill: (table: RollupTable, id: { hi: number; lo: number }) => void): Promise<NamedBlock> {
+async function blockOf(
+  fill: (table: RollupTable, id: { hi: number; lo: number }) => void,
+  kind: RollupKind = 'counter',
+): Promise<NamedBlock> {
   await track([hits(T0_MS)])
   const { partition, metricId } = (await store.readMetric(PROJECT, 'hits'))!
   const [series] = (await store.readSeries(partition, metricId, 0, 1))!
-  const table = new RollupTable('counter')
+  const table = new RollupTable(kind)
   fill(table, series!.seriesId)
   const { scalars, sketches } = encodeBlock(10_000, [{ metricId, rows: table.toSortedRows() }])
   return { name: `early-${Math.random()}`, scalars, sketches }
@@ -199,6 +203,44 @@ describe('what cannot be read or written', () => {
     expect(loop.totals).toMatchObject({ rowsOmitted: RESOLUTIONS, blocksOmitted: 0, failures: 0 })
     expect(logged).toMatchObject([{ partition: 0, rows: RESOLUTIONS, blocks: 0 }])
     expect(await totalOf(store, 'ms', 'count')).toBe(80)
+    expect(await totalOf(store, 'level', 'last')).toBe(7)
+  })
+
+  /** Fills the inbox so that a step folds only the first metric, and leaves those that follow in the inbox. */
+  const fillStep = async () => {
+    const scattered = (windows: number, name: string) =>
+      track(Array.from({ length: windows }, (_, i) => hits(T0_MS - i * 6 * HOUR_MS, 1, name)))
+    await scattered(10, 'first')
+    await scattered(STEP_WINDOWS_MAX, 'wide')
+  }
+
+  it('is a rollup that cannot be encoded and that a step would leave in the inbox', async () => {
+    const observed = (weight: number, value: number) =>
+      writer.track(PROJECT, (sink) => {
+        const series = sink.resolve('ms', 'distribution', [])
+        if (!('code' in series)) sink.addWeighted(0, series, T0_MS, value, weight)
+      })
+    await fillStep()
+    await observed(0.5, 3)
+    await observed(1, 5)
+    await writer.track(PROJECT, decoderOf([{ name: 'ms', type: 'distribution', value: 1, timeMs: T0_MS + MINUTE_MS }]))
+    await others()
+    const taken = await steps()
+    expect(taken.reduce((sum, { omitted }) => sum + omitted.rows, 0)).toBe(1)
+    expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
+    expect(await totalOf(store, 'ms', 'count')).toBe(1)
+    expect(await totalOf(store, 'level', 'last')).toBe(7)
+  })
+
+  it('is a metric with rollups of two kinds that a step would leave in the inbox', async () => {
+    await fillStep()
+    await track([hits(T0_MS)])
+    await put(await blockOf((table, { hi, lo }) => table.addValue(table.addRow(hi, lo, T0_MS), 0, 1), 'gauge'), 1)
+    await others()
+    const taken = await steps()
+    expect(taken.reduce((sum, { omitted }) => sum + omitted.rows, 0)).toBeGreaterThan(0)
+    expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
+    expect(await totalOf(store, 'first', 'sum')).toBe(1)
     expect(await totalOf(store, 'level', 'last')).toBe(7)
   })
 })

@@ -4,7 +4,7 @@ import type { Store } from '../../../src/store/store.ts'
 import type { Writer } from '../../../src/write/commit/writer.ts'
 import { FoldLoop, type FoldLoopSettings } from '../../../src/write/fold/fold-loop.ts'
 import { SEALED_TIER } from '../../../src/write/fold/merge-window.ts'
-import { decoderOf, FOLD_SETTINGS, PROJECT, type TestPoint, totalOf } from '../../support/engine.ts'
+import { decoderOf, FOLD_SETTINGS, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
 import { FaultyStore, gate, lostRequest, respondWith } from '../../support/faulty-store.ts'
 import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
 import { entriesOf, gauge, NOW_MS } from './harness.ts'
@@ -140,5 +140,50 @@ describe('the scheduler of folds', () => {
     await loop.drain()
     expect((await entriesOf(store, 'level', 10_000)).map(({ tier }) => tier)).toEqual([SEALED_TIER])
     expect(await totalOf(store, 'level', 'last')).toBe(7)
+  })
+
+  it('does not count the age of a commit without blocks', async () => {
+    const faulty = new FaultyStore(store)
+    const { loop, advance } = newLoop(faulty.store)
+    loop.noteCommit(0, 0)
+    advance(60_000)
+    expect(loop.oldestEntryAgeMs).toBe(0)
+    await loop.drain()
+    expect(faulty.calls('readInbox')).toEqual([])
+  })
+
+  it('goes on with the entries that one read leaves, without waiting for them to be old again', async () => {
+    const { loop, advance } = newLoop(store, { stepBytesMax: 1 })
+    for (let i = 0; i < 3; i++) await track(gauge(i))
+    await noteInbox(loop)
+    advance(15_000)
+    // The inbox looks full, so that the work begins.
+    loop.noteCommit(0, LOOP.inboxBytesMax)
+    await expect.poll(async () => (await store.inboxSize(0)).entries).toBe(0)
+    expect(loop.totals.steps).toBe(3)
+  })
+
+  it.each(['scalars', 'sketches'] as const)('counts and logs once a window of which the %s were lost', async (lost) => {
+    const faulty = new FaultyStore(store)
+    const { loop, failures, advance } = newLoop(faulty.store)
+    const observed = (value: number): TestPoint => ({ name: 'ms', type: 'distribution', value, timeMs: T0_MS })
+    await track(observed(1), observed(2))
+    await track(gauge(1))
+    await noteInbox(loop)
+    await loop.drain()
+    const [entry] = await entriesOf(store, 'ms', 10_000)
+    faulty.alwaysOf('readBlocks', async (proceed, [, names, part]) => {
+      const blocks = (await proceed()) as readonly (Uint8Array | undefined)[]
+      return blocks.map((block, i) => (names[i] === entry!.block && part === lost ? undefined : block))
+    })
+    advance(2 * HOUR_MS)
+    for (let i = 0; i < 3; i++) {
+      await loop.drain()
+      advance(10_000)
+    }
+    expect(loop.totals).toMatchObject({ failures: 1 })
+    expect(failures).toHaveLength(1)
+    expect((await entriesOf(store, 'ms', 10_000)).map(({ tier }) => tier)).toEqual([0])
+    expect((await entriesOf(store, 'level', 10_000)).map(({ tier }) => tier)).toEqual([SEALED_TIER])
   })
 })

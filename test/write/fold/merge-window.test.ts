@@ -93,6 +93,25 @@ describe('mergeWindow', () => {
     expect(await totalOf(store, 'level', 'count')).toBe(3)
   })
 
+  it.each(['scalars', 'sketches'] as const)('changes nothing when only the %s are gone in between', async (gone) => {
+    const observed = (value: number): TestPoint => ({ name: 'ms', type: 'distribution', value, timeMs: T0_MS })
+    for (let i = 0; i < 2; i++) {
+      await track(observed(i), observed(i + 5))
+      await fold()
+    }
+    const faulty = new FaultyStore(store)
+    const window = await windowOf(store, 'ms', 10_000)
+    // Another merge comes between the two reads of the blocks.
+    faulty.alwaysOf('readBlocks', async (proceed, [, names, part]) => {
+      if (part !== gone) return proceed()
+      await mergeWindow(store, 0, window, { isSealing: true, nowMs: NOW_MS })
+      return names.map(() => undefined)
+    })
+    expect(await mergeWindow(faulty.store, 0, window, { isSealing: true, nowMs: NOW_MS })).toBeUndefined()
+    expect((await entriesOf(store, 'ms', 10_000)).map(({ tier }) => tier)).toEqual([SEALED_TIER])
+    expect(await totalOf(store, 'ms', 'count')).toBe(4)
+  })
+
   it('splits a large window into blocks by series and merges it range by range', async () => {
     const series = 1_000
     const buckets = 30
