@@ -371,7 +371,7 @@ function encodeValues(rows: RollupRows, from: number, to: number, writer: ByteWr
   }
 }
 
-/** Appends the bins of the rows. Only rows of different values have bins (shape full), and each of them must have some. */
+/** Appends the bins of the rows. Only rows of different values have bins (shape full). Each of them must have some. */
 function encodeRowBins(rows: RollupRows, from: number, length: number): void {
   for (let row = from; row < from + length; row++) {
     if (rowShapes[row - from] !== SHAPE_FULL) continue

@@ -332,7 +332,8 @@ export class FoldScheduler {
 
   /**
    * Merges runs of one window, or seals the window. Returns true if that was committed. Returns false if there was
-   * nothing to merge, if the window changed meanwhile, or if its data is missing or cannot be merged. Returns undefined if the partition is paused, if the scheduler is stopped, if another gateway has the lease, or if the work
+   * nothing to merge, if the window changed meanwhile, or if its data is missing or cannot be merged. Returns
+   * undefined if the partition is paused, if the scheduler is stopped, if another gateway has the lease, or if the work
    * failed for another reason.
    */
   #mergeOneWindow({ partition, window }: OpenWindow, isSealing: boolean): Promise<boolean | undefined> {
