@@ -77,7 +77,7 @@ export const AGGREGATIONS: readonly Aggregation[] = [
   },
   {
     name: 'sum',
-    description: 'Sum of the values; of a COUNTER its increase.',
+    description: 'Sum of the values; of a COUNTER its increase, of a HISTOGRAM the number of observations.',
     types: ['gauge', 'counter', 'distribution', 'histogram'],
     needs: [],
     compute: ({ sum }) => sum,
@@ -176,13 +176,31 @@ const PERCENTILE_NAME = /^p(\d{1,3}(?:\.\d{1,3})?)$/
 export function parseAggregation(name: string): Aggregation | undefined {
   const namedAggregation = AGGREGATIONS_BY_NAME.get(name)
   if (namedAggregation !== undefined) return namedAggregation
-  const percent = Number(PERCENTILE_NAME.exec(name)?.[1] ?? Number.NaN)
-  return percent <= 100 ? quantile(name, percent / 100) : undefined
+  // Not divided by 100, which rounds: p99.9 is the quantile that JSON's 0.999 is.
+  const q = Number(`${PERCENTILE_NAME.exec(name)?.[1]}e-2`)
+  return q <= 1 ? quantile(name, q) : undefined
 }
 
-/** Returns the aggregation of a quantile in [0, 1], named as its percentile: 0.95 is p95. */
+/**
+ * Returns the aggregation of a quantile in [0, 1], named as its percentile: 0.95 is p95. Different quantiles have
+ * different names.
+ */
 export function quantileAggregation(q: number): Aggregation {
-  return quantile(`p${Number((q * 100).toFixed(6))}`, q)
+  return quantile(`p${percentText(q)}`, q)
+}
+
+/**
+ * Returns a quantile in percent, as JavaScript writes numbers. The decimal point of its shortest text is moved, because
+ * a multiplication by 100 rounds: different quantiles could get the same text.
+ */
+function percentText(q: number): string {
+  const [mantissa = '', exponent] = q.toExponential().split('e')
+  const digits = mantissa.replace('.', '')
+  const wholeDigitCount = Number(exponent) + 3
+  if (wholeDigitCount < -5) return `${mantissa}e${wholeDigitCount - 1}`
+  if (wholeDigitCount <= 0) return `0.${'0'.repeat(-wholeDigitCount)}${digits}`
+  const whole = Number(digits.slice(0, wholeDigitCount).padEnd(wholeDigitCount, '0'))
+  return digits.length <= wholeDigitCount ? `${whole}` : `${whole}.${digits.slice(wholeDigitCount)}`
 }
 
 export function appliesToType({ types }: Aggregation, type: MetricType): boolean {

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { METRIC_TYPES, type MetricType } from '../../src/model/metric.ts'
@@ -58,9 +59,37 @@ describe('quantileAggregation', () => {
     [0.999, 'p99.9'],
     [0.99999, 'p99.999'],
     [1, 'p100'],
+    [0.1, 'p10'],
+    [0.001, 'p0.1'],
+    [0.0123, 'p1.23'],
+    [1e-9, 'p1e-7'],
+    [1.5e-8, 'p0.0000015'],
+    [5e-324, 'p5e-322'],
+    [0.999999999, 'p99.9999999'],
+    [0.9999999999, 'p99.99999999'],
+    [0.1 + 0.2, 'p30.000000000000004'],
   ])('names %d as %s', (q, name) => {
     expect(quantileAggregation(q).name).toBe(name)
     expect(quantileOf(quantileAggregation(q))).toBe(q)
+  })
+
+  it('names different quantiles differently, by text that reads back as the quantile', () => {
+    const near = fc.double({ min: 0, max: 1, noNaN: true })
+    const next = (q: number): number => (q < 0.5 ? q * (1 + 2 ** -52) : q - 2 ** -53)
+    fc.assert(
+      fc.property(near, (q) => {
+        const { name } = quantileAggregation(q)
+        expect(Number(`${name.slice(1)}e0`.replace(/(?:e(-?\d+))?e0$/, (_, e) => `e${Number(e ?? 0) - 2}`))).toBe(q + 0)
+        if (next(q) !== q) expect(quantileAggregation(next(q)).name).not.toBe(name)
+      }),
+    )
+  })
+
+  it('is the aggregation of the same name, where that can be asked by name', () => {
+    for (let permille = 0; permille <= 100_000; permille += 7) {
+      const { name } = quantileAggregation(permille / 100_000)
+      expect(quantileOf(parseAggregation(name)!)).toBe(permille / 100_000)
+    }
   })
 })
 
