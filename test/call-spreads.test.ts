@@ -14,8 +14,6 @@ const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   'model/earlier-period.ts': ['lengthsMs'],
   // The few headers of a response.
   'http/flux/fast-path.ts': ['errorHeaders(error.code)', 'JSON_HEADERS'],
-  // A query's own period and the one that it is compared with.
-  'query/plan/period.ts': ['periods.map((period) => period.endOnlyLevelCount)'],
   // Groups of an IP address.
   'model/network.ts': ['groupsAfterGap.split()'],
   // The arguments of a verb of the store contract.

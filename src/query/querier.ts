@@ -5,7 +5,7 @@ import { CACHED_SERIES_MAX } from '../model/series.ts'
 import { clampToInstantRange } from '../model/time.ts'
 import { loadOffsetChanges } from '../model/zone-offsets.ts'
 import type { MetricRow } from '../store/catalog.ts'
-import type { Store } from '../store/store.ts'
+import type { Store, Stretch } from '../store/store.ts'
 import { requiredAccumulatorsOf } from './aggregations.ts'
 import { accumulate, type PeriodSources } from './compute/accumulate.ts'
 import { type Comparison, planComparison } from './compute/compare.ts'
@@ -13,9 +13,15 @@ import { type Evaluation, evaluate } from './compute/evaluate.ts'
 import { selectTopGroups } from './compute/rank.ts'
 import { groupKey, type QueryResult, type ResultGroup } from './compute/result.ts'
 import { createResultCells } from './compute/result-cells.ts'
-import { countUnavailableBuckets, type EvaluatedPeriod, resultGroups } from './compute/result-groups.ts'
+import {
+  countUnavailableBuckets,
+  type EvaluatedPeriod,
+  isGrouped,
+  resultGroups,
+  withGroupsOfBoth,
+} from './compute/result-groups.ts'
 import { findValuesBefore } from './compute/value-before.ts'
-import { countRollups, edgeDivisorOf, fittingResolution, type PlannedPeriod, planPeriod } from './plan/period.ts'
+import { countRollups, edgeDivisorOf, type PlannedPeriod, planPeriod, stretchRead } from './plan/period.ts'
 import { type Plan, planGivenBuckets, planRange, retentionSettingOf, undefinedIfTooFine } from './plan/plan.ts'
 import { prepareQuery } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
@@ -23,6 +29,7 @@ import { type Grouping, SeriesCache, type SeriesIdRange, type SeriesList } from 
 import { missingBlocksError } from './read/lost-blocks.ts'
 import { type MergeSource, type OpenedBlocks, SourceReader } from './read/source-reader.ts'
 import { type QueryOutputs, QuerySession, SharedExecution } from './session.ts'
+import { type PlannedRequest, suggestInterval, suggestResolution } from './suggest-interval.ts'
 import { type TagValueCount, tagValuesOf } from './tag-values.ts'
 
 export interface QuerierSettings {
@@ -101,22 +108,24 @@ export class Querier {
     session: QuerySession,
     execution: SharedExecution,
   ): Promise<QueryResult> {
+    let stretches: readonly Stretch[] = []
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      const result = await this.#executeOnce(metric, request, session, execution)
-      if (result !== undefined) return result
+      const outcome = await this.#executeOnce(metric, request, session, execution)
+      if ('groups' in outcome) return outcome
+      stretches = outcome.stretchesRead
       // The store no longer has a block that the index snapshot lists. Usually a fold or merge replaced it before it
       // was read. The next attempt reads a new snapshot, and only the blocks that are not in memory yet.
     }
-    throw await missingBlocksError(this.#store, metric, this.#resolutionsOf(metric), request)
+    throw await missingBlocksError(this.#store, metric, this.#resolutionsOf(metric), stretches)
   }
 
-  /** Runs the query once. Returns undefined if the store no longer has a block that the query needs. */
+  /** Runs the query once. Returns the stretches that it reads if the store no longer has a block in them. */
   async #executeOnce(
     metric: MetricRow,
     request: QueryRequest,
     session: QuerySession,
     execution: SharedExecution,
-  ): Promise<QueryResult | undefined> {
+  ): Promise<QueryResult | { readonly stretchesRead: readonly Stretch[] }> {
     const startedMs = performance.now()
     const resolutionsMs = this.#resolutionsOf(metric)
     const selection = await this.#selectSeries(metric, request)
@@ -128,7 +137,15 @@ export class Querier {
       execution,
     )
     const periods = earlier === undefined ? [current] : [current, earlier]
-    this.#chargeRollups(metric, periods, request, selection.grouping.idRange, session, execution)
+    const planned = {
+      ...request,
+      periods,
+      idRange: selection.grouping.idRange,
+      retentionSetting: retentionSettingOf(metric),
+      bucketsMax: this.#bucketsMax(request, execution),
+      rollupsMax: session.rollupsLeft + execution.chargedRollups,
+    }
+    this.#chargeRollups(planned, session, execution)
     const outputs = execution.closeOutputs()
     const aggregationsToCompute =
       request.top === undefined ? outputs.aggregations : [...outputs.aggregations, request.top.by]
@@ -138,7 +155,7 @@ export class Querier {
       requiredAccumulatorsOf(aggregationsToCompute, metric.type).needsSketches,
       session,
     )
-    if (openedPeriods === undefined) return undefined
+    if (openedPeriods === undefined) return { stretchesRead: periods.map(stretchRead) }
     const { list, grouping, sources } = await this.#addSources(metric, request, selection, openedPeriods)
     const periodSources = periods.map(({ lookbackReads }, i) => ({
       metric,
@@ -149,12 +166,11 @@ export class Querier {
     }))
     const clock = { baseResolutionMs: resolutionsMs[0]!, nowMs: request.nowMs }
     const shownGrouping =
-      request.top === undefined
+      request.top === undefined || !isGrouped(request)
         ? grouping
         : await selectTopGroups(this.#store, periodSources[0]!, current.plan, clock, grouping, request.top)
     const { evaluatedPeriods, isExact } = await this.#evaluatePeriods(
-      request,
-      periods,
+      planned,
       periodSources,
       shownGrouping,
       clock,
@@ -217,8 +233,11 @@ export class Querier {
       edgeDivisorMs: edgeDivisorOf(request.interval, zone, request, resolutionsMs),
       idRange,
       waitForTurn,
-      makePlan: (timelines) =>
-        planRange({ ...request, timelines, retentionSetting, bucketsMax: this.#bucketsMax(request, execution) }),
+      makePlan: (timelines, rollupCountOf) => {
+        const bucketsMax = this.#bucketsMax(request, execution)
+        const mayRead = (plan: Plan): boolean => rollupCountOf(plan) <= session.rollupsLeft + execution.chargedRollups
+        return planRange({ ...request, timelines, retentionSetting, bucketsMax, mayRead })
+      },
     })
     const comparison = request.compare && (await planComparison(request.compare, request, current.plan))
     if (comparison === undefined || comparison.edges.length === 0) return { current, comparison, earlier: undefined }
@@ -238,8 +257,7 @@ export class Querier {
 
   /** Merges the opened blocks of each period and computes the aggregations. */
   async #evaluatePeriods(
-    request: QueryRequest,
-    periods: readonly PlannedPeriod[],
+    planned: PlannedRequest,
     periodSources: readonly PeriodSources[],
     grouping: Grouping,
     clock: Pick<Evaluation, 'baseResolutionMs' | 'nowMs'>,
@@ -248,29 +266,24 @@ export class Querier {
     const accumulators = requiredAccumulatorsOf(aggregations, periodSources[0]!.metric.type)
     const evaluatedPeriods: EvaluatedPeriod[] = []
     let isExact = true
-    for (const [i, period] of periods.entries()) {
+    for (const [i, period] of planned.periods.entries()) {
       const cells = createResultCells(
-        request,
+        planned,
         period,
         grouping,
         accumulators,
         aggregationsMax,
         this.#settings.valuesMax,
+        (bucketsMax) => suggestInterval({ ...planned, bucketsMax }),
       )
       const mergeInput = { plan: period.plan, groupOfSeries: grouping.groupOfSeries, accumulators }
       const distinctCounts = await accumulate(this.#store, periodSources[i]!, mergeInput, cells, withTotals)
       if (cells.isInexact) isExact = false
-      const evaluation = {
-        plan: period.plan,
-        ...clock,
-        aggregations,
-        groups: grouping.groups,
-        distinctCounts,
-        withTotals,
-      }
+      const { groups } = grouping
+      const evaluation = { plan: period.plan, ...clock, aggregations, groups, distinctCounts, withTotals }
       evaluatedPeriods.push({ evaluation, groups: evaluate(evaluation, cells) })
     }
-    return { evaluatedPeriods, isExact }
+    return { evaluatedPeriods: withGroupsOfBoth(evaluatedPeriods), isExact }
   }
 
   #resolutionsOf({ type }: MetricRow): readonly number[] {
@@ -340,27 +353,14 @@ export class Querier {
    * Charges the timeline rollups that the query reads to the budget of the request. Throws `query_too_large` if the
    * budget has fewer left; the error suggests another interval if one fits.
    */
-  #chargeRollups(
-    metric: MetricRow,
-    periods: readonly PlannedPeriod[],
-    request: QueryRequest,
-    idRange: SeriesIdRange | undefined,
-    session: QuerySession,
-    execution: SharedExecution,
-  ): void {
-    const rollupCount = sum(periods.map(({ blocksToRead }) => countRollups(blocksToRead)))
-    const rollupsLeft = session.rollupsLeft + execution.chargedRollups
+  #chargeRollups(planned: PlannedRequest, session: QuerySession, execution: SharedExecution): void {
+    const rollupCount = sum(planned.periods.map(({ blocksToRead }) => countRollups(blocksToRead)))
+    const rollupsLeft = planned.rollupsMax
     if (rollupCount <= rollupsLeft) {
       execution.charge(session, rollupCount)
       return
     }
-    const bucketsMax = this.#bucketsMax(request, execution)
-    const suggestedInterval = fittingResolution(
-      periods,
-      { ...request, retentionSetting: retentionSettingOf(metric), bucketsMax },
-      idRange,
-      rollupsLeft,
-    )
+    const suggestedInterval = suggestResolution(planned)
     const advice =
       suggestedInterval === undefined ? 'a shorter range is needed' : `an interval of ${suggestedInterval} would fit`
     const { rollupsMax } = session

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { fillComparison, fillLine } from '../../src/query/compute/result.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { ask, refusal, rows, rowsOf, track } from './harness.ts'
 
@@ -66,6 +67,30 @@ test('the compared period starts with its own last value', async () => {
   const result = await ask(gateway, { metric: 'door', ...LAST_MINUTES, compare: { offset: '1h' } })
   expect(result.groups[0]?.valuesBefore?.get('last')).toBe(1)
   expect(result.groups[0]?.comparison?.valuesBefore?.get('last')).toBe(6)
+})
+
+test('each line of a comparison is that of its group and period asked alone', async () => {
+  const asked = { metric: 'door', interval: '1m', fill: 'previous' }
+  const shiftMs = 3_600_000
+  const alone = async (fromMs: number, toMs: number, door: string) => {
+    const tags = new Map([['door', [door]]])
+    const { groups } = await ask(gateway, { ...asked, from: fromMs, to: toMs, tags })
+    return fillLine(groups[0]!, 'last', 'previous').values
+  }
+  let silent = 0
+  for (const fromMs of [NOW_MS - 150_000, NOW_MS - shiftMs - 150_000, NOW_MS + shiftMs - 150_000]) {
+    const toMs = fromMs + 149_999
+    const compare = { offset: '1h' }
+    const { groups } = await ask(gateway, { ...asked, from: fromMs, to: toMs, compare, groupBy: ['door'] })
+    for (const group of groups) {
+      const door = group.tags[0]![1]
+      expect(fillLine(group, 'last', 'previous').values).toEqual(await alone(fromMs, toMs, door))
+      const earlier = fillComparison(group, 'last', 'previous')!.values
+      expect(earlier).toEqual(await alone(fromMs - shiftMs, toMs - shiftMs, door))
+      if (!group.bucketStates.includes(1) || !group.comparison!.bucketStates.includes(1)) silent++
+    }
+  }
+  expect(silent).toBeGreaterThan(3)
 })
 
 test('other fills do not look back, and the cost of looking is counted and bounded', async () => {

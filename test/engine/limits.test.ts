@@ -1,4 +1,7 @@
+import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { GatewayError } from '../../src/model/errors.ts'
+import type { QueryInput } from '../../src/query/plan/request.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { ask, refusal, type Sample, track } from './harness.ts'
 
@@ -63,6 +66,47 @@ test.each([
   const result = await ask(gateway, { ...input, interval: String(interval) })
   expect(result.groups.length).toBeGreaterThan(0)
 })
+
+test('the interval that is named is accepted, whatever the zone, the range and the comparison', async () => {
+  const days = 40
+  const small = await startGateway({ now: () => NOW_MS, env: { QUERY_VALUES_MAX: '400', QUERY_ROLLUPS_MAX: '300' } })
+  const hours = Array.from({ length: days * 24 }, (_, i) => ({ at: NOW_MS - i * HOUR_MS, value: i }))
+  await track(small, 'one', 'gauge', hours)
+  const hosts = hours.slice(0, 100).map((sample, i) => ({ ...sample, tags: { host: String(i % 4) } }))
+  await track(small, 'four', 'gauge', hosts)
+  await small.folds.drain()
+  const attempt = (input: QueryInput) =>
+    ask(small, input).catch((error: unknown) => {
+      if (error instanceof GatewayError) return error
+      throw error
+    })
+  let suggestions = 0
+  await fc.assert(
+    fc.asyncProperty(
+      fc.record({
+        metric: fc.constantFrom('one', 'four'),
+        from: fc.integer({ min: 1, max: days * 8 }).map((i) => Math.floor(NOW_MS / DAY_MS) * DAY_MS - 3 * i * HOUR_MS),
+        length: fc.constantFrom(2 * HOUR_MS, DAY_MS, 3 * DAY_MS, 20 * DAY_MS, 33 * DAY_MS),
+        interval: fc.constantFrom('10s', '15m', '1h', '6h', '1d', '24h'),
+        timezone: fc.constantFrom('UTC', 'Europe/Berlin', 'Asia/Kathmandu', 'America/St_Johns', '+05:30'),
+        compare: fc.constantFrom({}, { offset: '6h' }, { offset: '3d' }),
+      }),
+      async ({ length, ...query }) => {
+        const input = { ...query, to: query.from + length - 1, groupBy: query.metric === 'four' ? ['host'] : [] }
+        const refused = await attempt(input)
+        if (!(refused instanceof GatewayError) || refused.details?.['fits'] === undefined) return
+        // Refused before the index of the compared period is read, or before the groups that have data are counted.
+        if ('bucketsMax' in refused.details && 'offset' in query.compare) return
+        if (!('groups' in refused.details) && query.metric === 'four') return
+        suggestions++
+        expect(await attempt({ ...input, interval: String(refused.details['fits']) })).not.toBeInstanceOf(GatewayError)
+      },
+    ),
+    { numRuns: 250, endOnFailure: true },
+  )
+  expect(suggestions).toBeGreaterThan(10)
+  await small.close()
+}, 60_000)
 
 test('a hint names no interval that is no longer kept', async () => {
   nowMs = NOW_MS + 2 * HOUR_MS

@@ -198,6 +198,20 @@ test('many groups are ranked although far fewer may be answered', async () => {
   expect(named[3]![1]).toBeLessThan(2_849 * 1.01)
 })
 
+test.each([false, true])('without grouping there is one group, which is no remainder (other: %s)', async (other) => {
+  await track(gateway, 'alone', 'gauge', [{ at: NOW_MS - 2 * HOUR_MS, value: 7 }])
+  const top = { n: 1, other }
+  for (const [from, to, last] of [
+    ['-3h', '-1h', 7],
+    ['-1h', '-1m', Number.NaN],
+  ] as const) {
+    const query = { metric: 'alone', from, to, interval: '1h', compare: { offset: '2h' } }
+    const { groups } = await ask(gateway, { ...query, top })
+    expect(groups).toEqual((await ask(gateway, query)).groups)
+    expect(groups.map(({ isRemainder, totals }) => [isRemainder, totals.get('last')])).toEqual([[undefined, last]])
+  }
+})
+
 test.each<[string, object, string]>([
   ['no group', { n: 0 }, 'invalid_group_by'],
   ['a part of a group', { n: 1.5 }, 'invalid_group_by'],

@@ -12,8 +12,20 @@ export interface EvaluatedPeriod {
 }
 
 /**
- * Returns the groups of the result, sorted by rank or by tags. If the query groups its series, only groups with data in
- * either period are returned.
+ * Adds to each period the groups that only the other one has, without data: a fill with `previous` then searches the
+ * last values before both.
+ */
+export function withGroupsOfBoth(periods: readonly EvaluatedPeriod[]): EvaluatedPeriod[] {
+  const indexes = new Set(periods.flatMap(({ groups }) => [...groups.keys()]))
+  return periods.map(({ evaluation, groups }) => ({
+    evaluation,
+    groups: new Map(Array.from(indexes, (index) => [index, groups.get(index) ?? emptyGroup(evaluation, index)])),
+  }))
+}
+
+/**
+ * Returns the groups of the result, sorted by rank or by tags. Both periods must have the same groups. If the query
+ * groups its series, only groups with data in either period are returned.
  */
 export function resultGroups(
   request: QueryRequest,
@@ -22,11 +34,10 @@ export function resultGroups(
   comparison: Comparison | undefined,
 ): readonly ResultGroup[] {
   const result: ResultGroup[] = []
-  for (const index of [...new Set([...groups.keys(), ...(earlier?.groups.keys() ?? [])])].sort((a, b) => a - b)) {
-    const mainGroup = groups.get(index) ?? emptyGroup(evaluation, index)
+  for (const [index, mainGroup] of [...groups].sort(([a], [b]) => a - b)) {
     if (comparison === undefined) result.push(mainGroup)
     else {
-      const earlierGroup = earlier?.groups.get(index) ?? emptyGroup(earlier?.evaluation ?? evaluation, index)
+      const earlierGroup = earlier?.groups.get(index) ?? emptyGroup(evaluation, index)
       result.push(withComparison(mainGroup, earlierGroup, comparison))
     }
   }

@@ -24,8 +24,8 @@ export interface QueryResult {
   /** The buckets of the earlier period; undefined if the query has no comparison. */
   readonly comparison?: ComparisonTimes | undefined
   /**
-   * The groups, sorted by tags or by rank; the remainder (see `isRemainder`) is last. A query with neither grouping nor
-   * `top` has exactly one group, even without data.
+   * The groups, sorted by tags or by rank; the remainder (see `isRemainder`) is last. A query without grouping has
+   * exactly one group, even without data and with `top`.
    */
   readonly groups: readonly ResultGroup[]
   readonly meta: QueryMeta

@@ -1,21 +1,12 @@
 import { isOnUtcGrid } from '../../model/bucket-grid.ts'
-import { GatewayError } from '../../model/errors.ts'
 import { compareIds } from '../../model/id.ts'
-import { fixedInterval, type Interval } from '../../model/interval.ts'
-import { DAY_MS, floorTo, formatDuration } from '../../model/time.ts'
+import type { Interval } from '../../model/interval.ts'
+import { DAY_MS, floorTo } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { MetricRow } from '../../store/catalog.ts'
 import type { InboxEntry, IndexEntry, Store, Stretch } from '../../store/store.ts'
 import { windowWidthMs } from '../../store/windows.ts'
-import {
-  AUTO_BUCKETS_MAX,
-  type Plan,
-  type PlannedRead,
-  type PlanRequest,
-  planRange,
-  readsCovering,
-  type Timeline,
-} from './plan.ts'
+import { AUTO_BUCKETS_MAX, type Plan, type PlannedRead, readsCovering, type Timeline } from './plan.ts'
 import type { SeriesIdRange } from './series-cache.ts'
 
 /**
@@ -29,11 +20,6 @@ export interface PlannedPeriod {
   readonly plan: Plan
   /** The timelines of the metric, finest resolution first. A level is an index of this list. */
   readonly timelines: readonly Timeline[]
-  /**
-   * Number of fine resolutions whose index was read only at both ends of the range, because coarser resolutions cover
-   * the time between.
-   */
-  readonly endOnlyLevelCount: number
   /**
    * For cumulative counters: reads in addition to the plan, before the range and in its unavailable buckets, in which
    * earlier running totals are searched. Otherwise empty.
@@ -63,7 +49,8 @@ interface PeriodRequest {
   readonly edgeDivisorMs: number
   /** Range of the ids of matching series; undefined if no series match. */
   readonly idRange: SeriesIdRange | undefined
-  readonly makePlan: (timelines: readonly Timeline[]) => Plan
+  /** `rollupCountOf` returns the number of rollups that a plan reads from timelines, the look-back included. */
+  readonly makePlan: (timelines: readonly Timeline[], rollupCountOf: (plan: Plan) => number) => Plan
   /**
    * Awaited before planning, which is synchronous and may take long: lets the queries of one request plan in different
    * iterations of the event loop.
@@ -95,22 +82,33 @@ export async function planPeriod(
     timelineEntries.push(
       listings.length === 1 ? listings[0]!.entries : uniqueEntries(listings.flatMap((listing) => listing.entries)),
     )
-    timelines.push({ resolutionMs: resolutionsMs[level]!, expired: listings.flatMap(({ expired }) => expired) })
+    const expired = [...listings.flatMap((listing) => listing.expired), ...gapsBetween(stretches[level]!)]
+    timelines.push({ resolutionMs: resolutionsMs[level]!, expired })
   }
   await request.waitForTurn()
-  const plan = request.makePlan(timelines)
-  const lookbackReads = metric.cumulative ? planLookback(plan, timelines) : []
-  const endOnlyLevelCount = stretches.findIndex(({ length }) => length === 1)
-  const blocksToRead = blocksForReads(timelineEntries, resolutionsMs, [...lookbackReads, ...plan.reads], idRange)
+  const lookbackOf = (plan: Plan): readonly PlannedRead[] => (metric.cumulative ? planLookback(plan, timelines) : [])
+  const blocksOf = (plan: Plan): readonly ListedBlock[] =>
+    blocksForReads(timelineEntries, resolutionsMs, [...lookbackOf(plan), ...plan.reads], idRange)
+  const plan = request.makePlan(timelines, (candidate) => countRollups(blocksOf(candidate)))
   return {
     plan,
     timelines,
-    endOnlyLevelCount,
-    lookbackReads,
+    lookbackReads: lookbackOf(plan),
     inboxEntries: snapshot.inbox,
     timelineEntries,
-    blocksToRead,
+    blocksToRead: blocksOf(plan),
   }
+}
+
+/**
+ * Returns the stretches between the ones listed. What a fine resolution has there is not known, so it must not be
+ * planned: it counts as expired.
+ */
+function gapsBetween(stretches: readonly Stretch[]): readonly Stretch[] {
+  return stretches
+    .slice(1)
+    .map(({ fromMs }, i) => ({ fromMs: stretches[i]!.toMs, toMs: fromMs }))
+    .filter(({ fromMs, toMs }) => fromMs < toMs)
 }
 
 /**
@@ -169,64 +167,21 @@ export function edgeDivisorOf(
   return DAY_MS % finestAutoMs === 0 ? finestAutoMs : 1
 }
 
+/** Returns the stretch that contains all reads of a period: its range, and its look-back. */
+export function stretchRead({ plan, lookbackReads }: PlannedPeriod): Stretch {
+  const fromMs = lookbackReads.reduce((earliestMs, read) => Math.min(earliestMs, read.fromMs), plan.fromMs)
+  return { fromMs, toMs: plan.toMs }
+}
+
 export function countRollups(blocks: readonly ListedBlock[]): number {
   return blocks.reduce((sum, { entry }) => sum + entry.rollupCount, 0)
-}
-
-/**
- * Returns the finest resolution that can be the interval of the query without reading more than `rollupsMax` rollups of
- * timelines, as a text such as `15m`. Returns undefined if there is none.
- */
-export function fittingResolution(
-  periods: readonly PlannedPeriod[],
-  request: Pick<PlanRequest, 'zone' | 'bucketsMax' | 'retentionSetting'>,
-  idRange: SeriesIdRange | undefined,
-  rollupsMax: number,
-): string | undefined {
-  const rollupCountAt = (resolutionMs: number): number => {
-    const interval = fixedInterval(resolutionMs)
-    let rollupCount = 0
-    for (const {
-      plan: { fromMs, toMs },
-      timelines,
-      lookbackReads,
-      timelineEntries,
-    } of periods) {
-      const planAtResolution =
-        interval && planIfComplete(() => planRange({ ...request, fromMs, toMs: toMs - 1, interval, timelines }))
-      if (planAtResolution === undefined) return Number.POSITIVE_INFINITY
-      const resolutionsMs = timelines.map((timeline) => timeline.resolutionMs)
-      rollupCount += countRollups(
-        blocksForReads(timelineEntries, resolutionsMs, [...lookbackReads, ...planAtResolution.reads], idRange),
-      )
-    }
-    return rollupCount
-  }
-  // Resolutions whose index was read only at the ends of the range are skipped: they are finer than the interval of the
-  // query.
-  const endOnlyLevelCount = Math.max(...periods.map((period) => period.endOnlyLevelCount))
-  const fitting = periods[0]?.timelines.find(
-    ({ resolutionMs }, level) => level >= endOnlyLevelCount && rollupCountAt(resolutionMs) <= rollupsMax,
-  )
-  return fitting && formatDuration(fitting.resolutionMs)
-}
-
-/** Returns the plan; undefined if it has unavailable buckets or planning throws a `GatewayError`. */
-function planIfComplete(makePlan: () => Plan): Plan | undefined {
-  try {
-    const plan = makePlan()
-    return plan.unavailableCount === 0 ? plan : undefined
-  } catch (error) {
-    if (error instanceof GatewayError) return undefined
-    throw error
-  }
 }
 
 /**
  * Returns the blocks that may contain data of these reads and of series within `idRange`, sorted by level, then by
  * order of arrival.
  */
-function blocksForReads(
+export function blocksForReads(
   entriesByLevel: PlannedPeriod['timelineEntries'],
   resolutionsMs: readonly number[],
   reads: readonly PlannedRead[],

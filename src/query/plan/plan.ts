@@ -11,6 +11,7 @@ import { type MetricType, rollupKindOf } from '../../model/metric.ts'
 import { DAY_MS, floorTo, formatDuration, formatInstant } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Stretch } from '../../store/store.ts'
+import { fittingInterval } from './fitting-interval.ts'
 
 /**
  * Decides which stored buckets a query reads. Planning does no I/O: the plan follows from the range, the interval and
@@ -27,7 +28,9 @@ export const AUTO_BUCKETS_MAX = 300
 
 export interface Timeline {
   readonly resolutionMs: number
-  /** Stretches whose data has expired in this resolution, in any order. They may overlap. */
+  /**
+   * Stretches whose data has expired in this resolution, or whose index was not read, in any order. They may overlap.
+   */
   readonly expired: readonly Stretch[]
 }
 
@@ -42,6 +45,8 @@ export interface PlanRequest {
   readonly bucketsMax: number
   /** The setting that says how long each resolution is kept. Error messages name it. */
   readonly retentionSetting: RetentionSetting
+  /** Whether a query may read as much as a plan does. An error suggests only intervals whose plan it may read. */
+  readonly mayRead?: (plan: Plan) => boolean
 }
 
 export type RetentionSetting = 'RESOLUTIONS' | 'SET_RESOLUTIONS'
@@ -84,10 +89,9 @@ export function planRange(request: PlanRequest): Plan {
   const range = widenToStoredBuckets(request.fromMs, request.toMs, timelines)
   if (request.interval.kind !== 'auto') return planInterval({ ...request, timelines }, range, request.interval)
   for (const interval of autoIntervals(timelines, range)) {
-    const edges = bucketEdges(interval, zone, range.fromMs, range.toMs, Math.min(AUTO_BUCKETS_MAX, request.bucketsMax))
-    if (edges === undefined) continue
-    const coverage = coverBuckets(edges, range, timelines)
-    if (coverage.unavailableCount === 0) return { interval, ...range, edges, ...coverage }
+    const bucketsMax = Math.min(AUTO_BUCKETS_MAX, request.bucketsMax)
+    const plan = completePlan({ timelines, zone, bucketsMax }, range, interval)
+    if (plan !== undefined) return plan
   }
   throw tooFineError({ ...request, timelines }, range)
 }
@@ -117,16 +121,13 @@ function planReads(
 }
 
 function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCalendar): Plan {
-  if (interval.kind === 'fixed' && interval.ms % request.timelines[0]!.resolutionMs !== 0)
-    throw tooFineError(request, range)
+  if (!isMultipleOfFinest(interval, request.timelines)) throw tooFineError(request, range)
   const edges = bucketEdges(interval, request.zone, range.fromMs, range.toMs, request.bucketsMax)
   if (edges === undefined) {
-    const suggestedInterval = fittingInterval(
-      range,
-      request.zone,
-      request.bucketsMax,
-      finestKeptResolutionMs(range, request.timelines),
-    )
+    const suggestedInterval = fittingInterval(range, request.zone, request.bucketsMax, (candidate) => {
+      const plan = completePlan(request, range, candidate)
+      return plan !== undefined && (request.mayRead?.(plan) ?? true)
+    })
     const advice = suggestedInterval === undefined ? '' : `; an interval of ${suggestedInterval} would fit`
     throw new GatewayError(
       'query_too_large',
@@ -140,6 +141,24 @@ function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCal
     )
   }
   return planReads({ ...request, interval }, range, edges)
+}
+
+/** Returns the plan with an interval; undefined if it is refused or has an unavailable bucket. */
+function completePlan(
+  { zone, timelines, bucketsMax }: Pick<PlanRequest, 'zone' | 'timelines' | 'bucketsMax'>,
+  range: Stretch,
+  interval: FixedOrCalendar,
+): Plan | undefined {
+  if (!isMultipleOfFinest(interval, timelines)) return undefined
+  const edges = bucketEdges(interval, zone, range.fromMs, range.toMs, bucketsMax)
+  if (edges === undefined) return undefined
+  const coverage = coverBuckets(edges, range, timelines)
+  return coverage.unavailableCount === 0 ? { interval, ...range, edges, ...coverage } : undefined
+}
+
+/** Whether a fixed interval is a multiple of the finest resolution. True for calendar units. */
+function isMultipleOfFinest(interval: FixedOrCalendar, timelines: readonly Timeline[]): boolean {
+  return interval.kind === 'calendar' || interval.ms % timelines[0]!.resolutionMs === 0
 }
 
 /**
@@ -176,7 +195,7 @@ function widenToStoredBuckets(fromMs: number, toMs: number, timelines: readonly 
 }
 
 /** Returns the finest resolution whose data is kept in the whole range; the coarsest resolution if there is none. */
-export function finestKeptResolutionMs(range: Stretch, timelines: readonly Timeline[]): number {
+function finestKeptResolutionMs(range: Stretch, timelines: readonly Timeline[]): number {
   const keptTimeline = timelines.find(({ expired }) => !overlapsAny(expired, range))
   return (keptTimeline ?? timelines[timelines.length - 1]!).resolutionMs
 }
@@ -210,40 +229,10 @@ function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrC
   return [...resolutionIntervals, ...longer].filter((interval) => interval !== undefined)
 }
 
-function intervalsOfWidth(resolutionMs: number): (FixedOrCalendar | undefined)[] {
-  const fixed = fixedInterval(resolutionMs)
-  return resolutionMs % DAY_MS === 0 ? [calendarInterval('day', resolutionMs / DAY_MS), fixed] : [fixed]
-}
-
-const ROUND_INTERVALS_MS = [
-  10_000,
-  60_000,
-  300_000,
-  900_000,
-  3_600_000,
-  21_600_000,
-  DAY_MS,
-  7 * DAY_MS,
-  28 * DAY_MS,
-  364 * DAY_MS,
-]
-
-/**
- * Returns an interval with which the range has at most `bucketsMax` buckets: the shortest of `ROUND_INTERVALS_MS` that
- * fits and is a multiple of `resolutionMs`, otherwise a number of whole days. Undefined if fewer than two buckets are
- * allowed: however long the interval, the range may overlap two buckets, so no interval is sure to fit.
- */
-export function fittingInterval(
-  { fromMs, toMs }: Stretch,
-  zone: TimeZone,
-  bucketsMax: number,
-  resolutionMs = 1,
-): string | undefined {
-  if (bucketsMax < 2) return undefined
-  // Buckets may be those of the local clock, which shows a longer time if it was set forward in the range.
-  const spanMs = toMs - fromMs + Math.max(0, zone.offsetMs(toMs) - zone.offsetMs(fromMs))
-  const roundMs = ROUND_INTERVALS_MS.find((ms) => ms % resolutionMs === 0 && spanMs / ms + 1 <= bucketsMax)
-  return formatDuration(roundMs ?? Math.ceil(spanMs / (bucketsMax - 1) / DAY_MS) * DAY_MS)
+/** Returns the intervals as wide as a stored bucket, the first choice first. */
+export function intervalsOfWidth(resolutionMs: number): readonly FixedOrCalendar[] {
+  const days = resolutionMs % DAY_MS === 0 ? calendarInterval('day', resolutionMs / DAY_MS) : undefined
+  return [days, fixedInterval(resolutionMs)].filter((interval) => interval !== undefined)
 }
 
 function tooFineError(

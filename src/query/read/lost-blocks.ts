@@ -3,14 +3,17 @@ import { Pacer } from '../../model/pacer.ts'
 import type { MetricRow } from '../../store/catalog.ts'
 import type { Store, Stretch } from '../../store/store.ts'
 
-/** Returns the error of a query that has found blocks gone at each attempt: they are lost, or were replaced. */
+/**
+ * Returns the error of a query that has found blocks gone at each attempt: they are lost, or were replaced. `stretches`
+ * are all that the query reads, not only its own range.
+ */
 export async function missingBlocksError(
   store: Store,
   metric: MetricRow,
   resolutionsMs: readonly number[],
-  { fromMs, toMs }: Stretch,
+  stretches: readonly Stretch[],
 ): Promise<GatewayError> {
-  if (!(await hasLostBlocks(store, metric, resolutionsMs, { fromMs, toMs })))
+  if (!(await hasLostBlocks(store, metric, resolutionsMs, stretches)))
     return new GatewayError(
       'store_unavailable',
       'stored blocks were replaced faster than they could be read; try again',
@@ -21,7 +24,7 @@ export async function missingBlocksError(
 }
 
 /**
- * Returns whether the store lost a block, or its sketches, that may have data of the metric in a stretch of time. Redis
+ * Returns whether the store lost a block, or its sketches, that may have data of the metric in these stretches. Redis
  * loses blocks, for example, if it evicts keys or someone deletes them. A lost block is still listed after it was found
  * missing, so every retry of the query would fail. A replaced block is no longer listed after it was found missing.
  */
@@ -29,10 +32,10 @@ async function hasLostBlocks(
   store: Pick<Store, 'readIndex' | 'readBlocks'>,
   { partition, metricId }: MetricRow,
   resolutionsMs: readonly number[],
-  stretch: Stretch,
+  stretches: readonly Stretch[],
 ): Promise<boolean> {
   const listBlocks = async (): Promise<ReadonlyMap<string, number>> => {
-    const timelines = resolutionsMs.map((resolutionMs) => ({ resolutionMs, stretch }))
+    const timelines = resolutionsMs.flatMap((resolutionMs) => stretches.map((stretch) => ({ resolutionMs, stretch })))
     const snapshot = await store.readIndex({ partition, metricId, timelines, withInbox: true })
     const entries = [...snapshot.inbox, ...snapshot.timelines.flatMap((timeline) => timeline.entries)]
     return new Map(entries.map(({ block, sketchBytes }) => [block, sketchBytes]))

@@ -1,7 +1,18 @@
 import { describe, expect, it } from 'vitest'
 import { DAY_MS, HOUR_MS, MINUTE_MS, parseDuration } from '../../../src/model/time.ts'
-import { AUTO_BUCKETS_MAX, fittingInterval, planRange, readsCovering } from '../../../src/query/plan/plan.ts'
-import { errorOf, interval, NOON_MS, readsOf, request, SET_STEPS_MS, timelines, zone } from './plan-requests.ts'
+import { fittingInterval } from '../../../src/query/plan/fitting-interval.ts'
+import { AUTO_BUCKETS_MAX, planRange, readsCovering } from '../../../src/query/plan/plan.ts'
+import {
+  errorOf,
+  interval,
+  NOON_MS,
+  readsOf,
+  request,
+  SET_STEPS_MS,
+  STEPS_MS,
+  timelines,
+  zone,
+} from './plan-requests.ts'
 
 describe('plan', () => {
   it('reads whole hours from hourly buckets', () => {
@@ -211,6 +222,16 @@ describe('plan', () => {
     expect(planRange({ ...asked, interval: interval('1w') }).edges.length - 1).toBeLessThanOrEqual(2)
   })
 
+  it('names hours where only UTC days are kept, which days of the zone do not consist of', () => {
+    const range = { fromMs: NOON_MS - 100 * DAY_MS, toMs: NOON_MS }
+    const gone = [{ fromMs: 0, toMs: NOON_MS + 100 * DAY_MS }]
+    const expired = Object.fromEntries(STEPS_MS.slice(0, -1).map((stepMs) => [stepMs, gone]))
+    const asked = request({ ...range, zone: zone('Europe/Berlin'), timelines: timelines(expired), bucketsMax: 110 })
+    const error = errorOf(() => planRange({ ...asked, interval: interval('1h') }))
+    expect(error).toMatchObject({ code: 'query_too_large', details: { fits: '24h' } })
+    expect(planRange({ ...asked, interval: interval('24h') }).unavailableCount).toBe(0)
+  })
+
   it('refuses a range that ends before it begins', () => {
     expect(errorOf(() => planRange(request({ toMs: NOON_MS - 1 })))).toMatchObject({ code: 'invalid_range' })
   })
@@ -219,13 +240,19 @@ describe('plan', () => {
 describe('fittingInterval', () => {
   it('is the finest round interval with which a range has few enough buckets', () => {
     const day = { fromMs: NOON_MS, toMs: NOON_MS + DAY_MS }
-    expect(fittingInterval(day, zone('UTC'), 10_000)).toBe('10s')
-    expect(fittingInterval(day, zone('UTC'), 1_441)).toBe('1m')
-    expect(fittingInterval(day, zone('UTC'), 1_440)).toBe('5m')
-    expect(fittingInterval(day, zone('UTC'), 2)).toBe('1d')
-    expect(fittingInterval(day, zone('UTC'), 1)).toBeUndefined()
-    expect(parseDuration(fittingInterval({ fromMs: 0, toMs: 5_000 * DAY_MS }, zone('UTC'), 3)!)).toBeGreaterThanOrEqual(
-      2_500 * DAY_MS,
-    )
+    const any = () => true
+    expect(fittingInterval(day, zone('UTC'), 10_000, any)).toBe('10s')
+    expect(fittingInterval(day, zone('UTC'), 1_441, any)).toBe('1m')
+    expect(fittingInterval(day, zone('UTC'), 1_440, any)).toBe('5m')
+    expect(fittingInterval(day, zone('UTC'), 2, any)).toBe('1d')
+    expect(fittingInterval(day, zone('UTC'), 1, any)).toBeUndefined()
+    const years = { fromMs: 0, toMs: 5_000 * DAY_MS }
+    expect(parseDuration(fittingInterval(years, zone('UTC'), 3, any)!)).toBeGreaterThanOrEqual(2_500 * DAY_MS)
+  })
+
+  it('is one that is accepted', () => {
+    const day = { fromMs: NOON_MS, toMs: NOON_MS + DAY_MS }
+    expect(fittingInterval(day, zone('UTC'), 2, ({ kind }) => kind === 'fixed')).toBe('24h')
+    expect(fittingInterval(day, zone('UTC'), 2, () => false)).toBeUndefined()
   })
 })
