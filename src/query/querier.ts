@@ -8,7 +8,7 @@ import type { MetricRow } from '../store/catalog.ts'
 import type { Store, Stretch } from '../store/store.ts'
 import { requiredAccumulatorsOf } from './aggregations.ts'
 import { accumulate, type PeriodSources } from './compute/accumulate.ts'
-import { type Comparison, planComparison } from './compute/compare.ts'
+import { type Comparison, loadComparedOffsets, planComparison } from './compute/compare.ts'
 import { type Evaluation, evaluate } from './compute/evaluate.ts'
 import { selectTopGroups } from './compute/rank.ts'
 import { groupKey, type QueryResult, type ResultGroup } from './compute/result.ts'
@@ -239,7 +239,8 @@ export class Querier {
         return planRange({ ...request, timelines, retentionSetting, bucketsMax, mayRead })
       },
     })
-    const comparison = request.compare && (await planComparison(request.compare, request, current.plan))
+    if (request.compare !== undefined) await loadComparedOffsets(request.compare, request, current.plan)
+    const comparison = request.compare && planComparison(request.compare, request, current.plan)
     if (comparison === undefined || comparison.edges.length === 0) return { current, comparison, earlier: undefined }
     const { interval } = current.plan
     const earlier = await planPeriod(this.#sourceReader, metric, {

@@ -1,6 +1,6 @@
 import { bucketBefore, instantBefore, periodBefore } from '../../model/earlier-period.ts'
 import { GatewayError } from '../../model/errors.ts'
-import { formatInterval } from '../../model/interval.ts'
+import { type FixedOrCalendar, formatInterval } from '../../model/interval.ts'
 import { clampToInstantRange, DAY_MS, validInstant } from '../../model/time.ts'
 import { loadOffsetChanges, type TimeZone, UTC_ZONE } from '../../model/zone-offsets.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -35,28 +35,40 @@ export interface Comparison {
  */
 const ZONE_DISTANCE_MS_MAX = 7 * DAY_MS
 
+/** The range of a query with `compare`, and its time zone. */
+interface ComparedRange {
+  readonly fromMs: number
+  readonly toMs: number
+  readonly zone: TimeZone
+}
+
 /**
- * Computes the earlier period and the counterparts of all buckets. Before that, the clock changes of the earlier period
- * are searched in short steps. Throws `invalid_range`.
+ * Searches the clock changes of the earlier period in short steps. `planComparison`, which may be called afterwards,
+ * would search them in one long step. Throws `invalid_range`.
  */
-export async function planComparison(
-  compare: Compare,
-  range: { readonly fromMs: number; readonly toMs: number; readonly zone: TimeZone },
-  { interval, fromMs, toMs, edges }: Plan,
-): Promise<Comparison> {
-  const { zone } = range
-  const offset = compare === 'previousPeriod' ? periodBefore(interval, zone, range.fromMs, range.toMs) : compare
-  if (offset === undefined) {
-    throw new GatewayError('invalid_range', 'the range is too long to be compared with the one before it', {
-      details: { argument: 'compare' },
-    })
-  }
+export async function loadComparedOffsets(compare: Compare, range: ComparedRange, plan: Plan): Promise<void> {
+  const offset = offsetOf(compare, range, plan)
   // The time zone cannot say where the earlier period lies before its clock changes are known, but UTC can, almost.
   await loadOffsetChanges(
-    zone,
-    instantBefore(offset, UTC_ZONE, fromMs) - ZONE_DISTANCE_MS_MAX,
-    instantBefore(offset, UTC_ZONE, toMs) + ZONE_DISTANCE_MS_MAX,
+    range.zone,
+    instantBefore(offset, UTC_ZONE, plan.fromMs) - ZONE_DISTANCE_MS_MAX,
+    instantBefore(offset, UTC_ZONE, plan.toMs) + ZONE_DISTANCE_MS_MAX,
   )
+}
+
+function offsetOf(compare: Compare, { fromMs, toMs, zone }: ComparedRange, { interval }: Plan): FixedOrCalendar {
+  const offset = compare === 'previousPeriod' ? periodBefore(interval, zone, fromMs, toMs) : compare
+  if (offset !== undefined) return offset
+  throw new GatewayError('invalid_range', 'the range is too long to be compared with the one before it', {
+    details: { argument: 'compare' },
+  })
+}
+
+/** Computes the earlier period and the counterparts of all buckets. Throws `invalid_range`. */
+export function planComparison(compare: Compare, range: ComparedRange, plan: Plan): Comparison {
+  const { zone } = range
+  const { interval, fromMs, toMs, edges } = plan
+  const offset = offsetOf(compare, range, plan)
   const earlierPeriod = { fromMs: instantBefore(offset, zone, fromMs), toMs: instantBefore(offset, zone, toMs) }
   if (validInstant(earlierPeriod.fromMs) === undefined) {
     throw new GatewayError('invalid_range', 'the earlier range would begin before the year 1', {

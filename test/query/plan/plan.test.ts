@@ -170,19 +170,6 @@ describe('plan', () => {
     expect(error.message).toContain(`buckets of ${step} kept that long in SET_RESOLUTIONS would do`)
   })
 
-  it('names the zone once when not even days consist of stored buckets', () => {
-    const lost = [{ fromMs: 0, toMs: NOON_MS }]
-    const asked = request({
-      fromMs: Date.UTC(2024, 0, 2),
-      toMs: Date.UTC(2024, 0, 8) - 1,
-      zone: zone('Europe/Berlin'),
-      timelines: timelines({ [MINUTE_MS]: lost, [HOUR_MS]: lost }, SET_STEPS_MS),
-    })
-    expect(errorOf(() => planRange(asked)).message).toBe(
-      'a day in Europe/Berlin does not consist of stored buckets; for this range the finest are 1d (UTC)',
-    )
-  })
-
   it('refuses an interval that is finer than the base or not a multiple of it', () => {
     for (const text of ['1s', '15s', '999ms']) {
       const error = errorOf(() => planRange(request({ interval: interval(text) })))
