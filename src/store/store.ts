@@ -209,8 +209,8 @@ export interface Store {
    */
   onIndexRemoval(listener: (removals: IndexRemovals) => void): () => void
   /**
-   * Rejects with `store_unavailable` if the store is unavailable, or was created again with other partitions or
-   * resolutions.
+   * Rejects with `store_unavailable` if the store is unavailable, or was created again in another format: by another
+   * version, or with other partitions or resolutions.
    */
   ping(): Promise<void>
   close(): Promise<void>

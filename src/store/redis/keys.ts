@@ -147,7 +147,8 @@ export function permitPartition(limitKey: string, partitions: number): number {
 }
 
 /**
- * Returns 32 hexadecimal digits of the SHA-256 of the fields. So a key of fixed length stands for texts of any length.
+ * Returns 32 hexadecimal digits of the SHA-256 of the fields: a text of fixed length that stands for texts of any
+ * length.
  */
 export function digestOf(...fields: readonly string[]): string {
   const hash = createHash('sha256')

@@ -13,6 +13,8 @@ import { limitOrQuantileText } from '../limit-text.ts'
  * Limits in `le` are inclusive. The count of an `le` series includes the counts of all smaller limits; the count of a
  * series with the tag `upper_limit` (from native histograms and other protocols) does not.
  */
+
+/** The type of a metric family in Prometheus metadata. */
 export type PrometheusType = 'counter' | 'gauge' | 'histogram' | 'gaugehistogram' | 'summary'
 
 /**
