@@ -17,7 +17,7 @@ const TOTALS_OBJECT_BYTES = 400
 const TABLE_OBJECT_BYTES = 2_000
 
 let scratchNumbers = new Float64Array(1024)
-let scratchIds = new Uint32Array(1024)
+let scratchIntegers = new Uint32Array(1024)
 /** Scratch array of `toSortedRows`: for the index of a row before sorting, its index afterwards. */
 let rowAfterSort = new Uint32Array(1024)
 
@@ -29,10 +29,10 @@ function permuteNumbers(column: Float64Array, order: Uint32Array): void {
   for (let i = 0; i < length; i++) column[i] = moved[i]!
 }
 
-function permuteIds(column: Uint32Array, order: Uint32Array): void {
+function permuteIntegers(column: Uint32Array, order: Uint32Array): void {
   const length = order.length
-  if (scratchIds.length < length) scratchIds = new Uint32Array(length * 2)
-  const moved = scratchIds
+  if (scratchIntegers.length < length) scratchIntegers = new Uint32Array(length * 2)
+  const moved = scratchIntegers
   for (let i = 0; i < length; i++) moved[i] = column[order[i]!]!
   for (let i = 0; i < length; i++) column[i] = moved[i]!
 }
@@ -271,10 +271,10 @@ export class RollupTable extends RowColumns implements RollupRows {
   }
 
   #permute(order: Uint32Array): void {
-    permuteIds(this.#rowSeriesHi, order)
-    permuteIds(this.#rowSeriesLo, order)
-    if (this.kind === 'distribution') permuteIds(this.#rowBeforeSort, order)
-    if (this.#totals.length > 0) permuteIds(this.#totalsIndex, order)
+    permuteIntegers(this.#rowSeriesHi, order)
+    permuteIntegers(this.#rowSeriesLo, order)
+    if (this.kind === 'distribution') permuteIntegers(this.#rowBeforeSort, order)
+    if (this.#totals.length > 0) permuteIntegers(this.#totalsIndex, order)
     permuteNumbers(this.bucketMs, order)
     permuteNumbers(this.count, order)
     if (this.kind === 'set') return

@@ -38,7 +38,10 @@ export function isAcceptable(request: FastifyRequest): boolean {
   return mediaTypeFor(request) !== undefined || streamFormatFor(request) !== undefined
 }
 
-/** Whether the client wants the page: browsers list HTML when a person opens an address, but not for `fetch`. */
+/**
+ * Whether the client wants the playground page; a POST never does. Browsers list HTML when a person opens an address,
+ * but not for `fetch`.
+ */
 export function acceptsHtml({ method, headers: { accept } }: FastifyRequest): boolean {
   return method !== 'POST' && accepts(accept, 'text/html')
 }

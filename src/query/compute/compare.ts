@@ -30,8 +30,9 @@ export interface Comparison {
 }
 
 /**
- * How far an earlier time by the clock of a time zone may be from the one by UTC, rounded up. The dates may differ by a
- * day, and months of different lengths add to it: a month before March 1 and February 28 lie four days apart.
+ * Maximum distance, rounded up, between an earlier time that is computed in the clock of a time zone and the one that
+ * is computed in UTC. The local date may be another day, and months of different lengths add to it: a month before
+ * March 1 is February 1, but a month before February 28 is January 28, four days earlier.
  */
 const ZONE_DISTANCE_MS_MAX = 7 * DAY_MS
 

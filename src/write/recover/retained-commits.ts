@@ -65,8 +65,8 @@ export class RetainedCommits {
 
   /**
    * Keeps a commit. Evicts the oldest commits of all partitions while their memory exceeds the bound. The numbers of a
-   * partition must be consecutive. Returns the shortest time in milliseconds for which an evicted commit was kept;
-   * undefined if none was evicted.
+   * partition must be consecutive. Returns the shortest time in milliseconds since the store last confirmed an evicted
+   * commit; undefined if none was evicted.
    */
   add(partition: number, commitNumber: number, parts: readonly EncodedPart[], nowMs: number): number | undefined {
     const chain = this.#chains[partition]!
