@@ -100,7 +100,7 @@ async function attempt(
   expect(await stateOf(), `${script} with ${what}: ${error}`).toEqual(before)
 }
 
-/** Calls `tried` with each member of a sorted set, and each value of a hash, replaced by what is no stretch or integer. */
+/** Calls `tried` with each member of a sorted set, or value of a hash, replaced by what is no stretch or integer. */
 async function tryDamagedValues(key: string, tried: (what: string) => Promise<void>): Promise<void> {
   const type = await redis.type(key)
   if (type === 'zset') {
