@@ -309,8 +309,10 @@ export class Environment {
   async #writeFrozenLayer(journalState: JournalState): Promise<void> {
     await writeCheckpoint(this.#lmdb, this.#frozenLayer!, journalState, this.#options.log)
     this.#frozenLayer = undefined
-    this.#journalFileRemoval = removeJournalFilesBefore(this.#folder, journalState.first)
-    this.#checkpointFailures.recordSuccess()
+    this.#journalFileRemoval = removeJournalFilesBefore(this.#folder, journalState.first).then(
+      () => this.#checkpointFailures.recordSuccess(),
+      (error: unknown) => this.#checkpointFailures.recordFailure(error),
+    )
   }
 
   /**

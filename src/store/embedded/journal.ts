@@ -172,17 +172,13 @@ export function journalFileNumbers(folder: string): number[] {
 
 /**
  * Removes the journal files with a number below `firstFileNumber`. A file that cannot be removed stays; the next
- * checkpoint tries again. Until then it does no harm, because no start replays it. Never rejects.
+ * checkpoint tries again. Until then it does no harm: no start replays it. Rejects if the folder cannot be read.
  */
 export async function removeJournalFilesBefore(folder: string, firstFileNumber: number): Promise<void> {
-  try {
-    for (const fileNumber of journalFileNumbers(folder)) {
-      if (fileNumber >= firstFileNumber) return
-      // Removing a file of many megabytes can take long, so it must not block this thread.
-      await unlink(pathOf(folder, fileNumber))
-    }
-  } catch {
-    // The rest stays too.
+  for (const fileNumber of journalFileNumbers(folder)) {
+    if (fileNumber >= firstFileNumber) return
+    // Removing a file of many megabytes can take long, so it must not block this thread.
+    await unlink(pathOf(folder, fileNumber)).catch(() => undefined)
   }
 }
 
