@@ -3,7 +3,7 @@ import type { BlockStringName, NamedBlock } from '../store.ts'
 import type { HeldBlocks } from './held-blocks.ts'
 import { blockKey, expiryKey } from './keys.ts'
 import { decodeU32, encodeU32 } from './rows.ts'
-import { NO_VALUE, type Tables } from './table.ts'
+import { keyTextOf, NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
@@ -61,14 +61,15 @@ export function expireBlockIfUnlisted(
 ): void {
   const key = blockKey(partition, name)
   const expiresMs = nowMs + UNLISTED_BLOCK_KEPT_MS
-  if (!writes.tables.scalars.isInLmdb(key)) {
+  const text = keyTextOf(key)
+  if (!writes.tables.scalars.isInLmdb(key, text)) {
     // The number of its listings and its sketches are in layers too: they were written with the scalars or later.
-    const scalars = writes.getFromLayers('scalars', key)
-    if (scalars === undefined || writes.getFromLayers('listed', key) !== undefined) return
-    const sketches = writes.getFromLayers('sketches', key)
+    const scalars = writes.getFromLayers('scalars', text)
+    if (scalars === undefined || writes.getFromLayers('listed', text) !== undefined) return
+    const sketches = writes.getFromLayers('sketches', text)
     writes.onceDurable(() => heldBlocks.addUnlisted(partition, { name, scalars, sketches }, expiresMs))
-    writes.remove('scalars', key)
-    if (sketches !== undefined) writes.remove('sketches', key)
+    writes.remove('scalars', key, text)
+    if (sketches !== undefined) writes.remove('sketches', key, text)
     return
   }
   if (writes.has('listed', key) || !writes.has('scalars', key)) return

@@ -114,8 +114,7 @@ export class Table {
    * Returns whether LMDB has the row, even if a layer changes or removes it. A row that a layer has as new counts as
    * not in LMDB, although a checkpoint may just be writing it.
    */
-  isInLmdb(key: Uint8Array): boolean {
-    const text = keyTextOf(key)
+  isInLmdb(key: Uint8Array, text: string = keyTextOf(key)): boolean {
     for (const layer of this.#layers()) if (layer.get(this.name, text)?.isNew === true) return false
     return this.#lmdb.doesExist(key)
   }

@@ -34,9 +34,11 @@ export class WriteSet {
     return write === undefined ? this.tables[table].has(key, text) : write.value !== undefined
   }
 
-  /** Like `get`, but does not look in LMDB. Only for rows of which it is known that a layer has them if they exist. */
-  getFromLayers(table: TableName, key: Uint8Array): Uint8Array | undefined {
-    const text = keyTextOf(key)
+  /**
+   * Like `get`, but does not look in LMDB. Only for rows of which it is known that a layer has them if they exist.
+   * `text`: the key as text (`keyTextOf`).
+   */
+  getFromLayers(table: TableName, text: string): Uint8Array | undefined {
     const write = this.#layer.get(table, text)
     return write === undefined ? this.tables[table].getFromLayers(text) : write.value
   }
@@ -55,8 +57,8 @@ export class WriteSet {
     this.#layer.set('sets', keyTextOf(key), { value: undefined, addedMembers: members })
   }
 
-  remove(table: TableName, key: Uint8Array): void {
-    this.#layer.set(table, keyTextOf(key), { value: undefined })
+  remove(table: TableName, key: Uint8Array, text: string = keyTextOf(key)): void {
+    this.#layer.set(table, text, { value: undefined })
   }
 
   /**

@@ -12,8 +12,11 @@ import { openReadableBlocks } from './timeline-blocks.ts'
 
 /** Chooses what one fold step folds: a part of the inbox that can be folded in bounded time and memory. */
 
-/** Maximum number of inbox entries in one step. For each entry, the step opens a block and does a few look-ups. */
-export const STEP_ENTRIES_MAX = 4_096
+/**
+ * Maximum number of inbox entries in one step. For each entry, the step opens a block, and its commit, which cannot be
+ * divided, removes some rows from the store.
+ */
+export const STEP_ENTRIES_MAX = 1_024
 /** Maximum number of rollups that one step folds. They take a few megabytes of memory at each resolution. */
 export const STEP_ROWS_MAX = 32_768
 /**
