@@ -33,6 +33,7 @@ export const EVENTS_LISTING_COST = 5
 /** A filtered listing of metrics counts as this many queries, because it may look at every metric of the project. */
 export const FILTERED_LISTING_COST = 5
 
+/** The limits that users can change are in `config/settings/access-and-limits.ts`, with their defaults. */
 export interface GraphQLLimits {
   readonly points: PointLimits
   /** Maximum number of points, or of events, in one batch. */

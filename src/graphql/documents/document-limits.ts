@@ -17,6 +17,9 @@ const EMPTY_SIZE: SelectionSize = { depth: 0, fieldCount: 0, aliasCount: 0, ownF
  * Refuses documents that are too large to validate or execute: both take more than linear time in fields and depth. A
  * fragment counts at each of its spreads, so nested fragments cannot hide the size. Its size is computed only once.
  * Throws `query_too_large`, or `batch_too_large` for a long list in a document with a mutation.
+ *
+ * The limits of depth and aliases are settings (`config/settings/access-and-limits.ts`); those of fields, root fields
+ * and list items are constants in `operation-cost.ts`.
  */
 export function requireSmallDocument(document: DocumentNode, limits: GraphQLLimits): void {
   const sizeByFragment = new Map<string, SelectionSize>()

@@ -22,7 +22,7 @@ declare module 'fastify' {
 }
 
 export interface BodyLimits {
-  /** Maximum bytes of one body, both before and after decompression. */
+  /** Maximum bytes of one body, both before and after decompression (`BODY_BYTES_MAX`). */
   readonly bodyBytesMax: number
   /** Maximum bytes of all bodies that are being received or processed. */
   readonly bodiesBytesMax: number

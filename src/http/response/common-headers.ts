@@ -2,7 +2,8 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 
 /**
  * Adds the request id and the security headers to the responses of all routes: no content sniffing, no framing, no
- * referrer. The hook runs before those of routes, so error responses have the headers too.
+ * referrer. The hook runs before those of routes, so error responses have the headers too. Those of CORS are in
+ * `cors.ts`.
  */
 export function addCommonHeaders(app: FastifyInstance): void {
   app.addHook('onRequest', (_request, reply, done) => {
