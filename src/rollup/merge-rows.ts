@@ -1,5 +1,6 @@
 import type { Id64 } from '../model/id.ts'
 import type { RollupKind } from '../model/metric.ts'
+import { runAtOnce, StepBudget, type Steps } from '../model/steps.ts'
 import { acquireMergedRows, type MergedRows } from './merged-rows.ts'
 import { orderByKey, orderOfIntegers } from './radix-sort.ts'
 import type { RollupRows } from './rollup-rows.ts'
@@ -8,6 +9,9 @@ import type { RollupRows } from './rollup-rows.ts'
  * Maximum number of rows for which memory is reserved before a merge. The result often has fewer rows than its sources.
  */
 const RESERVED_ROWS_MAX = 1 << 16
+
+/** Units of work (`StepBudget`) of a row: about a microsecond. It is a little less or more, depending on the bins. */
+const ROW_STEP_UNITS = 32
 
 /**
  * Returns the same rows as an object with plain properties. The columns of a decoded section are getters, which a merge
@@ -72,15 +76,26 @@ export function mergeRows(
   resolutionMs: number,
   options: MergeOptions = {},
 ): RollupRows {
+  return runAtOnce(mergeRowsInSteps(sources, resolutionMs, options))
+}
+
+/** Does the same as `mergeRows` in steps, between which other merges may run. The sources must not change meanwhile. */
+export function* mergeRowsInSteps(
+  sources: readonly RollupRows[],
+  resolutionMs: number,
+  options: MergeOptions = {},
+): Steps<RollupRows> {
   const kind = sources[0]?.kind
   if (kind === undefined) throw new RangeError('nothing to merge: the kind is unknown')
   const rowCount = sources.reduce((sum, source) => sum + source.length, 0)
   const merge = new Merge(kind, resolutionMs, Math.min(rowCount, RESERVED_ROWS_MAX))
+  const budget = new StepBudget()
   for (const source of sources) {
     if (source.kind !== kind) throw new RangeError(`rollups of a ${source.kind} among those of a ${kind}`)
     merge.addSource(source, options)
+    if (budget.spend(ROW_STEP_UNITS * source.length)) yield
   }
-  const merged = merge.run()
+  const merged = yield* merge.run(budget)
   if (options.isCoarse === true) merged.thinTotals()
   return merged.finish()
 }
@@ -120,7 +135,7 @@ class Merge {
    * Merges one series after the other; for each series, the rows of all sources that have it, in order of time, and
    * rows of one bucket in order of arrival.
    */
-  run(): MergedRows {
+  *run(budget: StepBudget): Steps<MergedRows> {
     let entryCount = 0
     for (let s = 0; s < this.#sources.length; s++) entryCount += this.#endSeries[s]! - this.#firstSeries[s]!
     // An entry is one series of one source.
@@ -145,15 +160,38 @@ class Merge {
       let end = i + 1
       while (end < entryCount && entryHi[order[end]!] === hi && entryLo[order[end]!] === lo) end++
       this.#lastMergedBucketMs = Number.NaN
+      const rowCount = this.#rowCountOf(order, i, end, entrySource, entrySeries)
       if (end === i + 1 || this.#areInTimeOrder(order, i, end, entrySource, entrySeries)) {
         for (let e = i; e < end; e++)
           this.#copySeries(this.#sources[entrySource[order[e]!]!]!, entrySeries[order[e]!]!, hi, lo)
       } else {
-        this.#interleave(order, i, end, entrySource, entrySeries, hi, lo)
+        this.#interleave(order, i, end, rowCount, entrySource, entrySeries, hi, lo)
       }
       i = end
+      if (budget.spend(ROW_STEP_UNITS * rowCount)) {
+        // Other merges use the same accumulator of bins.
+        this.#merged.completeRow()
+        yield
+      }
     }
     return this.#merged
+  }
+
+  /** Returns the number of rows that the sources have of one series. */
+  #rowCountOf(
+    order: Uint32Array,
+    from: number,
+    to: number,
+    entrySource: Uint32Array,
+    entrySeries: Uint32Array,
+  ): number {
+    let rowCount = 0
+    for (let e = from; e < to; e++) {
+      const { rowStart } = this.#sources[entrySource[order[e]!]!]!
+      const series = entrySeries[order[e]!]!
+      rowCount += rowStart[series + 1]! - rowStart[series]!
+    }
+    return rowCount
   }
 
   /** Returns the start of the result bucket that contains a bucket of a source. */
@@ -204,17 +242,12 @@ class Merge {
     order: Uint32Array,
     from: number,
     to: number,
+    rowCount: number,
     entrySource: Uint32Array,
     entrySeries: Uint32Array,
     hi: number,
     lo: number,
   ): void {
-    let rowCount = 0
-    for (let e = from; e < to; e++) {
-      const { rowStart } = this.#sources[entrySource[order[e]!]!]!
-      const series = entrySeries[order[e]!]!
-      rowCount += rowStart[series + 1]! - rowStart[series]!
-    }
     const rowSource = new Uint32Array(rowCount)
     const sourceRows = new Uint32Array(rowCount)
     const bucketNumbers = new Float64Array(rowCount)

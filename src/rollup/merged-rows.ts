@@ -69,7 +69,7 @@ export class MergedRows extends RowColumns implements RollupRows {
    * Adds a row without points. Its series id must be greater than that of the last row, or equal with a later bucket.
    */
   addRow(seriesHi: number, seriesLo: number, bucketMs: number): void {
-    this.#closeRow()
+    this.completeRow()
     const row = this.#length
     if (row === this.bucketMs.length) {
       this.resize(row * 2)
@@ -105,7 +105,7 @@ export class MergedRows extends RowColumns implements RollupRows {
 
   /** Completes the last row and returns the rows. No more rows can be added before `clear`. */
   finish(): RollupRows {
-    this.#closeRow()
+    this.completeRow()
     this.rowStart[this.seriesCount] = this.#length
     if (this.kind === 'distribution') this.binBytes = this.#bins.written
     return this
@@ -144,8 +144,8 @@ export class MergedRows extends RowColumns implements RollupRows {
     addBinsToAccumulator(source, sourceRow, binAccumulator)
   }
 
-  /** Writes the bins of the last row, if it needs any. */
-  #closeRow(): void {
+  /** Writes the bins of the last row, if it needs any. No more rows can be merged into it. */
+  completeRow(): void {
     const row = this.#length - 1
     if (this.kind !== 'distribution' || row < 0) return
     if (this.#areBinsInAccumulator) {

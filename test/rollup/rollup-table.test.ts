@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { mergeRows, splitByWindow } from '../../src/rollup/merge-rows.ts'
+import { mergeRows, mergeRowsInSteps, splitByWindow } from '../../src/rollup/merge-rows.ts'
 import { RollupTable } from '../../src/rollup/rollup-table.ts'
 import { addPoints, KINDS, type PlainPoint, plainRollups, pointsOf, smallIntegers, tableOf } from './plain-rollups.ts'
 
@@ -108,6 +108,34 @@ test('rows may be added in any order of series and bucket', () => {
 })
 
 describe('mergeRows', () => {
+  test.each(KINDS)('merges of %s whose steps alternate give what each gives alone', (kind) => {
+    // Two sources with the same series and buckets, so that each row is merged from several.
+    const sourcesOf = (seed: number) =>
+      [0, 1].map((source) =>
+        tableOf(
+          kind,
+          Array.from({ length: 6_000 }, (_, i) =>
+            point(Math.floor(i / 80) * 10_000, 1 + ((i * seed + source) % 97), i % 80),
+          ),
+        ),
+      )
+    const merges = [11, 13, 17].map((seed) => mergeRowsInSteps(sourcesOf(seed), 10_000))
+    const results: unknown[] = []
+    let steps = 0
+    for (let running = merges.length; running > 0; ) {
+      for (const [i, merge] of merges.entries()) {
+        if (results[i] !== undefined) continue
+        const { done, value } = merge.next()
+        if (done === true) {
+          results[i] = plainRollups(value)
+          running--
+        } else steps++
+      }
+    }
+    expect(steps).toBeGreaterThan(6)
+    expect(results).toEqual([11, 13, 17].map((seed) => plainRollups(mergeRows(sourcesOf(seed), 10_000))))
+  })
+
   /** Deltas only: which points a list of totals keeps depends on grouping (see totals.ts). */
   const deltas = (points: PlainPoint[]) => points.map((p) => ({ ...p, total: false }))
   const runs = fc.array(pointsOf(smallIntegers).map(deltas), { minLength: 1, maxLength: 8 })

@@ -2,9 +2,10 @@ import { assert } from '../../model/errors.ts'
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { RollupKind } from '../../model/metric.ts'
 import type { Pacer } from '../../model/pacer.ts'
+import { runPaced } from '../../model/steps.ts'
 import type { Arena } from '../../rollup/arena.ts'
 import { type Block, BlockError, type MetricSection } from '../../rollup/block/block.ts'
-import { divideRows, mergeRows } from '../../rollup/merge-rows.ts'
+import { divideRows, mergeRowsInSteps } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { InboxEntry, Store } from '../../store/store.ts'
 import { windowStart, windowWidthMs } from '../../store/windows.ts'
@@ -202,21 +203,22 @@ async function chooseMetrics(
   const { order } = takenEntries[takenEntries.length - 1]!.entry
   return {
     metrics: chosen.map(({ metricId, kind, sections }) => ({ metricId, kind, sections, order })),
-    unfolded: unfoldedRowsOf(takenEntries, unfolded, omitted),
+    unfolded: await unfoldedRowsOf(takenEntries, unfolded, omitted, pacer),
     rows: chosen.reduce((sum, { sections }) => sum + rowsOf(sections), 0),
     windows,
   }
 }
 
 /** Merges the sections of each unfolded metric, and groups the metrics by bucket width. */
-function unfoldedRowsOf(
+async function unfoldedRowsOf(
   takenEntries: readonly OpenEntry[],
   unfolded: readonly MetricSections[],
   omitted: OmittedData,
-): UnfoldedRows[] {
+  pacer: Pacer,
+): Promise<UnfoldedRows[]> {
   const byWidth = new Map<number, { metricId: Id64; rows: RollupRows }[]>()
   for (const { metricId, resolutionMs, sections } of unfolded) {
-    const rows = sections.length === 1 ? sections[0]! : mergeOrOmit(sections, resolutionMs, false, omitted)
+    const rows = sections.length === 1 ? sections[0]! : await mergeOrOmit(sections, resolutionMs, false, omitted, pacer)
     if (rows === undefined) continue
     const sameWidth = byWidth.get(resolutionMs)
     if (sameWidth === undefined) byWidth.set(resolutionMs, [{ metricId, rows }])
@@ -230,14 +232,15 @@ function unfoldedRowsOf(
 }
 
 /** Merges rollups to a resolution. If that fails, adds all of them to `omitted` and returns undefined. */
-export function mergeOrOmit(
+export async function mergeOrOmit(
   sources: readonly RollupRows[],
   resolutionMs: number,
   isCoarse: boolean,
   omitted: OmittedData,
-): RollupRows | undefined {
+  pacer: Pacer,
+): Promise<RollupRows | undefined> {
   try {
-    return mergeRows(sources, resolutionMs, { isCoarse })
+    return await runPaced(mergeRowsInSteps(sources, resolutionMs, { isCoarse }), pacer)
   } catch (cause) {
     omitted.omitRows(rowsOf(sources), cause)
     return undefined

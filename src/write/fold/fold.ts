@@ -146,7 +146,7 @@ async function foldMetric(
   pacer: Pacer,
 ): Promise<readonly FoldedWindow[]> {
   const run = { tier: 0, order, deflate: false }
-  const base = mergeOrOmit(sections, resolutions[0]!.bucketWidthMs, false, omitted)
+  const base = await mergeOrOmit(sections, resolutions[0]!.bucketWidthMs, false, omitted, pacer)
   if (base === undefined) return []
   const stretch = bucketRange(base)
   const { timelines } = await store.readIndex({
@@ -163,7 +163,7 @@ async function foldMetric(
   let rows: RollupRows = base
   for (const [i, { bucketWidthMs, keptMs }] of resolutions.entries()) {
     if (i > 0) {
-      const coarser = mergeOrOmit([rows], bucketWidthMs, true, omitted)
+      const coarser = await mergeOrOmit([rows], bucketWidthMs, true, omitted, pacer)
       if (coarser === undefined) break
       releaseMergedRows(rows)
       rows = coarser

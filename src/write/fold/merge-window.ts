@@ -1,8 +1,9 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import { Pacer } from '../../model/pacer.ts'
+import { runPaced } from '../../model/steps.ts'
 import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { BlockError } from '../../rollup/block/block.ts'
-import { mergeRows } from '../../rollup/merge-rows.ts'
+import { mergeRowsInSteps } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { IndexEntry, Store, WindowKey } from '../../store/store.ts'
@@ -56,7 +57,7 @@ export async function mergeWindow(
   for (const range of seriesRanges(chosen.runs)) {
     const mergeOptions = { ...range, isCoarse: options.isCoarse ?? false }
     try {
-      blocksByRange.push(await mergeRange(store, partition, window, chosen.runs, mergeOptions, newRun))
+      blocksByRange.push(await mergeRange(store, partition, window, chosen.runs, mergeOptions, newRun, pacer))
     } catch (cause) {
       // A block may be missing because another merge has replaced it meanwhile, or because the window has expired.
       if (cause instanceof BlockError && !(await areListed(store, partition, window, entries))) return undefined
@@ -116,11 +117,12 @@ async function mergeRange(
   runs: readonly Run[],
   mergeOptions: SeriesRange & { readonly isCoarse: boolean },
   newRun: RunProperties,
+  pacer: Pacer,
 ): Promise<TimelineBlock[]> {
   const arena = acquireArena()
   try {
     const sections = await readRange(store, partition, runs, window.metricId, mergeOptions, arena)
-    const rows = mergeRows(sections, window.resolutionMs, mergeOptions)
+    const rows = await runPaced(mergeRowsInSteps(sections, window.resolutionMs, mergeOptions), pacer)
     const blocks = rows.length === 0 ? [] : encodeRun(window, rows, newRun)
     releaseMergedRows(rows)
     return blocks
