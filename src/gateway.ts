@@ -153,13 +153,8 @@ export function createGateway(options: GatewayOptions): Gateway {
       const rejected = await writer.track(project, batch.decode ?? decodeNothing, idempotencyKey, partitionEvents)
       if (rejected.length > 0) telemetry.countRejectedItems(rejected)
       if (idempotencyKey === undefined) return { rejected, eventIds: partitionEvents.map(({ event }) => event.id) }
-      const partitions = [...new Set(partitionEvents.map(({ partition }) => partition))]
-      const acceptedMsByPartition = new Map<number, number>()
-      await Promise.all(
-        partitions.map(async (partition) => {
-          acceptedMsByPartition.set(partition, await idempotency.readAcceptedMs(project, idempotencyKey, partition))
-        }),
-      )
+      const partitions = new Set(partitionEvents.map(({ partition }) => partition))
+      const acceptedMsByPartition = await readAcceptedMs(idempotency, project, idempotencyKey, partitions)
       return {
         rejected,
         eventIds: partitionEvents.map(({ partition, eventIdAt }) => eventIdAt!(acceptedMsByPartition.get(partition)!)),
@@ -213,6 +208,19 @@ export function createGateway(options: GatewayOptions): Gateway {
       await store.close()
     },
   }
+}
+
+/** Returns the time at which the events of the key were committed in each partition. */
+async function readAcceptedMs(
+  idempotency: GatewayOptions['idempotency'],
+  project: string,
+  idempotencyKey: string,
+  partitions: ReadonlySet<number>,
+): Promise<ReadonlyMap<number, number>> {
+  const entries = [...partitions].map(
+    async (partition) => [partition, await idempotency.readAcceptedMs(project, idempotencyKey, partition)] as const,
+  )
+  return new Map(await Promise.all(entries))
 }
 
 /** The decoder of a batch without points. */

@@ -1,8 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
-import { formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
 import { CACHED_SERIES_MAX } from '../model/series.ts'
-import { clampToInstantRange } from '../model/time.ts'
 import { loadOffsetChanges } from '../model/zone-offsets.ts'
 import type { MetricRow } from '../store/catalog.ts'
 import type { Store, Stretch } from '../store/store.ts'
@@ -13,19 +11,14 @@ import { type Evaluation, evaluate } from './compute/evaluate.ts'
 import { selectTopGroups } from './compute/rank.ts'
 import { groupKey, type QueryResult, type ResultGroup } from './compute/result.ts'
 import { createResultCells } from './compute/result-cells.ts'
-import {
-  countUnavailableBuckets,
-  type EvaluatedPeriod,
-  isGrouped,
-  resultGroups,
-  withGroupsOfBoth,
-} from './compute/result-groups.ts'
+import { type EvaluatedPeriod, isGrouped, withGroupsOfBoth } from './compute/result-groups.ts'
 import { findValuesBefore } from './compute/value-before.ts'
 import { countRollups, edgeDivisorOf, type PlannedPeriod, planPeriod, stretchRead } from './plan/period.ts'
 import { type Plan, planGivenBuckets, planRange, retentionSettingOf, undefinedIfTooFine } from './plan/plan.ts'
 import { prepareQuery } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
 import { type Grouping, SeriesCache, type SeriesIdRange, type SeriesList } from './plan/series-cache.ts'
+import { queryResult } from './query-result.ts'
 import { missingBlocksError } from './read/lost-blocks.ts'
 import { type MergeSource, type OpenedBlocks, SourceReader } from './read/source-reader.ts'
 import { type QueryOutputs, QuerySession, SharedExecution } from './session.ts'
@@ -176,42 +169,22 @@ export class Querier {
       clock,
       outputs,
     )
-    let cost = execution.chargedRollups
-    if (outputs.withValuesBefore) {
-      for (const [i, { evaluation, groups }] of evaluatedPeriods.entries()) {
-        const periodRequest = { ...request, ...evaluation.plan }
-        const withValues = await this.#addValuesBefore(metric, periodRequest, groups, grouping.groups.length, session)
-        evaluatedPeriods[i] = { evaluation, groups: withValues.groups }
-        cost += withValues.cost
-      }
-    }
-    const edges = current.plan.edges.map(clampToInstantRange)
-    return {
+    const cost = outputs.withValuesBefore
+      ? await this.#addValuesBefore(metric, request, evaluatedPeriods, grouping.groups.length, session)
+      : 0
+    return queryResult({
       metric,
-      fromMs: clampToInstantRange(current.plan.fromMs),
-      toMs: clampToInstantRange(current.plan.toMs),
-      interval: formatInterval(current.plan.interval),
-      timezone: request.zone.name,
-      fill: request.fill,
-      aggregations: request.aggregations,
-      startMs: edges.subarray(0, -1),
-      endMs: edges.subarray(1),
-      groups: resultGroups(request, evaluatedPeriods[0]!, evaluatedPeriods[1], comparison),
-      comparison: comparison?.times,
-      meta: {
-        resolutionsMs: [...new Set(periods.flatMap((period) => period.plan.reads.map(({ level }) => level)))]
-          .sort((a, b) => a - b)
-          .map((level) => resolutionsMs[level]!),
-        rollupsRead: sum(sources.flat().map(({ section }) => section.length)),
-        blocksRead: sum(openedPeriods.map(({ blockCount }) => blockCount)),
-        cacheHits: sum(openedPeriods.map(({ cacheHitCount }) => cacheHitCount)),
-        isExact,
-        bucketsUnavailable: countUnavailableBuckets(current.plan, earlier?.plan, comparison),
-        cost,
-        durationMs: performance.now() - startedMs,
-        nowMs: request.nowMs,
-      },
-    }
+      request,
+      resolutionsMs,
+      comparison,
+      periods,
+      openedPeriods,
+      sources,
+      evaluatedPeriods,
+      isExact,
+      cost: execution.chargedRollups + cost,
+      durationMs: performance.now() - startedMs,
+    })
   }
 
   /** Plans the range, and the earlier period if a bucket has a counterpart in it. */
@@ -296,11 +269,29 @@ export class Querier {
     return { list, grouping: list.groupingFor(request.selectionKey, request) }
   }
 
+  /** Adds the last values before each period. Returns the number of rollups that were charged to find the values. */
+  async #addValuesBefore(
+    metric: MetricRow,
+    request: QueryRequest,
+    evaluatedPeriods: EvaluatedPeriod[],
+    groupsMax: number,
+    session: QuerySession,
+  ): Promise<number> {
+    let cost = 0
+    for (const [i, { evaluation, groups }] of evaluatedPeriods.entries()) {
+      const periodRequest = { ...request, ...evaluation.plan }
+      const withValues = await this.#addValuesBeforePeriod(metric, periodRequest, groups, groupsMax, session)
+      evaluatedPeriods[i] = { evaluation, groups: withValues.groups }
+      cost += withValues.cost
+    }
+    return cost
+  }
+
   /**
    * Adds the last values before a period to its groups that are empty in the first bucket, but not to the remainder.
    * `cost` is the number of rollups that were charged to find the values.
    */
-  async #addValuesBefore(
+  async #addValuesBeforePeriod(
     metric: MetricRow,
     request: QueryRequest & Pick<Plan, 'interval'>,
     groups: ReadonlyMap<number, ResultGroup>,
@@ -355,7 +346,7 @@ export class Querier {
    * budget has fewer left; the error suggests another interval if one fits.
    */
   #chargeRollups(planned: PlannedRequest, session: QuerySession, execution: SharedExecution): void {
-    const rollupCount = sum(planned.periods.map(({ blocksToRead }) => countRollups(blocksToRead)))
+    const rollupCount = planned.periods.reduce((sum, { blocksToRead }) => sum + countRollups(blocksToRead), 0)
     const rollupsLeft = planned.rollupsMax
     if (rollupCount <= rollupsLeft) {
       execution.charge(session, rollupCount)
@@ -440,8 +431,4 @@ interface PlannedQuery {
   readonly comparison: Comparison | undefined
   /** The period to compare with. Undefined if the query has no comparison, or if no bucket has a counterpart. */
   readonly earlier: PlannedPeriod | undefined
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0)
 }
