@@ -1,9 +1,9 @@
-import { cpSync, readdirSync } from 'node:fs'
 import fc from 'fast-check'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { HyperLogLog } from '../../../src/sketch/hyperloglog.ts'
 import { Environment } from '../../../src/store/embedded/environment.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
+import { reopenEnvironment } from '../../support/reopen-environment.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 /**
@@ -12,8 +12,6 @@ import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const KEYS = ['a', 'b', 'c']
 const SMALL_LAYER = { checkpointIntervalMs: 1e9, layerBytesMax: 4_096 }
-
-const journalsIn = (folder: string) => readdirSync(folder).filter((name) => name.startsWith('journal-'))
 
 const stepOf = fc.oneof(
   {
@@ -77,15 +75,7 @@ describe('the members that are added to a set sketch', () => {
                 expected.delete(step.key)
               } else {
                 await Promise.all(writes.splice(0))
-                const before = folder
-                if (step.kind === 'crash') {
-                  // LMDB may not be copied while a checkpoint writes it.
-                  await vi.waitFor(() => expect(journalsIn(before)).toHaveLength(1), { timeout: 20_000 })
-                  folder = await temporaryFolder()
-                  cpSync(before, folder, { recursive: true, filter: (path) => !path.endsWith('lock.mdb') })
-                }
-                await environment.close()
-                environment = await Environment.open(folder, new Lmdb(folder), SMALL_LAYER)
+                ;({ folder, environment } = await reopenEnvironment(folder, environment, SMALL_LAYER, step.kind))
               }
             }
             await Promise.all(writes)
