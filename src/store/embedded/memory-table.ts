@@ -33,7 +33,7 @@ const ENTRY_OVERHEAD_BYTES = 200
 export class MemoryTable {
   readonly #writes = new Map<string, RowWrite>()
   readonly #sortedKeys = new SortedKeys()
-  #unsortedKeys: string[] = []
+  readonly #unsortedKeys = new Set<string>()
   #memoryBytes = 0
 
   get size(): number {
@@ -56,7 +56,7 @@ export class MemoryTable {
   set(key: string, write: RowWrite): void {
     const before = this.#writes.get(key)
     let combined = write
-    if (before === undefined) this.#unsortedKeys.push(key)
+    if (before === undefined) this.#unsortedKeys.add(key)
     else {
       this.#memoryBytes -= entryBytesOf(key, before)
       if (write.addedMembers !== undefined) combined = withAdded(before, write.addedMembers)
@@ -71,6 +71,7 @@ export class MemoryTable {
     if (before === undefined) return
     this.#memoryBytes -= entryBytesOf(key, before)
     this.#writes.delete(key)
+    if (!this.#unsortedKeys.delete(key)) this.#sortedKeys.delete(key)
   }
 
   entries(): Iterable<[string, RowWrite]> {
@@ -82,14 +83,19 @@ export class MemoryTable {
    * unsorted keys are left.
    */
   sortKeys(max: number): boolean {
-    for (const key of this.#unsortedKeys.splice(-max)) this.#sortedKeys.add(key)
-    return this.#unsortedKeys.length > 0
+    let keysLeft = max
+    for (const key of this.#unsortedKeys) {
+      if (keysLeft-- === 0) return true
+      this.#sortedKeys.add(key)
+      this.#unsortedKeys.delete(key)
+    }
+    return false
   }
 
   /** Yields the keys from `start` on, in ascending order, or in descending order with `reverse`. */
   *keysFrom(start: string, reverse: boolean): Generator<string> {
-    this.sortKeys(this.#unsortedKeys.length)
-    for (const key of this.#sortedKeys.from(start, reverse)) if (this.#writes.has(key)) yield key
+    this.sortKeys(this.#unsortedKeys.size)
+    yield* this.#sortedKeys.from(start, reverse)
   }
 }
 
@@ -114,9 +120,17 @@ class SortedKeys {
     const chunkIndex = this.#chunkOf(key)
     const chunk = this.#chunks[chunkIndex]!
     const position = lowerBound(chunk, key)
-    if (chunk[position] === key) return
     chunk.splice(position, 0, key)
     if (chunk.length > KEYS_PER_CHUNK_MAX) this.#chunks.splice(chunkIndex + 1, 0, chunk.splice(KEYS_PER_CHUNK_MAX / 2))
+  }
+
+  delete(key: string): void {
+    const chunkIndex = this.#chunkOf(key)
+    const chunk = this.#chunks[chunkIndex]!
+    const position = lowerBound(chunk, key)
+    if (chunk[position] !== key) return
+    chunk.splice(position, 1)
+    if (chunk.length === 0 && this.#chunks.length > 1) this.#chunks.splice(chunkIndex, 1)
   }
 
   *from(start: string, reverse: boolean): Generator<string> {
