@@ -27,6 +27,8 @@ const TYPE_FLAG = 2
 const VALUE_FLAG = 4
 const TIMESTAMP_FLAG = 8
 const TAGS_FLAG = 16
+const UNIT_FLAG = 32
+const DESCRIPTION_FLAG = 64
 /** Flags of a Better Stack key that is the type and holds the value: `"gauge":{"value":1}`. */
 const TYPED_VALUE_FLAGS = TYPE_FLAG | VALUE_FLAG
 
@@ -164,13 +166,16 @@ export class ItemScanner extends JsonCursor {
         if (!this.skipPlainTags()) return false
         identity.tagsStart = fieldStart
         identity.tagsEnd = this.position
+      } else if (keyFlags === UNIT_FLAG || keyFlags === DESCRIPTION_FLAG) {
+        // They matter only until their metric exists, and items of such a metric are not cached.
+        if (!this.skipCheckedString()) return false
       } else if (keyFlags === TYPED_VALUE_FLAGS) {
         identity.typeStart = keyStart
         identity.typeEnd = keyStart + (bytes[keyStart + 1] === GAUGE_KEY[1] ? GAUGE_KEY : COUNTER_KEY).length
         if (!this.#readNestedValue()) return false
       } else if (keyFlags === VALUE_FLAG) {
         if (bytes[fieldStart] === QUOTE) this.member = this.readAsciiString()
-        else this.value = this.readNumber()
+        else this.value = this.readLongNumber()
         if (bytes[fieldStart] === QUOTE ? this.member === undefined : Number.isNaN(this.value)) return false
         this.#valueStart = fieldStart
         this.#valueEnd = this.position
@@ -247,7 +252,7 @@ export class ItemScanner extends JsonCursor {
         this.member = this.readAsciiString()
         if (this.member === undefined) return false
       } else {
-        this.value = this.readNumber()
+        this.value = this.readLongNumber()
         if (Number.isNaN(this.value)) return false
       }
     }
@@ -273,18 +278,21 @@ export class ItemScanner extends JsonCursor {
 
   /** Reads a key and its colon. Returns the flags of the key, or 0 if the scanner does not know it for its grammar. */
   #readKeyFlags(): number {
-    const isFlux = this.#grammar === 'flux'
+    const isBetterStack = this.#grammar === 'better-stack'
     switch (this.bytes[this.position + 1]) {
       case 0x6e:
         return this.takeKey(NAME_KEY) ? NAME_FLAG : 0
       case 0x76:
-        return isFlux && this.takeKey(VALUE_KEY) ? VALUE_FLAG : 0
+        return !isBetterStack && this.takeKey(VALUE_KEY) ? VALUE_FLAG : 0
       case 0x67:
-        return !isFlux && this.takeKey(GAUGE_KEY) ? TYPED_VALUE_FLAGS : 0
+        return isBetterStack && this.takeKey(GAUGE_KEY) ? TYPED_VALUE_FLAGS : 0
       case 0x63:
-        return !isFlux && this.takeKey(COUNTER_KEY) ? TYPED_VALUE_FLAGS : 0
+        return isBetterStack && this.takeKey(COUNTER_KEY) ? TYPED_VALUE_FLAGS : 0
       case 0x64:
-        return !isFlux && this.takeKey(DT_KEY) ? TIMESTAMP_FLAG : 0
+        if (isBetterStack) return this.takeKey(DT_KEY) ? TIMESTAMP_FLAG : 0
+        return this.takeKey(DESCRIPTION_KEY) ? DESCRIPTION_FLAG : 0
+      case 0x75:
+        return !isBetterStack && this.takeKey(UNIT_KEY) ? UNIT_FLAG : 0
       case 0x74:
         switch (this.bytes[this.position + 2]) {
           case 0x61:
@@ -292,7 +300,7 @@ export class ItemScanner extends JsonCursor {
           case 0x69:
             return this.takeKey(TIMESTAMP_KEY) ? TIMESTAMP_FLAG : 0
           default:
-            return isFlux && this.takeKey(TYPE_KEY) ? TYPE_FLAG : 0
+            return !isBetterStack && this.takeKey(TYPE_KEY) ? TYPE_FLAG : 0
         }
       default:
         return 0
@@ -305,7 +313,7 @@ export class ItemScanner extends JsonCursor {
     this.skipSpace()
     if (!this.takeKey(VALUE_KEY)) return false
     this.#valueStart = this.position
-    this.value = this.readNumber()
+    this.value = this.readLongNumber()
     if (Number.isNaN(this.value)) return false
     this.#valueEnd = this.position
     this.skipSpace()
@@ -331,3 +339,5 @@ const GAUGE_KEY = keyBytes('gauge')
 const COUNTER_KEY = keyBytes('counter')
 const DT_KEY = keyBytes('dt')
 const TAGS_KEY = keyBytes('tags')
+const UNIT_KEY = keyBytes('unit')
+const DESCRIPTION_KEY = keyBytes('description')

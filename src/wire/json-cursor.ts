@@ -1,9 +1,8 @@
 import { parsePointTime } from '../model/point-time.ts'
 
 /**
- * A position in the bytes of a JSON text, with methods that read plain values: strings without escapes, tags, numbers
- * of at most 15 digits without an exponent, and times. They return false, undefined or NaN for any other value; the
- * position may then have moved.
+ * A position in the bytes of a JSON text, with methods that read plain values: strings without escapes, flat tags,
+ * numbers and times. They return false, undefined or NaN for any other value; the position may then have moved.
  */
 
 const QUOTE = 0x22
@@ -15,6 +14,7 @@ const NINE = 0x39
 const COLON = 0x3a
 const OPEN_BRACKET = 0x5b
 const BACKSLASH = 0x5c
+const LOWER_E = 0x65
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
@@ -76,7 +76,7 @@ export class JsonCursor {
 
   /**
    * Moves past a tags object without decoding it. Returns false, and does not move, if no object begins here, or if it
-   * contains an object, an array or a backslash, or has no end.
+   * contains an object or an array, or has no end.
    */
   protected skipPlainTags(): boolean {
     const bytes = this.bytes
@@ -85,7 +85,7 @@ export class JsonCursor {
     for (let index = this.position + 1; index < bytes.length; index++) {
       const byte = bytes[index]!
       if (byte === QUOTE) inString = !inString
-      else if (byte === BACKSLASH) return false
+      else if (byte === BACKSLASH) index++
       else if (!inString) {
         if (byte === CLOSE_BRACE) {
           this.position = index + 1
@@ -95,6 +95,23 @@ export class JsonCursor {
       }
     }
     return false
+  }
+
+  /**
+   * Moves past a string without decoding it, but checks it. Returns false, and does not move, if no string begins here,
+   * or if it contains an escape or a control character, has no end, or is not valid UTF-8.
+   */
+  protected skipCheckedString(): boolean {
+    const bytes = this.bytes
+    const start = this.position
+    if (!this.skipPlainString()) return false
+    let isAscii = true
+    for (let index = start; index < this.position; index++) {
+      const byte = bytes[index]!
+      if (byte > 0x7e) isAscii = false
+      else if (byte < 0x20) return false
+    }
+    return isAscii || isUtf8(bytes.subarray(start, this.position))
   }
 
   /** Reads the string that begins here. Returns undefined unless it is printable ASCII without escapes. */
@@ -161,6 +178,23 @@ export class JsonCursor {
     this.position = index
     const value = decimalCount === 0 ? mantissa : mantissa / POWERS_OF_TEN[decimalCount]!
     return isNegative ? -value : value
+  }
+
+  /**
+   * Reads a number of any digits. Returns NaN if there is none. Cuts a number of more than `NUMBER_CHARS_MAX`
+   * characters, so the caller finds a digit where the value should end.
+   */
+  protected readLongNumber(): number {
+    const number = this.readNumber()
+    if (!Number.isNaN(number)) return number
+    const bytes = this.bytes
+    const start = this.position
+    let end = start
+    while (end - start < NUMBER_CHARS_MAX && isNumberByte(bytes[end])) end++
+    const text = asciiText(bytes, start, end)
+    if (!JSON_NUMBER.test(text)) return Number.NaN
+    this.position = end
+    return Number(text)
   }
 
   /**
@@ -247,5 +281,25 @@ function asciiText(bytes: Uint8Array, start: number, end: number): string {
   for (let index = start; index < end; index++) text += String.fromCharCode(bytes[index]!)
   return text
 }
+
+function isNumberByte(byte: number | undefined): boolean {
+  if (byte === undefined) return false
+  return (byte >= ZERO && byte <= NINE) || byte === DOT || byte === MINUS || byte === PLUS || (byte | 0x20) === LOWER_E
+}
+
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    UTF8_DECODER.decode(bytes)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const UTF8_DECODER = new TextDecoder('utf-8', { fatal: true })
+
+/** A double needs 17 digits at most, which is 24 characters with the sign, the point and the exponent. */
+const NUMBER_CHARS_MAX = 32
+const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/
 
 const POWERS_OF_TEN = Float64Array.from({ length: 16 }, (_, i) => 10 ** i)

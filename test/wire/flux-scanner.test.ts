@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ItemCache } from '../../src/model/item-cache.ts'
-import type { SeriesRef } from '../../src/model/point.ts'
+import type { PointSink, SeriesRef } from '../../src/model/point.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeFluxItems } from '../../src/wire/flux.ts'
 import { decodeFluxBatch, scanFluxBatch } from '../../src/wire/flux-batch.ts'
@@ -51,6 +51,11 @@ function times(...texts: readonly string[]): string {
 }
 
 const ITEM = '{"name":"a","type":"gauge","value":1.5,"timestamp":"2024-01-15T10:30:00Z","tags":{"k":"v"}}'
+
+/** The item with this unit. */
+function withUnit(unit: string): string {
+  return ITEM.replace(/}$/, `,"unit":${unit}}`)
+}
 
 describe('scanFluxBatch', () => {
   it.each([
@@ -111,9 +116,61 @@ describe('scanFluxBatch', () => {
     expect(scannedTwice(bytesOf(text))).toEqual(longWay(bytesOf(text)))
   })
 
-  it('takes invalid UTF-8 for no JSON', () => {
-    const bytes = bytesOf(`[${ITEM.replace('"a"', '"a?"')}]`)
+  it.each([
+    ['a name', ITEM.replace('"a"', '"a?"')],
+    ['a unit', withUnit('"?"')],
+  ])('takes invalid UTF-8 in %s for no JSON', (_, item) => {
+    const bytes = bytesOf(`[${ITEM},${withUnit('"µs"')},${item}]`)
     bytes[bytes.indexOf(0x3f)] = 0xff
+    expect(scannedTwice(bytes)).toEqual(longWay(bytes))
+  })
+
+  it.each([
+    ['a unit and a description', withUnit('"µs","description":"how long, [it] {took}"')],
+    ['escapes in tags', ITEM.replace('"v"', String.raw`"\/v\"}\\","\u006b":"\""`)],
+    ['a number of 17 digits', ITEM.replace('1.5', '-0.12345678901234567')],
+    ['a number with an exponent', ITEM.replace('1.5', '1.5e-07')],
+    ['an integer beyond 2^53', ITEM.replace('1.5', '12345678901234567890')],
+  ])('does not parse a cached item with %s', (_, item) => {
+    const bytes = bytesOf(`[${item},${item}]`)
+    const recorder = createRecordingSink('shop')
+    let resolvedCount = 0
+    const sink: PointSink = {
+      ...recorder.sink,
+      resolve(...args) {
+        resolvedCount++
+        return recorder.sink.resolve(...args)
+      },
+    }
+    for (let round = 0; round < 3; round++) {
+      sink.restart()
+      expect(runAtOnce(decodeFluxBatch(bytes, sink, NOW_MS, LIMITS, ITEMS_MAX))).toBe(2)
+      expect(resolvedCount).toBe(1)
+      expect({ items: 2, points: recorder.points, errors: recorder.errors }).toEqual(longWay(bytes))
+    }
+  })
+
+  it.each([
+    ['a control character in a unit', withUnit('"\u0001"')],
+    ['a line break in a description', withUnit('"ms","description":"\n"')],
+    ['an unknown escape in a unit', withUnit('"\\x"')],
+    ['an escape in a unit', withUnit('"\\u006d\\""')],
+    ['a unit that is a number', withUnit('1')],
+    ['a unit that is null', withUnit('null')],
+    ['a unit twice', withUnit('"ms","unit":"ms"')],
+    ['an unknown escape in tags', ITEM.replace('"v"', '"\\x"')],
+    ['a backslash outside of a string', ITEM.replace('"v"', '\\"v"')],
+    ['a lone surrogate in tags', ITEM.replace('"v"', '"\\ud800"')],
+    ['an exponent without digits', ITEM.replace('1.5', '1.5e')],
+    ['two exponents', ITEM.replace('1.5', '1e5e5')],
+    ['a leading zero of a long number', ITEM.replace('1.5', '01234567890123456789')],
+    ['two minus signs', ITEM.replace('1.5', '--1')],
+    ['a plus sign', ITEM.replace('1.5', '+1')],
+    ['a number beyond all doubles', ITEM.replace('1.5', '1e999')],
+    ['a number of 400 digits', ITEM.replace('1.5', '1'.repeat(400))],
+    ['a time of many digits', ITEM.replace('"2024-01-15T10:30:00Z"', '1672490759123999999')],
+  ])('makes of %s what the long way does, also if an equal item is cached', (_, item) => {
+    const bytes = bytesOf(`[${ITEM},${withUnit('"ms"')},${item},${ITEM}]`)
     expect(scannedTwice(bytes)).toEqual(longWay(bytes))
   })
 
@@ -143,6 +200,11 @@ describe('scanFluxBatch', () => {
         'null',
         'true',
         '"7"',
+        '1e',
+        '1e5e5',
+        '--1',
+        '0.12345678901234567',
+        '1'.repeat(40),
       ),
     )
     const time = fc.oneof(
@@ -210,7 +272,17 @@ describe('scanFluxBatch', () => {
       },
       { weight: 2, arbitrary: fc.tuple(fc.constant('timestamp'), time) },
       { weight: 2, arbitrary: fc.tuple(fc.constant('tags'), tags) },
-      { weight: 1, arbitrary: fc.tuple(fc.constantFrom('unit', 'nam', 'taxi'), number) },
+      {
+        weight: 2,
+        arbitrary: fc.tuple(
+          fc.constantFrom('unit', 'description'),
+          fc.oneof(
+            number,
+            text.map((t) => `"${t}"`),
+          ),
+        ),
+      },
+      { weight: 1, arbitrary: fc.tuple(fc.constantFrom('nam', 'taxi', 'uni'), number) },
     )
     const plain = fc
       .record({ type, value: number, time, tags })
