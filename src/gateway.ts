@@ -3,8 +3,9 @@ import type { RateLimitDecision, RateLimiter } from './access/rate-limiter.ts'
 import { GatewayError, type ItemError, metricNotFoundError } from './model/errors.ts'
 import type { NewEvent } from './model/event.ts'
 import { type EventIdGenerator, keyedEventId } from './model/event-id.ts'
+import type { ItemCache } from './model/item-cache.ts'
 import { METRIC_NAME_CODE_UNITS_MAX, type MetricType, partitionOf } from './model/metric.ts'
-import type { Decode } from './model/point.ts'
+import type { Decode, SeriesRef } from './model/point.ts'
 import type { RateClass } from './model/rate.ts'
 import type { QueryResult } from './query/compute/result.ts'
 import type { EventPage, EventQueryInput, EventReader } from './query/events.ts'
@@ -48,6 +49,8 @@ export interface Gateway {
   track(project: string, decode: Decode, options?: TrackOptions): Promise<readonly ItemError[]>
   /** Like `track`, but stores points and events. Also returns the ids of the events, in the order of `batch.events`. */
   trackBatch(project: string, batch: TrackedBatch, options?: TrackOptions): Promise<BatchOutcome>
+  /** Returns the item cache that the sinks of a project have, until another one replaces it. */
+  itemCache(project: string): ItemCache<SeriesRef>
   /**
    * Serves a request with an idempotency key. Returns the saved response of the key if the store has one. Otherwise
    * calls `serve`, and saves the response if its status is 2xx: for 24 h, or shorter if the project has more responses
@@ -141,6 +144,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       if (rejected.length > 0) telemetry.countRejectedItems(rejected)
       return rejected
     },
+    itemCache: (project) => writer.itemCache(project),
     async trackBatch(project, batch, { idempotencyKey } = {}) {
       const partitionEvents: readonly PartitionEvent[] = batch.events.map(({ name, timeMs, json }, index) => ({
         // The partition depends only on project and name, so a retry finds the markers of the first attempt.

@@ -160,8 +160,10 @@ export class ItemScanner extends JsonCursor {
         identity.nameEnd = this.position
       } else if (keyFlags === TYPE_FLAG) {
         if (!this.skipPlainString()) return false
-        identity.typeStart = fieldStart
-        identity.typeEnd = this.position
+        // Without quotes, the types of GraphQL never have the same bytes as those of Flux.
+        const quoteBytes = this.#grammar === 'graphql' ? 1 : 0
+        identity.typeStart = fieldStart + quoteBytes
+        identity.typeEnd = this.position - quoteBytes
       } else if (keyFlags === TAGS_FLAG) {
         if (!this.skipPlainTags()) return false
         identity.tagsStart = fieldStart

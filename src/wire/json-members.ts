@@ -29,7 +29,7 @@ export function findArrayMembers<N extends string>(
     if (bytes[position] !== COLON) return undefined
     const start = skipSpace(bytes, position + 1)
     if (bytes[start] !== OPEN_BRACKET) return undefined
-    position = endOfArray(bytes, start)
+    position = endOfContainer(bytes, start)
     arrays.set(name, bytes.subarray(start, position))
     position = skipSpace(bytes, position)
   } while (bytes[position] === COMMA)
@@ -44,15 +44,15 @@ function isNameAt(bytes: Uint8Array, position: number, name: string): boolean {
   return true
 }
 
-function skipSpace(bytes: Uint8Array, start: number): number {
+export function skipSpace(bytes: Uint8Array, start: number): number {
   let position = start
   let byte = bytes[position]
   while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++position]
   return position
 }
 
-/** Returns the position after the bracket that closes an array; the end of the bytes if no bracket closes it. */
-function endOfArray(bytes: Uint8Array, start: number): number {
+/** Returns the position after an object or array; the end of the bytes if it has no end. Does not check its content. */
+export function endOfContainer(bytes: Uint8Array, start: number): number {
   let depth = 0
   for (let position = start; position < bytes.length; position++) {
     const byte = bytes[position]
@@ -66,7 +66,7 @@ function endOfArray(bytes: Uint8Array, start: number): number {
 /**
  * Returns the position of the closing quote of a string; a position at or after the end of the bytes if it has none.
  */
-function endOfString(bytes: Uint8Array, start: number): number {
+export function endOfString(bytes: Uint8Array, start: number): number {
   let position = start + 1
   for (; position < bytes.length && bytes[position] !== QUOTE; position++) if (bytes[position] === BACKSLASH) position++
   return position

@@ -111,11 +111,11 @@ function* parseItem(bytes: Uint8Array): Steps<unknown> {
 }
 
 /**
- * Delivers the item that was read last to the series from the item cache. Returns false if the item must be parsed,
- * because it may be invalid, or because its series must be resolved again.
+ * Delivers an item, such as the one that the scanner read last, to the series from the item cache. Returns false if the
+ * item must be parsed, because it may be invalid, or because its series must be resolved again.
  */
 export function deliverScanned<S extends SeriesRef>(
-  { value, member, timeMs }: ItemScanner,
+  { value, member, timeMs }: Pick<ItemScanner, 'value' | 'member' | 'timeMs'>,
   series: S,
   sink: PointSink<S>,
   index: number,

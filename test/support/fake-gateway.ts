@@ -80,6 +80,7 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       points.push(...recorder.points)
       return recorder.errors
     },
+    itemCache: () => new ItemCache(0),
     async trackBatch(project, { decode = () => {}, events }, { idempotencyKey } = {}) {
       await before('trackBatch')
       keysTracked.push(idempotencyKey)

@@ -98,6 +98,8 @@ export class FakeGateway implements Gateway {
       concurrentRunsMax: 2,
     },
   )
+  readonly #series = new Map<SeriesRef, FakeSeries>()
+  readonly #itemCache = new ItemCache<SeriesRef>(1 << 20)
   readonly #listeners = new Set<(metricIds: readonly Id64[]) => void>()
 
   /** Tells live queries that the metric has changed. */
@@ -121,9 +123,8 @@ export class FakeGateway implements Gateway {
     await this.before?.()
     if (this.failure !== undefined) throw this.failure
     const errors: ItemError[] = []
-    const series: FakeSeries[] = []
     const push = (ref: SeriesRef, timeMs: number, value: number | string): void => {
-      const found = series.find((candidate) => candidate === ref)
+      const found = this.#series.get(ref)
       if (found === undefined) throw new Error('a series that was not resolved')
       this.points.push({ name: found.name, type: found.type, tags: found.tags, timeMs, value })
       if (!this.rows.has(found.name)) this.define(found.name, found.type)
@@ -138,7 +139,7 @@ export class FakeGateway implements Gateway {
           type,
           tags: pairs,
         }
-        series.push(ref)
+        this.#series.set(ref, ref)
         return ref
       },
       add: (_index, ref, timeMs, value) => push(ref, timeMs, value),
@@ -148,12 +149,21 @@ export class FakeGateway implements Gateway {
       addMember: (_index, ref, timeMs, member) => push(ref, timeMs, member),
       addEnd() {},
       reject: (index, { code, message }) => errors.push({ index, code, message }),
-      itemCache: new ItemCache(0),
-      canAddTo: () => false,
-      mayCache: () => false,
+      itemCache: this.#itemCache,
+      canAddTo: (ref) => this.#isDefined(ref),
+      mayCache: (ref) => this.#isDefined(ref),
       restart() {},
     })
     return errors
+  }
+
+  #isDefined(ref: SeriesRef): boolean {
+    const series = this.#series.get(ref)
+    return series !== undefined && this.rows.get(series.name)?.type === series.type
+  }
+
+  itemCache(): ItemCache<SeriesRef> {
+    return this.#itemCache
   }
 
   async trackBatch(project: string, { decode = () => {}, events }: TrackedBatch): Promise<BatchOutcome> {

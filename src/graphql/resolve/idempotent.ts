@@ -9,12 +9,13 @@ export const IDEMPOTENCY_KEY_DESCRIPTION =
 /**
  * Runs a mutation field. If the field has an idempotency key and succeeded before with the same key and input, returns
  * the stored result, while the store keeps it, and does not call `run`. A retry after a failure calls `run` again. The
- * stored result is the whole value that the field resolves to, so a retry may select other subfields of it. Throws
- * `forbidden`, `invalid_body` if the key is malformed, and `idempotency_conflict` if another request has used the key.
+ * stored result is the whole value that the field resolves to, so a retry may select other subfields of it. `readInput`
+ * is called at once, and only if there is a key. Throws `forbidden`, `invalid_body` if the key is malformed, and
+ * `idempotency_conflict` if another request has used the key.
  */
 export async function runIdempotently<T>(
   field: string,
-  input: unknown,
+  readInput: () => unknown,
   idempotencyKey: string | null | undefined,
   context: GraphQLContext,
   run: (options: TrackOptions) => Promise<T>,
@@ -22,7 +23,7 @@ export async function runIdempotently<T>(
   requireScopeAndTime(context, 'ingest')
   if (idempotencyKey === undefined || idempotencyKey === null) return run({})
   const requestHash = createHash('sha256')
-    .update(`${field}\n${writeJson(input)}`)
+    .update(`${field}\n${writeJson(readInput())}`)
     .digest('hex')
   const { body } = await context.gateway.serveOnce(
     context.principal.project,

@@ -8,7 +8,7 @@ import { asGatewayError } from '../../http/response/error-status.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { GraphQLContext, InternalErrorLog } from '../context.ts'
 import type { PersistedOperationSettings } from '../documents/persisted-operations.ts'
-import type { GraphQLLimits } from '../operation-cost.ts'
+import { type GraphQLLimits, listItemsMaxOf } from '../operation-cost.ts'
 import { registerPlayground } from '../playground/playground-routes.ts'
 import { schema } from '../schema.ts'
 import { toRequestError } from './errors.ts'
@@ -53,6 +53,7 @@ const ENDPOINT = '/graphql'
  */
 export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): void {
   const { gateway, log } = options
+  const listItemsMax = listItemsMaxOf(options.limits)
   const engine = createOperationEngine(schema, operationPlugins(schema, options))
   const streams = new OpenStreams(options.streams)
   const sendPage = registerPlayground(app, ENDPOINT, options.readAssets)
@@ -73,10 +74,14 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
 
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     if (acceptsHtml(request)) return sendPage(reply)
-    assert(request.principal !== undefined, 'the request was admitted')
+    const { principal } = request
+    assert(principal !== undefined, 'the request was admitted')
     const method = request.method === 'POST' ? 'POST' : 'GET'
-    const params = method === 'POST' ? await paramsOfBody(request.body) : paramsOfUrl(request.url)
-    const pendingResult = engine.run(params, method, createContext(options, request, request.principal))
+    const params =
+      method === 'POST'
+        ? await paramsOfBody(request.body, gateway.itemCache(principal.project), listItemsMax)
+        : paramsOfUrl(request.url)
+    const pendingResult = engine.run(params, method, createContext(options, request, principal))
     if (mediaTypeFor(request) === undefined && !isHttpError(pendingResult)) return sendStream(reply, pendingResult)
     const result = await pendingResult
     return isAsyncIterable(result) ? sendStream(reply, result) : sendResult(engine, reply, result)

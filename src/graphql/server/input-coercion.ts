@@ -4,6 +4,7 @@ import {
   type GraphQLLeafType,
   type GraphQLList,
   type GraphQLSchema,
+  getNullableType,
   isInputObjectType,
   isInputType,
   isListType,
@@ -14,8 +15,12 @@ import {
 } from 'graphql'
 import { assert } from '../../model/errors.ts'
 import { isObject } from '../../model/is-object.ts'
+import { MetricInputList } from '../../wire/metric-input-list.ts'
 
-/** Returns the coerced variables; undefined when a variable does not match its type. */
+/**
+ * Returns the coerced variables; undefined when a variable does not match its type. A `MetricInputList` stays as it is
+ * if the variable has the type `[MetricInput!]`; otherwise it is parsed and coerced.
+ */
 export type VariablesCoercer = (variables: Readonly<Record<string, unknown>>) => Record<string, unknown> | undefined
 
 /** Throws when the value does not match the type. */
@@ -69,9 +74,14 @@ export class InputCoercion {
   #compileVariable({ variable, type: typeNode, defaultValue }: VariableDefinitionNode): InputField {
     const type = typeFromAST(this.#schema, typeNode)
     assert(isInputType(type), 'validation requires input types for variables')
+    const coerce = this.#coercerOf(type)
+    const acceptsMetricInputs = isListOfMetricInputs(type)
     return {
       name: variable.name.value,
-      coerce: this.#coercerOf(type),
+      coerce: (value) => {
+        if (!(value instanceof MetricInputList)) return coerce(value)
+        return acceptsMetricInputs ? value : coerce(value.parse())
+      },
       isRequired: isNonNullType(type),
       defaultValue: defaultValue === undefined ? undefined : valueFromAST(defaultValue, type),
     }
@@ -130,6 +140,12 @@ export class InputCoercion {
     }
     return coerceObject
   }
+}
+
+/** Whether graphql-js can coerce each `MetricInputList` to this type. */
+function isListOfMetricInputs(type: GraphQLInputType): boolean {
+  const listType = getNullableType(type)
+  return isListType(listType) && String(getNullableType(listType.ofType)) === 'MetricInput'
 }
 
 function leafCoercer(type: GraphQLLeafType): Coercer {

@@ -1,16 +1,72 @@
+import { isUtf8 } from 'node:buffer'
+import { randomBytes } from 'node:crypto'
 import { GatewayError } from '../../model/errors.ts'
 import { isObject } from '../../model/is-object.ts'
+import type { ItemCache } from '../../model/item-cache.ts'
 import { parseJson } from '../../model/json.ts'
-import { readJsonBody } from '../../wire/json-body.ts'
+import type { SeriesRef } from '../../model/point.ts'
+import { parseJsonBody, readJsonBody } from '../../wire/json-body.ts'
+import { MetricInputList } from '../../wire/metric-input-list.ts'
+import { findMetricInputs } from '../../wire/metric-input-scanner.ts'
 import type { OperationParams } from './yoga.ts'
 
-/** The parameters of a POST. Throws `invalid_body`. */
-export async function paramsOfBody(body: unknown): Promise<OperationParams> {
-  const value = await readJsonBody(Buffer.isBuffer(body) ? body : new Uint8Array())
+/**
+ * Lengths of the bodies that are searched for a list of metric inputs. A shorter body is parsed in some microseconds. A
+ * longer one must be parsed in steps, but the list is decoded at once.
+ */
+const SEARCHED_BODY_BYTES_MIN = 4_096
+const SEARCHED_BODY_BYTES_MAX = 512 * 1_024
+
+/** Stands for the list while the rest of the body is parsed. It is random, so no client can send it. */
+const PLACEHOLDER = randomBytes(16).toString('hex')
+const PLACEHOLDER_JSON = Buffer.from(JSON.stringify(PLACEHOLDER))
+
+/**
+ * The parameters of a POST. One of the variables may be a `MetricInputList` of at most `listItemsMax` inputs; it must
+ * not be read once the response is being sent. Throws `invalid_body`.
+ */
+export async function paramsOfBody(
+  body: unknown,
+  itemCache: ItemCache<SeriesRef>,
+  listItemsMax: number,
+): Promise<OperationParams> {
+  const bytes = Buffer.isBuffer(body) ? body : new Uint8Array()
+  const value = parseAroundMetricInputs(bytes, itemCache, listItemsMax) ?? (await readJsonBody(bytes))
   if (Array.isArray(value))
     throw new GatewayError('invalid_body', 'the body must be an object: batched operations are not supported')
   if (!isObject(value)) throw new GatewayError('invalid_body', 'the body must be a JSON object with "query"')
   return parseParams(value)
+}
+
+/**
+ * Parses a body except for the list of metric inputs that one of its variables has, which becomes a `MetricInputList`.
+ * Returns undefined if the whole body must be parsed: it has no such list, is invalid, or has a key twice.
+ */
+function parseAroundMetricInputs(
+  bytes: Uint8Array,
+  itemCache: ItemCache<SeriesRef>,
+  listItemsMax: number,
+): Record<string, unknown> | undefined {
+  if (bytes.length < SEARCHED_BODY_BYTES_MIN || bytes.length > SEARCHED_BODY_BYTES_MAX) return undefined
+  const range = findMetricInputs(bytes, itemCache, listItemsMax)
+  if (range === undefined) return undefined
+  const { variable, start, end } = range
+  if (!isUtf8(bytes.subarray(start, end))) return undefined
+  const body = parseOrUndefined(Buffer.concat([bytes.subarray(0, start), PLACEHOLDER_JSON, bytes.subarray(end)]))
+  if (!isObject(body)) return undefined
+  const { variables } = body
+  if (!isObject(variables) || variables[variable] !== PLACEHOLDER) return undefined
+  variables[variable] = new MetricInputList(bytes, range, itemCache)
+  return body
+}
+
+function parseOrUndefined(bytes: Uint8Array): unknown {
+  try {
+    return parseJsonBody(bytes)
+  } catch (error) {
+    if (error instanceof GatewayError) return undefined
+    throw error
+  }
 }
 
 /** The parameters of a GET. Throws `invalid_body`. */

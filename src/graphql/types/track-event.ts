@@ -7,7 +7,7 @@ import { IDEMPOTENCY_KEY_DESCRIPTION, runIdempotently } from '../resolve/idempot
 import { type BatchOutcome, BatchResultRef } from './batch-result.ts'
 import { EventInputRef, EventRef } from './event.ts'
 import { MetricInputRef } from './metric-input.ts'
-import { createPointDecoder, requireBatchSize } from './track.ts'
+import { createBatchDecoder, inputsOf, requireBatchSize } from './track.ts'
 
 interface CombinedBatch {
   readonly metrics: BatchOutcome
@@ -35,14 +35,20 @@ builder.mutationFields((t) => ({
       idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { input, idempotencyKey }, context) =>
-      runIdempotently('trackEvent', input, idempotencyKey, context, async (options) => {
-        const event = decodeFluxEvent(input, context.now(), eventLimitsOf(context))
-        if ('code' in event) throw new GatewayError(event.code, event.message)
-        const { eventIds } = await context.gateway.trackBatch(context.principal.project, { events: [event] }, options)
-        const [id] = eventIds
-        assert(id !== undefined, 'every event has an id')
-        return decodeEvent({ id, ...event })
-      }),
+      runIdempotently(
+        'trackEvent',
+        () => input,
+        idempotencyKey,
+        context,
+        async (options) => {
+          const event = decodeFluxEvent(input, context.now(), eventLimitsOf(context))
+          if ('code' in event) throw new GatewayError(event.code, event.message)
+          const { eventIds } = await context.gateway.trackBatch(context.principal.project, { events: [event] }, options)
+          const [id] = eventIds
+          assert(id !== undefined, 'every event has an id')
+          return decodeEvent({ id, ...event })
+        },
+      ),
   }),
   trackBatch: t.field({
     type: CombinedBatchResultRef,
@@ -55,18 +61,24 @@ builder.mutationFields((t) => ({
       idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { metrics, events, idempotencyKey }, context) =>
-      runIdempotently('trackBatch', [metrics, events], idempotencyKey, context, async (options) => {
-        const points = metrics ?? []
-        requireBatchSize(points, context)
-        const { batchItemsMax } = context.limits
-        const decoded = decodeFluxEvents(events ?? [], context.now(), eventLimitsOf(context), batchItemsMax)
-        const batch = { decode: createPointDecoder(points, context), events: decoded.events }
-        const { rejected } = await context.gateway.trackBatch(context.principal.project, batch, options)
-        return {
-          metrics: { itemCount: points.length, rejected },
-          events: { itemCount: decoded.events.length + decoded.rejected.length, rejected: decoded.rejected },
-        }
-      }),
+      runIdempotently(
+        'trackBatch',
+        () => [inputsOf(metrics), events],
+        idempotencyKey,
+        context,
+        async (options) => {
+          const points = metrics ?? []
+          requireBatchSize(points, context)
+          const { batchItemsMax } = context.limits
+          const decoded = decodeFluxEvents(events ?? [], context.now(), eventLimitsOf(context), batchItemsMax)
+          const batch = { decode: createBatchDecoder(points, context), events: decoded.events }
+          const { rejected } = await context.gateway.trackBatch(context.principal.project, batch, options)
+          return {
+            metrics: { itemCount: points.length, rejected },
+            events: { itemCount: decoded.events.length + decoded.rejected.length, rejected: decoded.rejected },
+          }
+        },
+      ),
   }),
 }))
 

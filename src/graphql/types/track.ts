@@ -1,9 +1,10 @@
 import type { TrackOptions } from '../../gateway.ts'
-import { GatewayError, type ItemError } from '../../model/errors.ts'
+import { GatewayError } from '../../model/errors.ts'
 import type { PointSink } from '../../model/point.ts'
 import { readTags } from '../../model/point.ts'
 import { canonicalTags } from '../../model/series.ts'
 import { decodeFluxItem } from '../../wire/flux.ts'
+import { MetricInputList } from '../../wire/metric-input-list.ts'
 import { builder } from '../builder.ts'
 import type { GraphQLContext } from '../context.ts'
 import { IDEMPOTENCY_KEY_DESCRIPTION, runIdempotently } from '../resolve/idempotent.ts'
@@ -21,12 +22,13 @@ builder.mutationFields((t) => ({
       idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { input, idempotencyKey }, context) =>
-      runIdempotently('trackMetric', input, idempotencyKey, context, async (options) => {
-        const { tracked, rejected } = await track([input], context, options)
-        const [error] = rejected
-        if (error !== undefined) throw new GatewayError(error.code, error.message)
-        return tracked ?? null
-      }),
+      runIdempotently(
+        'trackMetric',
+        () => input,
+        idempotencyKey,
+        context,
+        (options) => track(input, context, options),
+      ),
   }),
   trackMetrics: t.field({
     type: BatchResultRef,
@@ -38,59 +40,75 @@ builder.mutationFields((t) => ({
       idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { metrics, idempotencyKey }, context) =>
-      runIdempotently('trackMetrics', metrics, idempotencyKey, context, async (options) => {
-        requireBatchSize(metrics, context)
-        const { rejected } = await track(metrics, context, options)
-        return { itemCount: metrics.length, rejected }
-      }),
+      runIdempotently(
+        'trackMetrics',
+        () => inputsOf(metrics),
+        idempotencyKey,
+        context,
+        async (options) => {
+          requireBatchSize(metrics, context)
+          const decode = createBatchDecoder(metrics, context)
+          const rejected = await context.gateway.track(context.principal.project, decode, options)
+          return { itemCount: metrics.length, rejected }
+        },
+      ),
   }),
 }))
 
 /** A point as the client sent it. This file reads only `tags`; the decoder reads all fields. */
-interface PointItem {
+interface PointInput {
   readonly tags?: unknown
 }
 
+/**
+ * The value of an argument of the type `[MetricInput!]`. The schema builder declares it as an array, but it is a
+ * `MetricInputList` if it comes from a variable with many inputs.
+ */
+type PointInputs = readonly PointInput[] | MetricInputList | null | undefined
+
+/** Returns the inputs as objects; null or undefined if the argument has no value. */
+export function inputsOf(inputs: PointInputs): readonly object[] | null | undefined {
+  return inputs instanceof MetricInputList ? inputs.coerce() : inputs
+}
+
 /** Throws `batch_too_large` if a batch has too many items. */
-export function requireBatchSize(metrics: readonly PointItem[], { limits }: GraphQLContext): void {
+export function requireBatchSize({ length }: NonNullable<PointInputs>, { limits }: GraphQLContext): void {
   const max = limits.batchItemsMax
-  if (metrics.length <= max) return
-  throw new GatewayError('batch_too_large', `a batch may have at most ${max} metrics, not ${metrics.length}`, {
+  if (length <= max) return
+  throw new GatewayError('batch_too_large', `a batch may have at most ${max} metrics, not ${length}`, {
     details: { max },
   })
 }
 
 /**
- * Returns a function that decodes items with the decoder of REST, so that both APIs accept the same items. `onFirst` is
- * called with the point of the first item if it can be decoded; the point may still be rejected later.
+ * Returns a function that decodes items with the decoder of REST, so that both APIs accept the same items. It must be
+ * called before the resolver waits for anything: after that, a `MetricInputList` may have lost its bytes.
  */
-export function createPointDecoder(
-  items: readonly PointItem[],
+export function createBatchDecoder(
+  inputs: NonNullable<PointInputs>,
   context: GraphQLContext,
-  onFirst: (tracked: TrackedPoint) => void = () => {},
 ): (sink: PointSink) => void {
   const limits = context.limits.points
   const nowMs = context.now()
   return (sink) => {
-    for (const [index, item] of items.entries()) {
-      const point = decodeFluxItem(item, index, sink, nowMs, limits)
-      if (index > 0 || point === undefined) continue
-      const pairs = readTags(item.tags, limits)
-      const { name, type, value, timeMs } = point
-      onFirst({ name, type, value, timeMs, tags: Array.isArray(pairs) ? canonicalTags(pairs) : [] })
-    }
+    if (inputs instanceof MetricInputList) inputs.deliver(sink, nowMs, limits)
+    else for (const [index, input] of inputs.entries()) decodeFluxItem(input, index, sink, nowMs, limits)
   }
 }
 
-async function track(
-  items: readonly PointItem[],
-  context: GraphQLContext,
-  options: TrackOptions,
-): Promise<{ readonly tracked: TrackedPoint | undefined; readonly rejected: readonly ItemError[] }> {
-  let tracked: TrackedPoint | undefined
-  const decode = createPointDecoder(items, context, (first) => {
-    tracked = first
-  })
-  const rejected = await context.gateway.track(context.principal.project, decode, options)
-  return { tracked, rejected }
+/** Stores one point and returns it. Throws the reason if it is rejected. */
+async function track(input: PointInput, context: GraphQLContext, options: TrackOptions): Promise<TrackedPoint | null> {
+  const limits = context.limits.points
+  const nowMs = context.now()
+  let tracked: TrackedPoint | null = null
+  const decode = (sink: PointSink): void => {
+    const point = decodeFluxItem(input, 0, sink, nowMs, limits)
+    if (point === undefined) return
+    const pairs = readTags(input.tags, limits)
+    const { name, type, value, timeMs } = point
+    tracked = { name, type, value, timeMs, tags: Array.isArray(pairs) ? canonicalTags(pairs) : [] }
+  }
+  const [error] = await context.gateway.track(context.principal.project, decode, options)
+  if (error !== undefined) throw new GatewayError(error.code, error.message)
+  return tracked
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError, type ItemError } from '../../model/errors.ts'
-import { ITEM_CACHE_BYTES_MAX } from '../../model/item-cache.ts'
+import { ITEM_CACHE_BYTES_MAX, type ItemCache } from '../../model/item-cache.ts'
 import { partitionOf } from '../../model/metric.ts'
 import { ObjectPool } from '../../model/object-pool.ts'
 import { Pacer } from '../../model/pacer.ts'
@@ -12,6 +12,7 @@ import type { IdempotencyMarker, Store } from '../../store/store.ts'
 import { CommitNumbers } from '../recover/commit-numbers.ts'
 import { LOSS_CHECK_INTERVAL_MS, RETAINED_MS_MAX } from '../recover/replay.ts'
 import { RetainedCommits } from '../recover/retained-commits.ts'
+import type { Series } from '../round/cached-metric.ts'
 import { DecodeQueue } from '../round/decode-queue.ts'
 import { PointBatch } from '../round/point-batch.ts'
 import { Registry, type RegistryLimits } from '../round/registry.ts'
@@ -135,6 +136,11 @@ export class Writer {
   /** Estimated memory of the acknowledged commits that are kept for a replay. */
   get retainedBytes(): number {
     return this.#retainedCommits.memoryBytes
+  }
+
+  /** See `Gateway.itemCache`. */
+  itemCache(project: string): ItemCache<Series> {
+    return this.#registry.itemCache(project)
   }
 
   /**

@@ -10,6 +10,7 @@ import {
   type OperationDefinitionNode,
   subscribe,
 } from 'graphql'
+import { MetricInputList } from '../../../wire/metric-input-list.ts'
 import { InputCoercion, type VariablesCoercer } from '../input-coercion.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
@@ -63,9 +64,19 @@ export function createVariablesCoercion(schema: GraphQLSchema): (args: Execution
       cache.set(operation, compiled)
     }
     const variableValues = compiled.coerce(args.variableValues ?? {})
-    if (variableValues === undefined) return args
+    if (variableValues === undefined) return parseMetricInputs(args)
     return { ...args, schema: extendedSchema, document: compiled.document, variableValues }
   }
+}
+
+/** Replaces each `MetricInputList` among the variables, which graphql-js does not know, by the parsed list. */
+function parseMetricInputs(args: ExecutionArgs): ExecutionArgs {
+  const variables = Object.entries(args.variableValues ?? {})
+  if (!variables.some(([, value]) => value instanceof MetricInputList)) return args
+  const parsed = variables.map(
+    ([name, value]) => [name, value instanceof MetricInputList ? value.parse() : value] as const,
+  )
+  return { ...args, variableValues: Object.fromEntries(parsed) }
 }
 
 /**
