@@ -98,12 +98,57 @@ export function decodeBins(bytes: Uint8Array, start: number, columns: BinColumns
   return offset
 }
 
+/**
+ * Returns the offset after the sketch at `start`, without decoding its bins. `view` is a view of `bytes`. Throws a
+ * RangeError in the same cases as `decodeBins`, and if the sketch has no bins. Reads two bins of two bytes at a time,
+ * which takes a fraction of the time of decoding.
+ */
+export function skipBins(bytes: Uint8Array, view: DataView, start: number): number {
+  varintOffset = start
+  const count = nextVarint(bytes)
+  if (count === 0) throw new RangeError(`a sketch without bins at offset ${start}`)
+  if (count * 2 > bytes.length - varintOffset) {
+    throw new RangeError(`${count} bins at offset ${start} pass the end at ${bytes.length}`)
+  }
+  const zigzag = nextVarint(bytes)
+  let key = zigzag > KEY_ZIGZAG_MAX ? Number.NaN : ((zigzag >>> 1) ^ -(zigzag & 1)) + BIN_KEY_OF_ONE
+  let isValid = nextVarint(bytes) > 0 && key >= -BIN_KEY_MAX
+  let offset = varintOffset
+  const lastPairOffset = bytes.length - 4
+  for (let i = 1; i < count; ) {
+    if (i + 1 < count && offset <= lastPairOffset) {
+      const word = view.getUint32(offset, true)
+      // No byte has its high bit, so the subtraction sets the high bit of a byte only if there is a byte of 0.
+      if ((word & HIGH_BITS) === 0 && ((word - LOW_BITS) & HIGH_BITS) === 0) {
+        key += (word & 0xff) + ((word >>> 16) & 0xff)
+        offset += 4
+        i += 2
+        continue
+      }
+    }
+    varintOffset = offset
+    const delta = nextVarint(bytes)
+    const weight = nextVarint(bytes)
+    isValid = isValid && delta > 0 && weight > 0
+    key += delta
+    offset = varintOffset
+    i++
+  }
+  if (!isValid || !(key <= BIN_KEY_MAX)) throw new RangeError(`not the bins of a sketch at offset ${start}`)
+  return offset
+}
+
+/** The lowest and the highest bit of each byte of a 32-bit word. */
+const LOW_BITS = 0x01010101
+const HIGH_BITS = 0x80808080
+
 /** The last bin that `readFirstBin` or `readNextBin` read, and the offset after it. The next call overwrites it. */
 export const binCursor = { keyOrDelta: 0, weight: 0, offset: 0 }
 
 /**
  * Reads the first bin of the sketch at `start` into `binCursor`. Returns the number of bins; if it is 0, `binCursor` is
- * unchanged. Does not check the bytes: this process must have encoded them, or `decodeBins` accepted them.
+ * unchanged. Does not check the bytes: this process must have encoded them, or `decodeBins` or `skipBins` has accepted
+ * them.
  */
 export function readFirstBin(bytes: Uint8Array, start: number): number {
   varintOffset = start

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { COUNT_MAX } from '../../src/model/count.ts'
 import { BinAccumulator } from '../../src/sketch/bin-accumulator.ts'
-import { BinColumns, decodeBins } from '../../src/sketch/bins.ts'
+import { BinColumns, decodeBins, skipBins } from '../../src/sketch/bins.ts'
 import { BIN_KEY_MAX, BIN_KEY_OF_ONE, binKeyOf } from '../../src/sketch/quantile-precision.ts'
 import { ByteWriter } from '../../src/sketch/varint.ts'
 
@@ -140,6 +140,60 @@ test.each<[string, number[]]>([
   const writer = new ByteWriter()
   for (const value of varints) writer.varint(value)
   expect(() => decoded(writer.copyWritten())).toThrow(RangeError)
+})
+
+/** Returns the result of `read`, or undefined if it throws a RangeError. */
+function unlessRefused<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+}
+
+function skipped(bytes: Uint8Array, start: number): number {
+  return skipBins(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), start)
+}
+
+test('a sketch is skipped from any offset, and ends where its bins end', () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 5 }),
+      observations,
+      fc.uint8Array({ maxLength: 5 }),
+      (before, bins, after) => {
+        fc.pre(bins.length > 0)
+        const sketch = encoded(bins)
+        const bytes = new Uint8Array([...before, ...sketch, ...after])
+        expect(skipped(bytes, before.length)).toBe(before.length + sketch.length)
+      },
+    ),
+  )
+})
+
+test('bytes are skipped if and only if they are the bins of a sketch', () => {
+  // Keys that are so near to each other that most bins take two bytes.
+  const nearKey = fc.integer({ min: BIN_KEY_OF_ONE, max: BIN_KEY_OF_ONE + 500 })
+  const damaged = fc
+    .tuple(
+      fc.array(fc.tuple(nearKey, fc.integer({ min: 1, max: 150 })), { minLength: 1, maxLength: 60 }),
+      fc.nat(),
+      fc.oneof(fc.constant(0), fc.nat(255)),
+    )
+    .map(([bins, position, byte]) => {
+      const bytes = encoded(bins)
+      bytes[position % bytes.length] = byte
+      return bytes
+    })
+  fc.assert(
+    fc.property(fc.oneof(damaged, fc.uint8Array({ minLength: 1, maxLength: 40 })), (bytes) => {
+      const columns = new BinColumns(1)
+      const end = unlessRefused(() => decodeBins(bytes, 0, columns))
+      expect(unlessRefused(() => skipped(bytes, 0))).toBe(columns.length === 0 ? undefined : end)
+    }),
+    { numRuns: 2_000 },
+  )
 })
 
 test('a count that would claim memory is refused before it does', () => {

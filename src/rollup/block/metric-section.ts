@@ -1,7 +1,7 @@
 import { assert } from '../../model/errors.ts'
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { RollupKind } from '../../model/metric.ts'
-import { BinColumns, decodeBins } from '../../sketch/bins.ts'
+import { skipBins } from '../../sketch/bins.ts'
 import { ByteReader } from '../../sketch/varint.ts'
 import type { RollupRows } from '../rollup-rows.ts'
 import { RunningTotals, TOTALS_LENGTH_MAX } from '../running-totals.ts'
@@ -411,17 +411,15 @@ export class MetricSection implements RollupRows {
     return { pointStart, droppedIncreaseNumber, thinned, timeMs, value, droppedIncreases }
   }
 
-  /** Returns where the bins of each row begin and end. Decodes all bins, so that later readers need not check them. */
+  /** Returns where the bins of each row begin and end. Checks all bins, so that later readers need not check them. */
   #locateBins(): Uint32Array {
     const bytes = this.binBytes
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     const shapes = this.#rowShapes()
     const binStart = this.#memory.allocateIds(this.length + 1)
     let offset = 0
     for (let row = 0; row < this.length; row++) {
-      if (shapeAt(shapes, row) === SHAPE_FULL) {
-        offset = decodeBins(bytes, offset, scratchBins)
-        if (scratchBins.length === 0) throw new RangeError('a distribution without bins')
-      }
+      if (shapeAt(shapes, row) === SHAPE_FULL) offset = skipBins(bytes, view, offset)
       binStart[row + 1] = offset
     }
     if (offset !== bytes.length) throw new RangeError(`${bytes.length - offset} bytes of bins left over`)
@@ -431,5 +429,3 @@ export class MetricSection implements RollupRows {
 
 const NO_BYTES = new Uint8Array(0)
 const NO_IDS = new Uint32Array(0)
-/** Scratch columns of `#locateBins`. */
-const scratchBins = new BinColumns()

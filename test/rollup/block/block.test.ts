@@ -388,7 +388,7 @@ describe('damaged bytes are an error that names the block', () => {
     const sketches = Uint8Array.from([0x47, 0x51, 0x53, 2, 0, ...scalars.subarray(-4), ...noBins, 0, 0, 0, 0])
     const block = openBlock('b9', scalars)
     block.attachSketches(resealed(sketches))
-    expect(() => readAll(block)).toThrow(/^block b9: .*a distribution without bins/)
+    expect(() => readAll(block)).toThrow(/^block b9: .*a sketch without bins/)
   })
 
   test('any bytes at all', () => {
