@@ -172,7 +172,8 @@ export class ByteReader {
 
   u32le(): number {
     const start = this.#advance(4)
-    return this.#dataView().getUint32(start, true)
+    const { bytes } = this
+    return (bytes[start]! | (bytes[start + 1]! << 8) | (bytes[start + 2]! << 16) | (bytes[start + 3]! << 24)) >>> 0
   }
 
   f64le(): number {

@@ -87,13 +87,14 @@ function verifyAndInflate(
     throw new BlockError(name, `${what} damaged: the checksum differs`)
   const flags = bytes[magic.length + 1]!
   if ((flags & ~FLAG_DEFLATED) !== 0) throw new BlockError(name, `${what} with unknown flags ${flags}`)
-  const reader = new ByteReader(bytes.subarray(0, checksumOffset), magic.length + 2)
-  const scalarsChecksum = isSketches ? reader.u32le() : 0
-  if (flags === 0) return { body: reader.subarray(reader.remaining), checksum, scalarsChecksum }
+  const scalarsChecksum = isSketches ? new ByteReader(bytes, magic.length + 2).u32le() : 0
+  const content = bytes.subarray(headBytes, checksumOffset)
+  if (flags === 0) return { body: content, checksum, scalarsChecksum }
   return withBlockErrors(
     name,
     () => `inflating ${what}`,
     () => {
+      const reader = new ByteReader(content)
       const length = reader.varint()
       if (length > INFLATED_BYTES_MAX) throw new RangeError(`${length} bytes announced`)
       const body = inflateRawSync(reader.subarray(reader.remaining), { maxOutputLength: Math.max(1, length) })
