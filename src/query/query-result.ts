@@ -1,5 +1,5 @@
 import { formatInterval } from '../model/interval.ts'
-import { clampToInstantRange } from '../model/time.ts'
+import { clampToInstantRange, isInstant } from '../model/time.ts'
 import type { MetricRow } from '../store/catalog.ts'
 import type { Comparison } from './compute/compare.ts'
 import type { QueryMeta, QueryResult } from './compute/result.ts'
@@ -28,7 +28,8 @@ export interface ComputedQuery {
 export function queryResult(computed: ComputedQuery): QueryResult {
   const { metric, request, comparison, periods, evaluatedPeriods } = computed
   const { fromMs, toMs, interval, edges } = periods[0]!.plan
-  const clampedEdges = edges.map(clampToInstantRange)
+  const areInstants = isInstant(edges[0]!) && isInstant(edges[edges.length - 1]!)
+  const clampedEdges = areInstants ? edges : edges.map(clampToInstantRange)
   return {
     metric,
     fromMs: clampToInstantRange(fromMs),

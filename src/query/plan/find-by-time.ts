@@ -16,7 +16,9 @@ export class BucketFinder {
     this.#edges = edges
     this.#originMs = edges[0]!
     const widthMs = edges[1]! - edges[0]!
-    this.#widthMs = edges.every((edge, i) => edge === this.#originMs + i * widthMs) ? widthMs : 0
+    let hasEqualWidths = true
+    for (let i = 0; i < edges.length; i++) hasEqualWidths &&= edges[i] === this.#originMs + i * widthMs
+    this.#widthMs = hasEqualWidths ? widthMs : 0
   }
 
   /** Returns the index of the bucket. The instant must lie within the edges. */

@@ -286,7 +286,13 @@ function coverBuckets(
   const reads: MutablePlannedRead[] = []
   const unavailableBuckets = new Uint8Array(edges.length - 1)
   let unavailableCount = 0
-  for (let i = 0; i < unavailableBuckets.length; i++) {
+  const lastBucket = unavailableBuckets.length - 1
+  const innerLevel = levelOfInnerBuckets(edges, range, timelines)
+  for (let i = 0; i <= lastBucket; i++) {
+    if (i === 1 && innerLevel >= 0 && coverStretch(edges[1]!, edges[lastBucket]!, innerLevel, timelines, reads)) {
+      i = lastBucket - 1
+      continue
+    }
     const fromMs = Math.max(edges[i]!, range.fromMs)
     const toMs = Math.min(edges[i + 1]!, range.toMs)
     const previousReadCount = reads.length
@@ -299,6 +305,20 @@ function coverBuckets(
     unavailableCount++
   }
   return { reads, unavailableBuckets, unavailableCount }
+}
+
+/**
+ * Returns the level of the stored buckets that make up each bucket but the first and the last one, so that these can be
+ * covered together. Returns -1 if they have different widths, or may need several levels.
+ */
+function levelOfInnerBuckets(edges: Float64Array, range: Stretch, timelines: readonly Timeline[]): number {
+  const lastBucket = edges.length - 2
+  if (lastBucket < 2 || edges[1]! < range.fromMs || edges[lastBucket]! > range.toMs) return -1
+  const widthMs = edges[2]! - edges[1]!
+  for (let i = 2; i < lastBucket; i++) if (edges[i + 1]! - edges[i]! !== widthMs) return -1
+  const level = timelines.findLastIndex(({ resolutionMs }) => resolutionMs <= widthMs)
+  const resolutionMs = timelines[level]?.resolutionMs ?? Number.NaN
+  return widthMs % resolutionMs === 0 && edges[1]! % resolutionMs === 0 ? level : -1
 }
 
 interface MutablePlannedRead extends PlannedRead {
