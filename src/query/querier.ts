@@ -205,6 +205,7 @@ export class Querier {
       resolutionsMs,
       edgeDivisorMs: edgeDivisorOf(request.interval, zone, request, resolutionsMs),
       idRange,
+      isFiltered: request.filter !== undefined,
       waitForTurn,
       makePlan: (timelines, rollupCountOf) => {
         const bucketsMax = this.#bucketsMax(request, execution)
@@ -222,6 +223,7 @@ export class Querier {
       edgeDivisorMs:
         resolutionsMs.findLast((resolutionMs) => comparison.edges.every((edge) => edge % resolutionMs === 0)) ?? 1,
       idRange,
+      isFiltered: request.filter !== undefined,
       waitForTurn,
       makePlan: (timelines) =>
         planGivenBuckets({ ...request, ...comparison, interval, timelines, retentionSetting }, comparison.edges),

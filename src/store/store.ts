@@ -327,10 +327,7 @@ export interface WindowRetention extends WindowKey {
 export interface IndexEntry {
   readonly block: string
   readonly windowMs: number
-  /**
-   * How often the rollups of the block were merged, or 255 if they were merged to seal the window. Other merges take
-   * eight runs, so a run of a tier t below 255 has data of about 8^t folds.
-   */
+  /** How often the rollups were merged; 255 if to seal the window. A tier t below it has data of about 8^t folds. */
   readonly tier: number
   /**
    * Sorts runs by the arrival of their points: all points in a run with a smaller order arrived before all points in a
@@ -363,6 +360,8 @@ export interface IndexRequest {
   readonly withInbox: boolean
   /** If true, the caller needs only the expired stretches, and the store may return timelines without entries. */
   readonly expiredOnly?: boolean
+  /** If set, the store may leave out entries of blocks without series in this range of ids, both inclusive. */
+  readonly seriesRange?: { readonly from: Id64; readonly to: Id64 }
 }
 
 export interface IndexSnapshot {

@@ -49,6 +49,8 @@ interface PeriodRequest {
   readonly edgeDivisorMs: number
   /** Range of the ids of matching series; undefined if no series match. */
   readonly idRange: SeriesIdRange | undefined
+  /** Whether some series do not match. The store then need not list blocks without any series in `idRange`. */
+  readonly isFiltered: boolean
   /** `rollupCountOf` returns the number of rollups that a plan reads from timelines, the look-back included. */
   readonly makePlan: (timelines: readonly Timeline[], rollupCountOf: (plan: Plan) => number) => Plan
   /**
@@ -64,26 +66,29 @@ export async function planPeriod(
   metric: MetricRow,
   request: PeriodRequest,
 ): Promise<PlannedPeriod> {
-  const { resolutionsMs, idRange } = request
-  const stretches = resolutionsMs.map((_, level) => stretchesToList(request, level, metric.cumulative))
+  const { resolutionsMs, idRange, isFiltered } = request
+  const listings = resolutionsMs.map((_, level) => listingOf(request, level, metric.cumulative))
   const snapshot = await store.readIndex({
     partition: metric.partition,
     metricId: metric.metricId,
-    timelines: stretches.flatMap((levelStretches, level) =>
-      levelStretches.map((stretch) => ({ resolutionMs: resolutionsMs[level]!, stretch })),
+    timelines: listings.flatMap(({ stretches }, level) =>
+      stretches.map((stretch) => ({ resolutionMs: resolutionsMs[level]!, stretch })),
     ),
     withInbox: true,
+    ...(isFiltered && idRange !== undefined && { seriesRange: idRange }),
   })
   const timelineEntries: (readonly IndexEntry[])[] = []
   const timelines: Timeline[] = []
-  let nextListing = 0
-  for (const [level, { length }] of stretches.entries()) {
-    const listings = snapshot.timelines.slice(nextListing, (nextListing += length))
+  let nextIndex = 0
+  for (const [level, { stretches, unlisted }] of listings.entries()) {
+    const indexes = snapshot.timelines.slice(nextIndex, (nextIndex += stretches.length))
     timelineEntries.push(
-      listings.length === 1 ? listings[0]!.entries : uniqueEntries(listings.flatMap((listing) => listing.entries)),
+      indexes.length === 1 ? indexes[0]!.entries : uniqueEntries(indexes.flatMap(({ entries }) => entries)),
     )
-    const expired = [...listings.flatMap((listing) => listing.expired), ...gapsBetween(stretches[level]!)]
-    timelines.push({ resolutionMs: resolutionsMs[level]!, expired })
+    timelines.push({
+      resolutionMs: resolutionsMs[level]!,
+      expired: [...indexes.flatMap(({ expired }) => expired), ...unlisted],
+    })
   }
   await request.waitForTurn()
   const lookbackOf = (plan: Plan): readonly PlannedRead[] => (metric.cumulative ? planLookback(plan, timelines) : [])
@@ -101,17 +106,6 @@ export async function planPeriod(
 }
 
 /**
- * Returns the stretches between the ones listed. What a fine resolution has there is not known, so it must not be
- * planned: it counts as expired.
- */
-function gapsBetween(stretches: readonly Stretch[]): readonly Stretch[] {
-  return stretches
-    .slice(1)
-    .map(({ fromMs }, i) => ({ fromMs: stretches[i]!.toMs, toMs: fromMs }))
-    .filter(({ fromMs, toMs }) => fromMs < toMs)
-}
-
-/**
  * Returns the entries without duplicates: a block, which has data of one window, is listed twice if both ends of the
  * range lie in this window.
  */
@@ -119,34 +113,58 @@ function uniqueEntries(entries: readonly IndexEntry[]): readonly IndexEntry[] {
   return [...new Map(entries.map((entry) => [entry.block, entry])).values()]
 }
 
+/** What is read of the index of one resolution. */
+interface Listing {
+  /** The stretches of time in which a query may read buckets of the resolution, in order of time. */
+  readonly stretches: readonly Stretch[]
+  /**
+   * The rest of the range. What the resolution has there is not known, so it must not be planned: it counts as expired.
+   */
+  readonly unlisted: readonly Stretch[]
+}
+
 /**
- * Returns the stretches of time in which a query may read buckets of one resolution. `level` is the index of this
- * resolution, 0 for the finest.
+ * Returns what to read of the index of one resolution. `level` is the index of this resolution, 0 for the finest.
  *
  * The stretches include the bucket that contains the end of the range, because the range is widened to whole buckets.
  * The first stretch starts with the bucket of the next coarser resolution that contains the start of the range: running
  * totals from before this bucket are read in coarser resolutions. If all result buckets consist of whole buckets of the
  * next coarser resolution, the resolution of `level` is needed only at both ends of the range: there are two stretches.
- * The stretch of the coarsest resolution starts with the bucket that contains the start of the range, or earlier by the
- * maximum gap of running totals.
+ * It is not needed at an end that is also the end of a bucket of the next coarser resolution. The stretch of the
+ * coarsest resolution starts with the bucket that contains the start of the range, or earlier by the maximum gap of
+ * running totals.
  */
-function stretchesToList(
+function listingOf(
   { fromMs, toMs, resolutionsMs, edgeDivisorMs }: PeriodRequest,
   level: number,
   looksBack: boolean,
-): Stretch[] {
+): Listing {
   const resolutionMs = resolutionsMs[level]!
   const nextMs = resolutionsMs[level + 1]
   const endMs = floorTo(toMs, resolutionMs) + resolutionMs
-  if (nextMs === undefined)
-    return [{ fromMs: floorTo(looksBack ? fromMs - RUNNING_TOTALS_GAP_MS_MAX : fromMs, resolutionMs), toMs: endMs }]
+  if (nextMs === undefined) {
+    const startMs = floorTo(looksBack ? fromMs - RUNNING_TOTALS_GAP_MS_MAX : fromMs, resolutionMs)
+    return { stretches: [{ fromMs: startMs, toMs: endMs }], unlisted: [] }
+  }
   const startMs = floorTo(fromMs, nextMs)
+  if (edgeDivisorMs % nextMs !== 0) return { stretches: [{ fromMs: startMs, toMs: endMs }], unlisted: [] }
+  // The first and the last bucket of the next coarser resolution. They are the same bucket in a short range.
   const tailMs = floorTo(toMs, nextMs)
-  if (edgeDivisorMs % nextMs !== 0) return [{ fromMs: startMs, toMs: endMs }]
-  return [
-    { fromMs: startMs, toMs: startMs + nextMs },
-    { fromMs: Math.max(tailMs, startMs + nextMs), toMs: Math.max(endMs, startMs + nextMs) },
-  ]
+  const isTailWhole = (toMs + 1) % nextMs === 0
+  const headEndMs = fromMs === startMs ? startMs : startMs + nextMs
+  const tailStartMs = Math.max(headEndMs, isTailWhole ? tailMs + nextMs : tailMs)
+  const tailEndMs = Math.max(headEndMs, endMs)
+  return {
+    stretches: [
+      { fromMs: startMs, toMs: headEndMs },
+      { fromMs: tailStartMs, toMs: tailEndMs },
+    ].filter(isNotEmpty),
+    unlisted: [{ fromMs: headEndMs, toMs: tailStartMs }].filter(isNotEmpty),
+  }
+}
+
+function isNotEmpty({ fromMs, toMs }: Stretch): boolean {
+  return fromMs < toMs
 }
 
 /**

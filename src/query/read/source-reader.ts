@@ -56,7 +56,7 @@ export class SourceReader {
 
   /**
    * Reads an index snapshot. Evicts cached blocks that should be in it but are not: they were folded or replaced, or
-   * have expired.
+   * have expired. Evicts no blocks of timelines if the snapshot may lack entries because of `seriesRange`.
    */
   async readIndex(request: IndexRequest): Promise<IndexSnapshot> {
     const snapshot = await this.#store.readIndex(request)
@@ -67,6 +67,7 @@ export class SourceReader {
       const oldestListedOrder = snapshot.inbox[0]?.order ?? Number.POSITIVE_INFINITY
       this.#cache.removeWhere(indexPartOfInbox(partition), (order) => order < oldestListedOrder)
     }
+    if (request.seriesRange !== undefined) return snapshot
     for (const [i, { resolutionMs, stretch }] of timelines.entries()) {
       const widthMs = windowWidthMs(resolutionMs)
       const { entries } = snapshot.timelines[i]!

@@ -210,11 +210,11 @@ class EmbeddedStore implements Store {
   // Index and blocks
 
   readIndex(request: IndexRequest): Promise<IndexSnapshot> {
-    const { partition, metricId } = request
+    const { partition, metricId, expiredOnly = false, seriesRange } = request
     return this.#environment.read((tables) => ({
       inbox: request.withInbox ? [...this.#inboxes.read(tables, partition)] : [],
       timelines: request.timelines.map(({ resolutionMs, stretch }) =>
-        readTimeline(tables, partition, metricId, resolutionMs, stretch, request.expiredOnly ?? false),
+        readTimeline(tables, partition, metricId, resolutionMs, stretch, expiredOnly, seriesRange),
       ),
     }))
   }

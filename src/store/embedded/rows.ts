@@ -1,5 +1,7 @@
+import { compareIds, type Id64 } from '../../model/id.ts'
 import { METRIC_TYPES } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
+import { ByteReader } from '../../sketch/varint.ts'
 import type { MetricRow, SeriesRow } from '../catalog.ts'
 import type { Receipt } from '../idempotency-keys.ts'
 import type { InboxEntry, IndexEntry } from '../store.ts'
@@ -289,6 +291,13 @@ export function decodeIndexEntry(key: Uint8Array, bytes: Uint8Array): IndexEntry
     scalarBytes: fields.getFloat64(16, true),
     sketchBytes: fields.getFloat64(24, true),
   }
+}
+
+/** Whether the block of an index row may have series with ids from `from` to `to`, without decoding the row. */
+export function overlapsSeries(key: Uint8Array, bytes: Uint8Array, from: Id64, to: Id64): boolean {
+  if (compareIds(readId(key, INDEX_SERIES_OFFSET), to) > 0) return false
+  const lastSeries = new ByteReader(bytes)
+  return compareIds({ hi: lastSeries.u32le(), lo: lastSeries.u32le() }, from) >= 0
 }
 
 // Windows

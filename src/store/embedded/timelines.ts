@@ -5,6 +5,7 @@ import type {
   FoldCommit,
   InboxEntry,
   IndexEntry,
+  IndexRequest,
   NamedBlock,
   Stretch,
   TimelineIndex,
@@ -39,6 +40,7 @@ import {
   encodeJson,
   encodePartition,
   encodeWindowRow,
+  overlapsSeries,
   type WindowRow,
 } from './rows.ts'
 import { removeSketches } from './sets.ts'
@@ -58,12 +60,16 @@ export function readTimeline(
   resolutionMs: number,
   stretch: Stretch,
   expiredOnly: boolean,
+  seriesRange: IndexRequest['seriesRange'],
 ): TimelineIndex {
   const entries: IndexEntry[] = []
   if (stretch.toMs > stretch.fromMs && !expiredOnly) {
     const start = windowKey(partition, metricId, resolutionMs, windowStart(resolutionMs, stretch.fromMs))
     const end = windowKey(partition, metricId, resolutionMs, stretch.toMs)
-    for (const { key, value } of tables.index.rows({ start, end })) entries.push(decodeIndexEntry(key, value))
+    for (const { key, value } of tables.index.rows({ start, end })) {
+      if (seriesRange === undefined || overlapsSeries(key, value, seriesRange.from, seriesRange.to))
+        entries.push(decodeIndexEntry(key, value))
+    }
     // Rows are sorted by key, but the key does not contain the tier.
     entries.sort(compareIndexEntries)
   }

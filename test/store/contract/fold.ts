@@ -279,6 +279,31 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect(await entriesIn(NOW, NOW)).toEqual([])
     })
 
+    test('a request for a range of series lists every block that may have some of them', async () => {
+      const store = await openStore()
+      const idOf = (number: number) => ({ hi: Math.floor(number / 2), lo: (number % 2) * 0xffffffff })
+      const ranges = [
+        [0, 3],
+        [3, 3],
+        [4, 6],
+        [7, 9],
+      ] as const
+      const entries: IndexEntry[] = []
+      for (const [from, to] of ranges) {
+        const entry = { order: from, seriesFrom: idOf(from), seriesTo: idOf(to) }
+        entries.push(await list(store, metric, SECONDS_10, NOW, { entry }))
+      }
+      const timelines = [{ resolutionMs: SECONDS_10, stretch: ALWAYS }]
+      for (let from = 0; from < 10; from++) {
+        for (let to = from; to < 10; to++) {
+          const seriesRange = { from: idOf(from), to: idOf(to) }
+          const snapshot = await store.readIndex({ partition, metricId, timelines, withInbox: false, seriesRange })
+          const needed = entries.filter((_, i) => ranges[i]![0] <= to && ranges[i]![1] >= from)
+          expect(snapshot.timelines[0]!.entries).toEqual(expect.arrayContaining(needed))
+        }
+      }
+    })
+
     test('several timelines are returned in the order of the request', async () => {
       const store = await openStore()
       const coarse = await list(store, metric, HOUR, NOW)
