@@ -1,13 +1,15 @@
 import { GatewayError } from '../model/errors.ts'
 import { rollupKindOf } from '../model/metric.ts'
+import { Pacer } from '../model/pacer.ts'
 import { CACHED_SERIES_MAX } from '../model/series.ts'
+import { runPaced } from '../model/steps.ts'
 import { loadOffsetChanges } from '../model/zone-offsets.ts'
 import type { MetricRow } from '../store/catalog.ts'
 import type { Store, Stretch } from '../store/store.ts'
 import { requiredAccumulatorsOf } from './aggregations.ts'
 import { accumulate, type PeriodSources } from './compute/accumulate.ts'
 import { type Comparison, loadComparedOffsets, planComparison } from './compute/compare.ts'
-import { type Evaluation, evaluate } from './compute/evaluate.ts'
+import { evaluate } from './compute/evaluate.ts'
 import { selectTopGroups } from './compute/rank.ts'
 import { groupKey, type QueryResult, type ResultGroup } from './compute/result.ts'
 import { createResultCells } from './compute/result-cells.ts'
@@ -24,6 +26,7 @@ import { type MergeSource, type OpenedBlocks, SourceReader } from './read/source
 import { type QueryOutputs, QuerySession, SharedExecution } from './session.ts'
 import { type PlannedRequest, suggestInterval, suggestResolution } from './suggest-interval.ts'
 import { type TagValueCount, tagValuesOf } from './tag-values.ts'
+import { TaskSlots } from './task-slots.ts'
 
 export interface QuerierSettings {
   /** Widths of the stored buckets of all types but sets, finest first. */
@@ -39,6 +42,11 @@ export interface QuerierSettings {
 
 /** Maximum number of attempts to run a query. It runs again if blocks of its index snapshot are gone. */
 const ATTEMPTS_MAX = 4
+/**
+ * Maximum number of queries that merge their blocks at the same time. Their cells and sketches are in memory meanwhile,
+ * which may be tens of megabytes for each query.
+ */
+export const MERGING_QUERIES_MAX = 4
 
 /**
  * Runs queries: validates the input, reads the index, plans, charges the budget, reads blocks, merges their columns and
@@ -51,6 +59,7 @@ export class Querier {
   readonly #now: () => number
   readonly #sourceReader: SourceReader
   readonly #seriesCache: SeriesCache
+  readonly #mergeSlots = new TaskSlots(MERGING_QUERIES_MAX)
 
   constructor(store: Store, settings: QuerierSettings, now: () => number) {
     this.#store = store
@@ -157,17 +166,8 @@ export class Querier {
       sources: sources[i]!,
       lookbackReads,
     }))
-    const clock = { baseResolutionMs: resolutionsMs[0]!, nowMs: request.nowMs }
-    const shownGrouping =
-      request.top === undefined || !isGrouped(request)
-        ? grouping
-        : await selectTopGroups(this.#store, periodSources[0]!, current.plan, clock, grouping, request.top)
-    const { evaluatedPeriods, isExact } = await this.#evaluatePeriods(
-      planned,
-      periodSources,
-      shownGrouping,
-      clock,
-      outputs,
+    const { evaluatedPeriods, isExact } = await this.#mergeSlots.run(() =>
+      this.#evaluatePeriods(planned, periodSources, grouping, outputs),
     )
     const cost = outputs.withValuesBefore
       ? await this.#addValuesBefore(metric, request, evaluatedPeriods, grouping.groups.length, session)
@@ -231,15 +231,29 @@ export class Querier {
     return { current, comparison, earlier }
   }
 
-  /** Merges the opened blocks of each period and computes the aggregations. */
+  /** Merges the opened blocks of each period and computes the aggregations. Pauses between short steps. */
   async #evaluatePeriods(
     planned: PlannedRequest,
     periodSources: readonly PeriodSources[],
-    grouping: Grouping,
-    clock: Pick<Evaluation, 'baseResolutionMs' | 'nowMs'>,
+    allGroups: Grouping,
     { aggregations, withTotals, aggregationsMax }: ReturnType<SharedExecution['closeOutputs']>,
   ): Promise<{ readonly evaluatedPeriods: EvaluatedPeriod[]; readonly isExact: boolean }> {
-    const accumulators = requiredAccumulatorsOf(aggregations, periodSources[0]!.metric.type)
+    const { metric, resolutionsMs } = periodSources[0]!
+    const pacer = new Pacer()
+    const clock = { baseResolutionMs: resolutionsMs[0]!, nowMs: planned.nowMs }
+    const grouping =
+      planned.top === undefined || !isGrouped(planned)
+        ? allGroups
+        : await selectTopGroups(
+            this.#store,
+            periodSources[0]!,
+            planned.periods[0]!.plan,
+            clock,
+            allGroups,
+            planned.top,
+            pacer,
+          )
+    const accumulators = requiredAccumulatorsOf(aggregations, metric.type)
     const evaluatedPeriods: EvaluatedPeriod[] = []
     let isExact = true
     for (const [i, period] of planned.periods.entries()) {
@@ -253,11 +267,11 @@ export class Querier {
         (bucketsMax) => suggestInterval({ ...planned, bucketsMax }),
       )
       const mergeInput = { plan: period.plan, groupOfSeries: grouping.groupOfSeries, accumulators }
-      const distinctCounts = await accumulate(this.#store, periodSources[i]!, mergeInput, cells, withTotals)
+      const distinctCounts = await accumulate(this.#store, periodSources[i]!, mergeInput, cells, withTotals, pacer)
       if (cells.isInexact) isExact = false
       const { groups } = grouping
       const evaluation = { plan: period.plan, ...clock, aggregations, groups, distinctCounts, withTotals }
-      evaluatedPeriods.push({ evaluation, groups: evaluate(evaluation, cells) })
+      evaluatedPeriods.push({ evaluation, groups: await runPaced(evaluate(evaluation, cells), pacer) })
     }
     return { evaluatedPeriods: withGroupsOfBoth(evaluatedPeriods), isExact }
   }
@@ -405,7 +419,7 @@ export class Querier {
   ): Promise<SelectionWithSources> {
     let selection = firstSelection
     for (let attemptsLeft = 3; attemptsLeft >= 0; attemptsLeft--) {
-      const sources = this.#sourceReader.sourcesOf(openedPeriods, selection.list)
+      const sources = await this.#sourceReader.sourcesOf(openedPeriods, selection.list)
       if (sources !== undefined) return { ...selection, sources }
       // Either a series was registered after the selection, or the store lost writes and has another order of series.
       // In the second case all series must be fetched again.

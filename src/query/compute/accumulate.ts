@@ -1,4 +1,5 @@
 import { rollupKindOf } from '../../model/metric.ts'
+import { type Pace, runPaced } from '../../model/steps.ts'
 import type { MetricRow } from '../../store/catalog.ts'
 import type { Store } from '../../store/store.ts'
 import type { PlannedRead } from '../plan/plan.ts'
@@ -6,7 +7,8 @@ import type { SeriesList } from '../plan/series-cache.ts'
 import type { Cells } from './cells.ts'
 import { countDistinct, type DistinctCounts } from './distinct.ts'
 import { bucketLimitsOf, NO_BUCKET_LIMITS } from './limit-counts.ts'
-import { type CellMergeInput, mergeFirstAndLast, mergeRunningTotals, mergeUnordered } from './merge.ts'
+import { mergeFirstAndLast, mergeRunningTotals } from './merge-ordered.ts'
+import { type CellMergeInput, mergeUnordered } from './merge-unordered.ts'
 
 /** The data of a metric that was read for one period. */
 export interface PeriodSources {
@@ -19,24 +21,28 @@ export interface PeriodSources {
   readonly lookbackReads: readonly PlannedRead[]
 }
 
-/** Merges opened blocks into cells. For a set metric, also returns numbers of distinct members; otherwise undefined. */
+/**
+ * Merges opened blocks into cells, and pauses between steps. For a set metric, also returns numbers of distinct
+ * members; otherwise undefined.
+ */
 export async function accumulate(
   store: Store,
   { metric, list, resolutionsMs, sources, lookbackReads }: PeriodSources,
   { plan, groupOfSeries, accumulators }: Pick<CellMergeInput, 'plan' | 'groupOfSeries' | 'accumulators'>,
   cells: Cells,
   withTotals: boolean,
+  pace: Pace,
 ): Promise<DistinctCounts | undefined> {
   const bucketLimits =
     metric.type === 'histogram'
-      ? bucketLimitsOf(list.rows, groupOfSeries, accumulators.needsCountsByLimit)
+      ? await runPaced(bucketLimitsOf(list.rows, groupOfSeries, accumulators.needsCountsByLimit), pace)
       : NO_BUCKET_LIMITS
   const input: CellMergeInput = { plan, resolutionsMs, sources, groupOfSeries, bucketLimits, accumulators }
   const kind = rollupKindOf(metric.type)
-  if (kind === 'set') return countDistinct(store, metric, list, input, cells, withTotals)
-  mergeUnordered(input, cells)
-  if (kind === 'gauge' && accumulators.needsFirstAndLast) mergeFirstAndLast(input, cells)
+  if (kind === 'set') return countDistinct(store, metric, list, input, cells, withTotals, pace)
+  await runPaced(mergeUnordered(input, cells), pace)
+  if (kind === 'gauge' && accumulators.needsFirstAndLast) await runPaced(mergeFirstAndLast(input, cells), pace)
   if (kind === 'counter' && sources.some(({ section }) => section.hasTotals))
-    mergeRunningTotals(input, lookbackReads, cells)
+    await runPaced(mergeRunningTotals(input, lookbackReads, cells), pace)
   return undefined
 }

@@ -172,7 +172,10 @@ export class CellValues implements AccumulatedValues {
   }
 }
 
-/** The values of a group over the whole range, as aggregations read them. They are computed when they are read. */
+/**
+ * The values of a group over the whole range, as aggregations read them. They are computed when they are read, but for
+ * quantiles: `mergeQuantilesOf` must be called for each bucket before, because merging all of them may take long.
+ */
 export class RangeValues implements AccumulatedValues {
   readonly #cells: Cells
   readonly #slot: number
@@ -180,6 +183,8 @@ export class RangeValues implements AccumulatedValues {
   readonly #endCell: number
   /** Number of distinct members in the whole range; undefined unless the metric is a set. */
   readonly #distinctCount: number | undefined
+  #sketch: QuantileSketch | undefined
+  #countsByLimit: HistogramCounts | undefined
   readonly seconds: number
 
   constructor(cells: Cells, slot: number, seconds: number, distinctCount: number | undefined) {
@@ -217,16 +222,16 @@ export class RangeValues implements AccumulatedValues {
   }
 
   quantile(q: number): number {
+    return this.#countsByLimit?.quantile(q) ?? this.#sketch?.quantile(q, this.min, this.max) ?? Number.NaN
+  }
+
+  /** Merges the sketch and the histogram counts of a bucket into those of the range. */
+  mergeQuantilesOf(bucket: number): void {
     const { countsByLimit, sketches } = this.#cells
-    const countsOfCells = countsByLimit.slice(this.#firstCell, this.#endCell).filter((counts) => counts !== undefined)
-    if (countsOfCells.length > 0) {
-      const merged = new HistogramCounts()
-      for (const counts of countsOfCells) merged.merge(counts)
-      return merged.quantile(q)
-    }
-    const merged = new QuantileSketch()
-    for (const sketch of sketches.slice(this.#firstCell, this.#endCell)) if (sketch !== undefined) merged.merge(sketch)
-    return merged.quantile(q, this.min, this.max)
+    const counts = countsByLimit[this.#firstCell + bucket]
+    if (counts !== undefined) (this.#countsByLimit ??= new HistogramCounts()).merge(counts)
+    const sketch = sketches[this.#firstCell + bucket]
+    if (sketch !== undefined) (this.#sketch ??= new QuantileSketch()).merge(sketch)
   }
 
   #reduce(column: Float64Array, start: number, combine: (total: number, value: number) => number): number {

@@ -1,10 +1,11 @@
+import { type Pace, runPaced, StepBudget, type Steps } from '../../model/steps.ts'
 import { floorTo } from '../../model/time.ts'
 import type { MetricRow } from '../../store/catalog.ts'
 import type { SetKey, Store } from '../../store/store.ts'
 import { BucketFinder, PlannedReadFinder } from '../plan/find-by-time.ts'
 import type { SeriesList } from '../plan/series-cache.ts'
 import type { Cells } from './cells.ts'
-import type { CellMergeInput } from './merge.ts'
+import type { CellMergeInput } from './merge-unordered.ts'
 
 /** Numbers of distinct members of sets. */
 export interface DistinctCounts {
@@ -23,15 +24,46 @@ export async function countDistinct(
   store: Store,
   metric: MetricRow,
   list: SeriesList,
-  { plan, resolutionsMs, sources, groupOfSeries }: CellMergeInput,
+  input: CellMergeInput,
   cells: Cells,
   withTotals: boolean,
+  pace: Pace,
 ): Promise<DistinctCounts> {
+  const { cellUnions, unionIndexByCell } = await runPaced(collectUnions(metric, list, input, cells), pace)
+  const rangeUnions: SetKey[][] = withTotals ? cells.groupsWithCells.map(() => []) : []
+  for (const [cell, unionIndex] of unionIndexByCell) {
+    const rangeUnion = rangeUnions[Math.floor(cell / cells.bucketCount)]
+    if (rangeUnion !== undefined) for (const key of cellUnions[unionIndex]!) rangeUnion.push(key)
+  }
+  const counts = await store.countDistinct(metric.partition, [...cellUnions, ...rangeUnions])
+  const countOfCell = new Float64Array(cells.groupsWithCells.length * cells.bucketCount)
+  for (const [cell, unionIndex] of unionIndexByCell) countOfCell[cell] = counts[unionIndex]!
+  return { countOfCell, countOfRange: Float64Array.from(counts.slice(cellUnions.length)) }
+}
+
+/** The sketches to merge, for each cell that has points. */
+interface CellUnions {
+  readonly cellUnions: readonly (readonly SetKey[])[]
+  /** By cell: the index of its sketches in `cellUnions`. */
+  readonly unionIndexByCell: ReadonlyMap<number, number>
+}
+
+/** Units of work (`StepBudget`) of a rollup: a few hundred nanoseconds. */
+const ROW_STEP_UNITS = 64
+
+/** Adds the points to the counts of the cells, and lists the sketches of each cell. */
+function* collectUnions(
+  metric: MetricRow,
+  list: SeriesList,
+  { plan, resolutionsMs, sources, groupOfSeries }: CellMergeInput,
+  cells: Cells,
+): Steps<CellUnions> {
   const reads = new PlannedReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
   const seenByLevel = resolutionsMs.map(() => new Map<number, Set<number>>())
   const cellUnions: SetKey[][] = []
   const unionIndexByCell = new Map<number, number>()
+  const budget = new StepBudget()
   for (const source of sources) {
     const { section, ordinals } = source
     for (let seriesIndex = 0; seriesIndex < section.seriesCount; seriesIndex++) {
@@ -56,17 +88,11 @@ export async function countDistinct(
           bucketMs,
         })
       }
+      const rowCount = section.rowStart[seriesIndex + 1]! - section.rowStart[seriesIndex]!
+      if (budget.spend(rowCount * ROW_STEP_UNITS)) yield
     }
   }
-  const rangeUnions: SetKey[][] = withTotals ? cells.groupsWithCells.map(() => []) : []
-  for (const [cell, unionIndex] of unionIndexByCell) {
-    const rangeUnion = rangeUnions[Math.floor(cell / cells.bucketCount)]
-    if (rangeUnion !== undefined) for (const key of cellUnions[unionIndex]!) rangeUnion.push(key)
-  }
-  const counts = await store.countDistinct(metric.partition, [...cellUnions, ...rangeUnions])
-  const countOfCell = new Float64Array(cells.groupsWithCells.length * cells.bucketCount)
-  for (const [cell, unionIndex] of unionIndexByCell) countOfCell[cell] = counts[unionIndex]!
-  return { countOfCell, countOfRange: Float64Array.from(counts.slice(cellUnions.length)) }
+  return { cellUnions, unionIndexByCell }
 }
 
 /**

@@ -1,3 +1,4 @@
+import { StepBudget, type Steps } from '../../model/steps.ts'
 import type { Aggregation } from '../aggregations.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { GroupIdentity } from '../plan/series-cache.ts'
@@ -18,9 +19,20 @@ export interface Evaluation {
   readonly withTotals: boolean
 }
 
+/** Units of work (`StepBudget`) of a value: about ten nanoseconds, a few microseconds if it is a quantile. */
+const VALUE_STEP_UNITS = 8
+const QUANTILE_STEP_UNITS = 1_024
+/** Number of values that are computed before a step may end. */
+const VALUES_PER_STEP = 256
+
 /** Computes the aggregations of all groups that have cells. Returns the results by the index of the group. */
-export function evaluate(evaluation: Evaluation, cells: Cells): ReadonlyMap<number, ResultGroup> {
-  return new Map(cells.groupsWithCells.map((group, slot) => [group, evaluateGroup(evaluation, cells, group, slot)]))
+export function* evaluate(evaluation: Evaluation, cells: Cells): Steps<ReadonlyMap<number, ResultGroup>> {
+  const secondsByBucket = secondsOfBuckets(evaluation)
+  const budget = new StepBudget()
+  const results = new Map<number, ResultGroup>()
+  for (const [slot, group] of cells.groupsWithCells.entries())
+    results.set(group, yield* evaluateGroup(evaluation, cells, group, slot, secondsByBucket, budget))
+  return results
 }
 
 /** Returns the result of a group without data. */
@@ -40,24 +52,38 @@ function bucketStatesWithoutData({ unavailableBuckets }: Plan): Uint8Array {
   return unavailableBuckets.map((isUnavailable) => isUnavailable * UNAVAILABLE)
 }
 
-function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot: number): ResultGroup {
+function* evaluateGroup(
+  evaluation: Evaluation,
+  cells: Cells,
+  group: number,
+  slot: number,
+  secondsByBucket: Float64Array,
+  budget: StepBudget,
+): Steps<ResultGroup> {
   const { aggregations } = evaluation
-  const firstCell = slot * cells.bucketCount
-  const secondsByBucket = secondsOfBuckets(evaluation)
+  const { bucketCount } = cells
+  const firstCell = slot * bucketCount
   const bucketStates = bucketStatesWithoutData(evaluation.plan)
-  for (let i = 0; i < cells.bucketCount; i++) if (cells.count[firstCell + i]! > 0) bucketStates[i] = 1
+  for (let i = 0; i < bucketCount; i++) if (cells.count[firstCell + i]! > 0) bucketStates[i] = 1
   const values = new Map<string, Float64Array>()
   for (const aggregation of aggregations) {
-    const column = new Float64Array(cells.bucketCount).fill(Number.NaN)
-    for (let i = 0; i < cells.bucketCount; i++) {
-      if (bucketStates[i] !== 1) continue
-      column[i] = aggregation.compute(
-        new CellValues(cells, firstCell + i, secondsByBucket[i]!, evaluation.distinctCounts?.countOfCell),
-      )
+    const column = new Float64Array(bucketCount).fill(Number.NaN)
+    const stepUnits = isQuantile(aggregation) ? QUANTILE_STEP_UNITS : VALUE_STEP_UNITS
+    for (let from = 0; from < bucketCount; from += VALUES_PER_STEP) {
+      const to = Math.min(bucketCount, from + VALUES_PER_STEP)
+      for (let i = from; i < to; i++) {
+        if (bucketStates[i] !== 1) continue
+        column[i] = aggregation.compute(
+          new CellValues(cells, firstCell + i, secondsByBucket[i]!, evaluation.distinctCounts?.countOfCell),
+        )
+      }
+      if (budget.spend(stepUnits * (to - from))) yield
     }
     values.set(aggregation.name, column)
   }
-  const totals = evaluation.withTotals ? computeTotals(evaluation, cells, slot) : new Map<string, number>()
+  const totals = evaluation.withTotals
+    ? yield* computeTotals(evaluation, cells, slot, budget)
+    : new Map<string, number>()
   return { ...evaluation.groups[group]!, bucketStates, values, totals, ...endsOf(cells, firstCell) }
 }
 
@@ -69,7 +95,9 @@ function endsOf(cells: Cells, firstCell: number): Pick<ResultGroup, 'ends'> {
 
 function secondsOfBuckets(evaluation: Evaluation): Float64Array {
   const { edges } = evaluation.plan
-  return Float64Array.from({ length: edges.length - 1 }, (_, i) => secondsOf(evaluation, edges[i]!, edges[i + 1]!))
+  const seconds = new Float64Array(edges.length - 1)
+  for (let i = 0; i < seconds.length; i++) seconds[i] = secondsOf(evaluation, edges[i]!, edges[i + 1]!)
+  return seconds
 }
 
 /**
@@ -87,7 +115,12 @@ export function secondsOf(
   return Math.max(untilMs - fromMs, baseResolutionMs) / 1_000
 }
 
-function computeTotals(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyMap<string, number> {
+function* computeTotals(
+  evaluation: Evaluation,
+  cells: Cells,
+  slot: number,
+  budget: StepBudget,
+): Steps<ReadonlyMap<string, number>> {
   const { aggregations, distinctCounts, plan } = evaluation
   // Totals without the unavailable buckets would be wrong, so they are NaN.
   if (plan.unavailableCount > 0) return new Map(aggregations.map(({ name }) => [name, Number.NaN]))
@@ -95,9 +128,19 @@ function computeTotals(evaluation: Evaluation, cells: Cells, slot: number): Read
   const distinctCount = distinctCounts?.countOfRange[slot]
   const rangeValues = new RangeValues(cells, slot, seconds, distinctCount)
   const hasPoints = rangeValues.count > 0 || distinctCount !== undefined
+  if (hasPoints && aggregations.some(isQuantile)) {
+    for (let bucket = 0; bucket < cells.bucketCount; bucket++) {
+      rangeValues.mergeQuantilesOf(bucket)
+      if (budget.spend(QUANTILE_STEP_UNITS)) yield
+    }
+  }
   return new Map(
     aggregations.map((aggregation) => [aggregation.name, hasPoints ? aggregation.compute(rangeValues) : Number.NaN]),
   )
+}
+
+function isQuantile({ needs }: Aggregation): boolean {
+  return needs.includes('quantiles')
 }
 
 type Tags = readonly (readonly [string, string])[]

@@ -1,3 +1,4 @@
+import { StepBudget, type Steps } from '../../model/steps.ts'
 import type { SeriesRow } from '../../store/catalog.ts'
 
 /**
@@ -64,13 +65,16 @@ export interface BucketLimits {
 
 export const NO_BUCKET_LIMITS: BucketLimits = { upperLimit: new Float64Array(0), nextLimit: new Float64Array(0) }
 
+/** Units of work (`StepBudget`) of a series: reading its tags takes about a microsecond. */
+const SERIES_STEP_UNITS = 256
+
 /** Reads the limits of a histogram from the tags of its series, see `limitOf`. */
-export function bucketLimitsOf(
+export function* bucketLimitsOf(
   series: readonly SeriesRow[],
   groupOfSeries: Int32Array,
   needsUpperLimits: boolean,
-): BucketLimits {
-  const nextLimit = nextLimitsOf(series, groupOfSeries)
+): Steps<BucketLimits> {
+  const nextLimit = yield* nextLimitsOf(series, groupOfSeries)
   return { upperLimit: needsUpperLimits ? upperLimitsOf(series) : NO_BUCKET_LIMITS.upperLimit, nextLimit }
 }
 
@@ -98,9 +102,11 @@ function numberInTag(tags: SeriesRow['tags'], key: string): number | undefined {
   return Number.isNaN(number) ? undefined : number
 }
 
-function nextLimitsOf(series: readonly SeriesRow[], groupOfSeries: Int32Array): Float64Array {
+function* nextLimitsOf(series: readonly SeriesRow[], groupOfSeries: Int32Array): Steps<Float64Array> {
   const histograms = new Map<string, { readonly ordinal: number; readonly limit: number }[]>()
+  const budget = new StepBudget()
   for (const [ordinal, { tags }] of series.entries()) {
+    if (budget.spend(SERIES_STEP_UNITS)) yield
     const { limit, isCumulative } = limitOf(tags)
     const group = groupOfSeries[ordinal] ?? -1
     if (!isCumulative || group < 0) continue

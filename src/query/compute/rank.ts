@@ -1,3 +1,4 @@
+import type { Pace } from '../../model/steps.ts'
 import type { Store } from '../../store/store.ts'
 import { requiredAccumulatorsOf } from '../aggregations.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -12,6 +13,8 @@ import { compareTags, secondsOf } from './evaluate.ts'
  * These take kilobytes per group, and a query may have as many groups as series. More groups take several passes.
  */
 const GROUPS_PER_SKETCHED_PASS_MAX = 4_096
+/** The value of a group takes a few microseconds if it is a quantile. */
+const GROUPS_BETWEEN_PAUSES = 64
 
 /**
  * Ranks the groups by one value over the whole range and returns the first n in this order. The other groups are left
@@ -26,6 +29,7 @@ export async function selectTopGroups(
   clock: { readonly baseResolutionMs: number; readonly nowMs: number },
   grouping: Grouping,
   top: Top,
+  pace: Pace,
 ): Promise<Grouping> {
   const { groups, groupOfSeries } = grouping
   // A single bucket. The reads leave out the unavailable buckets, so the rank is computed without them.
@@ -53,9 +57,11 @@ export async function selectTopGroups(
       { plan: wholeRange, groupOfSeries: groupOfSeriesInPass, accumulators },
       cells,
       false,
+      pace,
     )
     for (const [slot, group] of cells.groupsWithCells.entries()) {
       if (cells.count[slot]! === 0) continue
+      if (slot % GROUPS_BETWEEN_PAUSES === 0) await pace.pause()
       rankedGroups.push({
         group: firstGroup + group,
         value: top.by.compute(new CellValues(cells, slot, seconds, distinctCounts?.countOfCell)),

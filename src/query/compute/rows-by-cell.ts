@@ -17,14 +17,23 @@ export class RowsByCell {
   /** The cells that have rows. */
   #cellsWithRows: number[] = []
 
-  add(cell: number, row: number): void {
-    if (cell >= this.#lastRowPlusOne.length) this.#lastRowPlusOne = enlargedCopy(this.#lastRowPlusOne, cell + 1)
-    if (row >= this.#previousRowPlusOne.length)
-      this.#previousRowPlusOne = enlargedCopy(this.#previousRowPlusOne, row + 1)
-    const previousRowPlusOne = this.#lastRowPlusOne[cell]!
-    if (previousRowPlusOne === 0) this.#cellsWithRows.push(cell)
-    this.#previousRowPlusOne[row] = previousRowPlusOne
-    this.#lastRowPlusOne[cell] = row + 1
+  /** Adds the first `rowCount` rows of the list `rows`, which ascend. `cellOfRow` has the cell of each of them. */
+  add(cellOfRow: Uint32Array, rows: Uint32Array, rowCount: number): void {
+    let cellMax = -1
+    for (let i = 0; i < rowCount; i++) if (cellOfRow[i]! > cellMax) cellMax = cellOfRow[i]!
+    if (cellMax >= this.#lastRowPlusOne.length) this.#lastRowPlusOne = enlargedCopy(this.#lastRowPlusOne, cellMax + 1)
+    const rowMax = rowCount === 0 ? -1 : rows[rowCount - 1]!
+    if (rowMax >= this.#previousRowPlusOne.length)
+      this.#previousRowPlusOne = enlargedCopy(this.#previousRowPlusOne, rowMax + 1)
+    const lastRowPlusOne = this.#lastRowPlusOne
+    const previousRowPlusOne = this.#previousRowPlusOne
+    for (let i = 0; i < rowCount; i++) {
+      const cell = cellOfRow[i]!
+      const row = rows[i]!
+      if (lastRowPlusOne[cell] === 0) this.#cellsWithRows.push(cell)
+      previousRowPlusOne[row] = lastRowPlusOne[cell]!
+      lastRowPlusOne[cell] = row + 1
+    }
   }
 
   /** Adds the bins of all added rows to the sketches of their cells, and removes the rows. `rows` is their block. */

@@ -1,5 +1,7 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { RollupKind } from '../../model/metric.ts'
+import { Pacer } from '../../model/pacer.ts'
+import { StepBudget } from '../../model/steps.ts'
 import type { Block, MetricSection } from '../../rollup/block/block.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { MetricRow } from '../../store/catalog.ts'
@@ -33,6 +35,9 @@ export interface OpenedBlocks {
 }
 
 type OpenedSection = Omit<MergeSource, 'ordinals' | 'section'> & { readonly section: MetricSection }
+
+/** Units of work (`StepBudget`) of finding the ordinal of a series. */
+const SERIES_STEP_UNITS = 32
 
 /** Reads the index, and opens the blocks of a planned period as sources to merge. */
 export class SourceReader {
@@ -134,11 +139,17 @@ export class SourceReader {
    * Returns the opened blocks of each period as sources. Returns undefined if a section has a series that is not in the
    * list; the caller then needs a newer list.
    */
-  sourcesOf(openedPeriods: readonly OpenedBlocks[], list: SeriesList): MergeSource[][] | undefined {
+  async sourcesOf(
+    openedPeriods: readonly OpenedBlocks[],
+    list: SeriesList,
+  ): Promise<readonly (readonly MergeSource[])[] | undefined> {
     const sources: MergeSource[][] = []
+    const pacer = new Pacer()
+    const budget = new StepBudget()
     for (const { sections } of openedPeriods) {
       const periodSources: MergeSource[] = []
       for (const opened of sections) {
+        if (budget.spend(SERIES_STEP_UNITS * opened.section.seriesCount)) await pacer.pause()
         const ordinals = opened.section.ordinalsIn(list)
         if (ordinals === undefined) return undefined
         periodSources.push({ ...opened, ordinals })

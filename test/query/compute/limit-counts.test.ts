@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { runAtOnce } from '../../../src/model/steps.ts'
 import { bucketLimitsOf, HistogramCounts, upperLimitsOf } from '../../../src/query/compute/limit-counts.ts'
 
 const { POSITIVE_INFINITY: INF, NaN: NONE } = Number
@@ -176,7 +177,7 @@ describe('counts that are cumulative over limits', () => {
     ['le', limit],
   ]
   const nextOf = (groups: number[], ...tags: [string, string][][]) => [
-    ...bucketLimitsOf(rows(...tags), Int32Array.from(groups), true).nextLimit,
+    ...runAtOnce(bucketLimitsOf(rows(...tags), Int32Array.from(groups), true)).nextLimit,
   ]
 
   test('are part of the next limit of the same histogram', () => {
@@ -189,7 +190,10 @@ describe('counts that are cumulative over limits', () => {
 
   test('are told from those of single buckets', () => {
     expect(nextOf([0, 0], [['upper_limit', '1']], [['upper_limit', '+Inf']])).toEqual([])
-    expect([...bucketLimitsOf(rows(le('1'), le('+Inf')), Int32Array.of(0, 0), true).upperLimit]).toEqual([1, INF])
+    expect([...runAtOnce(bucketLimitsOf(rows(le('1'), le('+Inf')), Int32Array.of(0, 0), true)).upperLimit]).toEqual([
+      1,
+      INF,
+    ])
   })
 
   test.each<[string, [string, string][], [limit: number, isCumulative: boolean]]>([
@@ -227,7 +231,7 @@ describe('counts that are cumulative over limits', () => {
     ],
   ])('are told from single counts also with %s', (_, tags, [limit, isCumulative]) => {
     const above = tags.map(([key]): [string, string] => [key, key === 'le' || !isCumulative ? '+Inf' : tags[1]![1]])
-    const { upperLimit, nextLimit } = bucketLimitsOf(rows(tags, above), Int32Array.of(0, 0), true)
+    const { upperLimit, nextLimit } = runAtOnce(bucketLimitsOf(rows(tags, above), Int32Array.of(0, 0), true))
     expect([...upperLimit]).toEqual([limit, INF])
     expect([...nextLimit]).toEqual(isCumulative ? [INF, NONE] : [])
     expect([...upperLimitsOf(rows(tags))]).toEqual([limit])

@@ -1,107 +1,18 @@
-import { addCounts, COUNT_MAX } from '../../model/count.ts'
+import { StepBudget, type Steps } from '../../model/steps.ts'
 import { floorTo } from '../../model/time.ts'
-import { hasOnlyEndMarker } from '../../rollup/rollup-rows.ts'
 import { increaseBetween, RunningTotals } from '../../rollup/running-totals.ts'
-import type { RequiredAccumulators } from '../aggregations.ts'
 import { BucketFinder, PlannedReadFinder } from '../plan/find-by-time.ts'
 import { RUNNING_TOTALS_GAP_MS_MAX } from '../plan/period.ts'
 import type { Plan, PlannedRead } from '../plan/plan.ts'
 import type { MergeSource } from '../read/source-reader.ts'
 import type { Cells } from './cells.ts'
-import type { BucketLimits } from './limit-counts.ts'
-import { RowsByCell } from './rows-by-cell.ts'
+import { addCumulativeCount, type CellMergeInput, hasNextLimit } from './merge-unordered.ts'
 
 /**
- * Merges block columns into cells. Only running totals take an object per rollup. Count, sum, min, max and sketch bins
- * do not depend on order: they are merged block by block. First, last and running totals depend on the order of points
- * within a series: they are merged series by series, with the blocks of a series in order of arrival.
+ * Merges first values, last values and running totals into cells. They depend on the order of points within a series,
+ * so they are merged series by series, with the blocks of a series in order of arrival. Only running totals take an
+ * object per rollup.
  */
-
-export interface CellMergeInput {
-  readonly plan: Plan
-  /** Width of the stored buckets, by level. */
-  readonly resolutionsMs: readonly number[]
-  readonly sources: readonly MergeSource[]
-  /**
-   * The index of the group of each ordinal; -1 for a series in no group. Ordinals beyond the end belong to series that
-   * were registered later; they are in no group.
-   */
-  readonly groupOfSeries: Int32Array
-  /** Empty unless the metric is a histogram. */
-  readonly bucketLimits: BucketLimits
-  readonly accumulators: RequiredAccumulators
-}
-
-/** Whether the series has a cumulative histogram count that is included in the count of the next higher limit. */
-function hasNextLimit({ nextLimit }: BucketLimits, ordinal: number): boolean {
-  return nextLimit.length > 0 && !Number.isNaN(nextLimit[ordinal]!)
-}
-
-/**
- * Adds a cumulative histogram count to its own bucket, and subtracts it from the next one. Does not add it to the sum
- * of the cell: the count of the highest limit includes it. Does nothing unless counts by limit are needed.
- */
-function addCumulativeCount(
-  cells: Cells,
-  cell: number,
-  { upperLimit, nextLimit }: BucketLimits,
-  accumulators: RequiredAccumulators,
-  ordinal: number,
-  count: number,
-): void {
-  if (!accumulators.needsCountsByLimit) return
-  const counts = cells.countsByLimitOf(cell)
-  counts.add(upperLimit[ordinal]!, count)
-  counts.add(nextLimit[ordinal]!, -count)
-}
-
-/** Merges count, sum, min, max, sketch bins and counts by limit. */
-export function mergeUnordered(
-  { plan, sources, groupOfSeries, bucketLimits, accumulators }: CellMergeInput,
-  cells: Cells,
-): void {
-  const reads = new PlannedReadFinder(plan.reads)
-  const buckets = new BucketFinder(plan.edges)
-  const rowsByCell = new RowsByCell()
-  let totalCount = 0
-  for (const source of sources) {
-    const { section, ordinals } = source
-    const { rowStart, bucketMs, count } = section
-    const sum = section.kind === 'set' ? count : section.sum
-    const isGauge = section.kind === 'gauge'
-    const needsMinAndMax = accumulators.needsMinAndMax
-    const min = needsMinAndMax ? section.min : sum
-    const max = needsMinAndMax ? section.max : sum
-    for (let seriesIndex = 0; seriesIndex < section.seriesCount; seriesIndex++) {
-      const group = groupOfSeries[ordinals[seriesIndex]!] ?? -1
-      if (group < 0) continue
-      for (let row = rowStart[seriesIndex]!; row < rowStart[seriesIndex + 1]!; row++) {
-        const timeMs = bucketMs[row]!
-        if (reads.plannedReadOfRow(source, timeMs) === undefined) continue
-        // Skips rows that hold only an end marker. A sum of NaN alone does not identify them: it also results if
-        // one sum has overflowed to infinity and another to minus infinity.
-        if (isGauge && Number.isNaN(sum[row]) && hasOnlyEndMarker(section, row)) continue
-        const cell = cells.ensureCellsOf(group) + buckets.bucketIndexAt(timeMs)
-        cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
-        totalCount = addCounts(totalCount, count[row]!)
-        if (hasNextLimit(bucketLimits, ordinals[seriesIndex]!))
-          addCumulativeCount(cells, cell, bucketLimits, accumulators, ordinals[seriesIndex]!, sum[row]!)
-        else {
-          cells.sum[cell]! += sum[row]!
-          if (accumulators.needsCountsByLimit)
-            cells.countsByLimitOf(cell).add(bucketLimits.upperLimit[ordinals[seriesIndex]!]!, sum[row]!)
-        }
-        if (needsMinAndMax) {
-          if (min[row]! < cells.min[cell]!) cells.min[cell] = min[row]!
-          if (max[row]! > cells.max[cell]!) cells.max[cell] = max[row]!
-        }
-        if (accumulators.needsSketches) rowsByCell.add(cell, row)
-      }
-    }
-    if (accumulators.needsSketches) rowsByCell.mergeInto(cells, section)
-  }
-  if (totalCount === COUNT_MAX) cells.isInexact = true
-}
 
 /**
  * Merges first and last values of gauges. At equal times within a series, `last` is the value that arrived last and
@@ -112,7 +23,7 @@ export function mergeUnordered(
  * this bucket. A bucket in which a series of a group ended, and no series of the group has a last value, is an end of
  * the group.
  */
-export function mergeFirstAndLast(input: CellMergeInput, cells: Cells): void {
+export function* mergeFirstAndLast(input: CellMergeInput, cells: Cells): Steps<void> {
   const { plan, groupOfSeries } = input
   const reads = new PlannedReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
@@ -122,7 +33,7 @@ export function mergeFirstAndLast(input: CellMergeInput, cells: Cells): void {
   const first = new Float64Array(bucketCount)
   const last = new Float64Array(bucketCount)
   const touchedBuckets: number[] = []
-  forEachSeries(input, (ordinal, occurrences) => {
+  yield* forEachSeries(input, (ordinal, occurrences) => {
     const group = groupOfSeries[ordinal]!
     for (const { source, seriesIndex } of occurrences) {
       const { section } = source
@@ -180,13 +91,17 @@ function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): v
  * the range and in its unavailable buckets: a total found there is only the earlier one of two. If data between two
  * totals was not read, their increase is not added, and the result is marked as inexact.
  */
-export function mergeRunningTotals(input: CellMergeInput, lookback: readonly PlannedRead[], cells: Cells): void {
+export function* mergeRunningTotals(
+  input: CellMergeInput,
+  lookback: readonly PlannedRead[],
+  cells: Cells,
+): Steps<void> {
   const { plan, resolutionsMs, groupOfSeries, bucketLimits, accumulators } = input
   const allReads = new PlannedReadFinder([...lookback, ...plan.reads].sort((a, b) => a.fromMs - b.fromMs))
   const readsInRange = new PlannedReadFinder(plan.reads)
   const unreadUntilMs = unreadUntilMsByBucket(plan, lookback)
   const buckets = new BucketFinder(plan.edges)
-  forEachSeries(input, (ordinal, occurrences) => {
+  yield* forEachSeries(input, (ordinal, occurrences) => {
     // Several runs and the inbox may hold totals of the same stored bucket.
     const totalsByBucketMs = new Map<number, RunningTotals>()
     for (const { source, seriesIndex } of occurrences) {
@@ -257,32 +172,52 @@ interface SeriesOccurrence {
   readonly seriesIndex: number
 }
 
+/** Units of work (`StepBudget`) of a row that is merged series by series: about a microsecond for running totals. */
+const ORDERED_ROW_STEP_UNITS = 128
+
 /**
  * Calls `visit` once for each series that is in a group and in a source. `occurrences` are the places where the sources
- * have data of the series, in the order of the sources.
+ * have data of the series, in the order of the sources. A step ends only between two series.
  */
-function forEachSeries(
+function* forEachSeries(
   { sources, groupOfSeries }: CellMergeInput,
   visit: (ordinal: number, occurrences: readonly SeriesOccurrence[]) => void,
-): void {
+): Steps<void> {
+  const budget = new StepBudget()
   const starts = new Uint32Array(groupOfSeries.length + 1)
   for (const { ordinals, section } of sources) {
     for (let seriesIndex = 0; seriesIndex < section.seriesCount; seriesIndex++) {
       const ordinal = ordinals[seriesIndex]!
       if ((groupOfSeries[ordinal] ?? -1) >= 0) starts[ordinal + 1]!++
     }
+    if (budget.spend(section.seriesCount * 4)) yield
   }
   for (let i = 0; i < groupOfSeries.length; i++) starts[i + 1]! += starts[i]!
-  const occurrences = new Array<SeriesOccurrence>(starts[groupOfSeries.length]!)
+  // The occurrences of a series have the indexes from starts[ordinal] to starts[ordinal + 1] - 1 in both columns.
+  const sourceIndexes = new Uint32Array(starts[groupOfSeries.length]!)
+  const seriesIndexes = new Uint32Array(starts[groupOfSeries.length]!)
   const nextIndex = starts.slice()
-  for (const source of sources) {
-    for (let seriesIndex = 0; seriesIndex < source.section.seriesCount; seriesIndex++) {
-      const ordinal = source.ordinals[seriesIndex]!
-      if ((groupOfSeries[ordinal] ?? -1) >= 0) occurrences[nextIndex[ordinal]!++] = { source, seriesIndex }
+  for (const [sourceIndex, { ordinals, section }] of sources.entries()) {
+    for (let seriesIndex = 0; seriesIndex < section.seriesCount; seriesIndex++) {
+      const ordinal = ordinals[seriesIndex]!
+      if ((groupOfSeries[ordinal] ?? -1) < 0) continue
+      const index = nextIndex[ordinal]!++
+      sourceIndexes[index] = sourceIndex
+      seriesIndexes[index] = seriesIndex
     }
+    if (budget.spend(section.seriesCount * 8)) yield
   }
   for (let ordinal = 0; ordinal < groupOfSeries.length; ordinal++) {
-    if (starts[ordinal]! < starts[ordinal + 1]!)
-      visit(ordinal, occurrences.slice(starts[ordinal]!, starts[ordinal + 1]!))
+    if (starts[ordinal] === starts[ordinal + 1]) continue
+    const occurrences: SeriesOccurrence[] = []
+    let rowCount = 0
+    for (let index = starts[ordinal]!; index < starts[ordinal + 1]!; index++) {
+      const source = sources[sourceIndexes[index]!]!
+      const seriesIndex = seriesIndexes[index]!
+      occurrences.push({ source, seriesIndex })
+      rowCount += source.section.rowStart[seriesIndex + 1]! - source.section.rowStart[seriesIndex]!
+    }
+    visit(ordinal, occurrences)
+    if (budget.spend(rowCount * ORDERED_ROW_STEP_UNITS)) yield
   }
 }
