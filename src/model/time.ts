@@ -47,6 +47,13 @@ export function clampToInstantRange(ms: number): number {
 
 /** The numbers from 0 to 59 as text with two digits. */
 const TWO_DIGITS: readonly string[] = Array.from({ length: 60 }, (_, value) => String(value).padStart(2, '0'))
+/** The times of day in whole minutes, such as `23:59`. With this table, few parts of text are joined. */
+const MINUTES_OF_DAY: readonly string[] = Array.from(
+  { length: 24 * 60 },
+  (_, minute) => `${TWO_DIGITS[Math.floor(minute / 60)]}:${TWO_DIGITS[minute % 60]}`,
+)
+/** The end of an instant in a whole second, such as `:59Z`. */
+const SECOND_ENDS: readonly string[] = TWO_DIGITS.map((second) => `:${second}Z`)
 /**
  * The day that was formatted last, in days since the epoch, and its text including the `T` after it. It is a cache: the
  * instants of a result follow each other, mostly on the same day.
@@ -66,12 +73,11 @@ export function formatInstant(ms: number): string {
     formattedDay = day
   }
   const sinceMidnightMs = Math.floor(ms - day * DAY_MS)
-  const hour = Math.floor(sinceMidnightMs / HOUR_MS)
-  const minute = Math.floor(sinceMidnightMs / MINUTE_MS) % 60
+  const minuteOfDay = MINUTES_OF_DAY[Math.floor(sinceMidnightMs / MINUTE_MS)]!
   const second = Math.floor(sinceMidnightMs / SECOND_MS) % 60
   const millisecond = sinceMidnightMs % SECOND_MS
-  const dateAndTime = `${formattedDayText}${TWO_DIGITS[hour]}:${TWO_DIGITS[minute]}:${TWO_DIGITS[second]}`
-  return millisecond === 0 ? `${dateAndTime}Z` : `${dateAndTime}.${String(millisecond).padStart(3, '0')}Z`
+  if (millisecond === 0) return formattedDayText + minuteOfDay + SECOND_ENDS[second]!
+  return `${formattedDayText}${minuteOfDay}:${TWO_DIGITS[second]}.${String(millisecond).padStart(3, '0')}Z`
 }
 
 const AMOUNT = String.raw`(\d{1,15}(?:\.\d{1,9})?)`

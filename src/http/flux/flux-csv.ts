@@ -1,5 +1,6 @@
 import { EVENT_TEXT_FIELDS } from '../../model/event.ts'
 import { writeJson } from '../../model/json.ts'
+import { StepBudget, type Steps } from '../../model/steps.ts'
 import { formatInstant } from '../../model/time.ts'
 import { fillLine, type QueryResult, type ResultGroup } from '../../query/compute/result.ts'
 import type { EventPage } from '../../query/events.ts'
@@ -7,24 +8,28 @@ import { csvNumber, csvRow, csvText } from '../response/csv.ts'
 
 /** Writes the response bodies of the Flux API (the REST API under `/api/v1`) as CSV. */
 
+/** Units of work (`StepBudget`) of a value of a query result: it takes about 100 nanoseconds. */
+const VALUE_STEP_UNITS = 64
+
 /**
  * Writes a column for each group and aggregation, and a row for each bucket that at least one column shows. A cell
  * without a value is empty.
  */
-export function writeQueryCsv(result: QueryResult): string {
+export function* writeQueryCsv(result: QueryResult): Steps<string> {
   const { aggregations, groups, fill, startMs } = result
-  const columns = groups.flatMap((group) =>
-    aggregations.map(({ name }) => ({
-      title: columnTitleOf(group, name, aggregations.length),
-      cells: new Map<number, number | null>(),
-      line: fillLine(group, name, fill),
-    })),
-  )
+  const budget = new StepBudget()
+  const columns: { readonly title: string; readonly cells: ReadonlyMap<number, number | null> }[] = []
   const isBucketShown = new Uint8Array(startMs.length)
-  for (const { cells, line } of columns) {
-    for (const [lineIndex, bucketIndex] of line.bucketIndexes.entries()) {
-      cells.set(bucketIndex, line.values[lineIndex] ?? null)
-      isBucketShown[bucketIndex] = 1
+  for (const group of groups) {
+    for (const { name } of aggregations) {
+      const cells = new Map<number, number | null>()
+      const line = fillLine(group, name, fill)
+      for (const [lineIndex, bucketIndex] of line.bucketIndexes.entries()) {
+        cells.set(bucketIndex, line.values[lineIndex] ?? null)
+        isBucketShown[bucketIndex] = 1
+      }
+      columns.push({ title: columnTitleOf(group, name, aggregations.length), cells })
+      if (budget.spend(VALUE_STEP_UNITS * line.values.length)) yield
     }
   }
   let csv = csvRow(['timestamp', ...columns.map(({ title }) => csvText(title))])
@@ -34,6 +39,7 @@ export function writeQueryCsv(result: QueryResult): string {
       formatInstant(bucketStartMs),
       ...columns.map(({ cells }) => csvNumber(cells.get(bucketIndex) ?? null)),
     ])
+    if (budget.spend(VALUE_STEP_UNITS * columns.length)) yield
   }
   return csv
 }

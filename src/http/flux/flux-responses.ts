@@ -3,6 +3,7 @@ import { EVENT_TEXT_FIELDS, type Event } from '../../model/event.ts'
 import { formatId } from '../../model/id.ts'
 import { writeJson } from '../../model/json.ts'
 import type { CanonicalTags } from '../../model/series.ts'
+import { StepBudget, type Steps } from '../../model/steps.ts'
 import { formatDuration, formatInstant } from '../../model/time.ts'
 import type { QueryResult, ResultGroup } from '../../query/compute/result.ts'
 import { fillLine } from '../../query/compute/result.ts'
@@ -60,9 +61,20 @@ export function formatResolutions(result: QueryResult): string {
   return result.meta.resolutionsMs.map(formatDuration).join(',')
 }
 
-export function writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' | 'series'): string {
-  // The beginning of each bucket's JSON object, written once for all groups: formatting instants is most of the work.
-  const rowStarts = Array.from(result.startMs, (ms) => `{"timestamp":"${formatInstant(ms)}"`)
+/** Units of work (`StepBudget`) of a value of a query result: it takes about 100 nanoseconds. */
+const VALUE_STEP_UNITS = 64
+
+export function* writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' | 'series'): Steps<string> {
+  // The end of the object before a bucket and the beginning of the object of the bucket, with the name of the first
+  // value. They are written once for all groups, because formatting instants is most of the work.
+  const rowStarts: string[] = []
+  const budget = new StepBudget()
+  const firstField = result.aggregations.length === 1 ? 'value' : result.aggregations[0]!.name
+  const afterInstant = `",${JSON.stringify(firstField)}:`
+  for (let bucket = 0; bucket < result.startMs.length; bucket++) {
+    rowStarts.push(`},{"timestamp":"${formatInstant(result.startMs[bucket]!)}${afterInstant}`)
+    if (budget.spend(VALUE_STEP_UNITS)) yield
+  }
   if (grouping === 'none') {
     const [group] = result.groups
     assert(group !== undefined && result.groups.length === 1, 'a query without grouping has one group')
@@ -70,31 +82,45 @@ export function writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' 
     const aggregationField =
       result.aggregations.length === 1 ? `"aggregation":${JSON.stringify(aggregation!.name)},` : ''
     const { metric, interval } = result
-    return `{"data":{"name":${JSON.stringify(metric.name)},${aggregationField}"interval":${JSON.stringify(interval)},"series":${writeRows(result, group, rowStarts)}}}`
+    const rows = yield* writeRows(result, group, rowStarts, budget)
+    return `{"data":{"name":${JSON.stringify(metric.name)},${aggregationField}"interval":${JSON.stringify(interval)},"series":${rows}}}`
   }
   const keyOf = grouping === 'series' ? groupKeyOfSeries : groupKeyOfTags
-  const groups = result.groups.map((group) => `${JSON.stringify(keyOf(group))}:${writeRows(result, group, rowStarts)}`)
-  const series = grouping === 'series' ? `,"series":{${result.groups.map(writeSeries).join(',')}}` : ''
-  return `{"data":{"groups":{${groups.join(',')}}}${series}}`
+  let groups = ''
+  let series = ''
+  let separator = ''
+  for (const group of result.groups) {
+    groups += `${separator}${JSON.stringify(keyOf(group))}:${yield* writeRows(result, group, rowStarts, budget)}`
+    if (grouping === 'series') series += separator + writeSeries(group)
+    separator = ','
+  }
+  return `{"data":{"groups":{${groups}}}${grouping === 'series' ? `,"series":{${series}}` : ''}}`
 }
 
 /**
  * Writes the buckets of a group: `[{"timestamp","value"}]`. With several aggregations, each object has a field with the
  * name of each aggregation instead of `value`.
  */
-function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly string[]): string {
+function* writeRows(
+  result: QueryResult,
+  group: ResultGroup,
+  rowStarts: readonly string[],
+  budget: StepBudget,
+): Steps<string> {
   const { aggregations, fill } = result
   const lines = aggregations.map(({ name }) => fillLine(group, name, fill))
-  const fields = aggregations.length === 1 ? [',"value":'] : aggregations.map(({ name }) => `,${JSON.stringify(name)}:`)
+  const laterFields = aggregations.map(({ name }) => `,${JSON.stringify(name)}:`)
   // The group decides which buckets are shown, not the aggregation. All lines of a group show the same ones.
-  const bucketIndexes = lines[0]?.bucketIndexes ?? []
+  const { bucketIndexes, values } = lines[0]!
+  if (bucketIndexes.length === 0) return '[]'
   let rows = ''
   for (let row = 0; row < bucketIndexes.length; row++) {
-    rows += (row === 0 ? '' : ',') + rowStarts[bucketIndexes[row]!]!
-    for (let line = 0; line < lines.length; line++) rows += `${fields[line]!}${lines[line]!.values[row]!}`
-    rows += '}'
+    const rowStart = rowStarts[bucketIndexes[row]!]!
+    rows += `${row === 0 ? rowStart.slice('},'.length) : rowStart}${values[row]!}`
+    for (let line = 1; line < lines.length; line++) rows += `${laterFields[line]!}${lines[line]!.values[row]!}`
+    if (budget.spend(VALUE_STEP_UNITS * lines.length)) yield
   }
-  return `[${rows}]`
+  return `[${rows}}]`
 }
 
 /**

@@ -2,8 +2,9 @@ import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../../gateway.ts'
 import { metricNotFoundError } from '../../model/errors.ts'
 import { METRIC_TYPES } from '../../model/metric.ts'
+import { Pacer } from '../../model/pacer.ts'
 import type { PointLimits, PointSink } from '../../model/point.ts'
-import type { Steps } from '../../model/steps.ts'
+import { runPaced, type Steps } from '../../model/steps.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 import { decodeFluxBatch } from '../../wire/flux-batch.ts'
 import { projectOf, requireScope } from '../access/authenticate.ts'
@@ -111,8 +112,8 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
       const resolutions = formatResolutions(result)
       if (resolutions !== '') reply.header('x-resolution', resolutions)
       reply.header('x-buckets-unavailable', result.meta.bucketsUnavailable)
-      if (isCsv) return sendCsv(reply, writeQueryCsv(result))
-      return sendJson(reply, 200, writeQueryResult(result, groupingOf(input)))
+      if (isCsv) return sendCsv(reply, await runPaced(writeQueryCsv(result), new Pacer()))
+      return sendJson(reply, 200, await runPaced(writeQueryResult(result, groupingOf(input)), new Pacer()))
     },
   )
 }
