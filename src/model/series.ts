@@ -15,12 +15,39 @@ export type CanonicalTags = readonly (readonly [key: string, value: string])[]
  * last value is used.
  */
 export function canonicalTags(pairs: readonly (readonly [string, string])[]): CanonicalTags {
-  const byKey = new Map(pairs)
-  return [...byKey].filter(([, value]) => value !== '').sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+  if (pairs.length > INSERTED_PAIRS_MAX) return [...new Map(pairs)].filter(hasValue).sort(byKey)
+  const tags: (readonly [key: string, value: string])[] = []
+  for (const pair of pairs) {
+    let position = tags.length
+    while (position > 0 && tags[position - 1]![0] > pair[0]) position--
+    if (position > 0 && tags[position - 1]![0] === pair[0]) tags[position - 1] = pair
+    else {
+      for (let i = tags.length; i > position; i--) tags[i] = tags[i - 1]!
+      tags[position] = pair
+    }
+  }
+  return tags.every(hasValue) ? tags : tags.filter(hasValue)
+}
+
+/** Maximum number of tags that are sorted by insertion, which is faster for few. */
+const INSERTED_PAIRS_MAX = 16
+
+function hasValue([, value]: readonly [key: string, value: string]): boolean {
+  return value !== ''
+}
+
+function byKey([a]: readonly [key: string, value: string], [b]: readonly [key: string, value: string]): number {
+  return a < b ? -1 : 1
+}
+
+export function areTagsEqual(a: CanonicalTags, b: CanonicalTags): boolean {
+  return a.length === b.length && a.every(([key, value], i) => b[i]![0] === key && b[i]![1] === value)
 }
 
 export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
-  return hashToId(['series', String(metricId.hi), String(metricId.lo), ...tags.flat()])
+  const fields = ['series', String(metricId.hi), String(metricId.lo)]
+  for (const [key, value] of tags) fields.push(key, value)
+  return hashToId(fields)
 }
 
 /**
