@@ -1,5 +1,6 @@
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
+import { areTagsEqual, type CanonicalTags } from '../../model/series.ts'
 import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from '../catalog.ts'
 import { LISTED_TAG_KEY_CHARS_MAX, tagKeyChars } from '../listing.ts'
 import type { MetricUpdate, SeriesRegistration } from '../store.ts'
@@ -11,20 +12,25 @@ import {
   partitionKey,
   projectKey,
   readMetricName,
+  readSeriesRowKey,
   seriesIdKey,
   seriesKey,
+  seriesPlace,
+  seriesRowKey,
+  seriesRowKeyOf,
   tagKeyKey,
 } from './keys.ts'
 import {
   decodeMetric,
   decodePartition,
-  decodeSeries,
+  decodeSeriesRow,
+  decodeSeriesTags,
   decodeText,
   decodeU32,
   type EmbeddedMetricRow,
   encodeMetric,
   encodeOrder,
-  encodeSeries,
+  encodeSeriesRows,
   encodeText,
   encodeU32,
 } from './rows.ts'
@@ -162,14 +168,21 @@ export function readSeries(
   cursor: number,
   limit: number,
 ): SeriesRow[] | undefined {
-  // If the row before the cursor exists, the cursor is not greater than the number of series.
-  if (cursor > 0 && !tables.series.has(seriesKey(partition, metricId, cursor - 1))) return undefined
   const series: SeriesRow[] = []
-  const start = seriesKey(partition, metricId, cursor)
-  for (const { value } of tables.series.rows({ start, end: afterPrefix(metricPrefix(partition, metricId)), limit })) {
-    series.push(decodeSeries(value))
+  // If the series before the cursor exists, the cursor is not greater than the number of series.
+  let isBeforeCursorStored = cursor === 0
+  const start = seriesKey(partition, metricId, Math.max(0, cursor - 1))
+  for (const { key, value } of tables.series.rows({ start, end: afterPrefix(metricPrefix(partition, metricId)) })) {
+    const { lastPosition, count } = readSeriesRowKey(key)
+    const firstPosition = lastPosition + 1 - (count ?? 1)
+    isBeforeCursorStored ||= firstPosition < cursor
+    if (!isBeforeCursorStored) return undefined
+    if (lastPosition < cursor) continue
+    const from = Math.max(0, cursor - firstPosition)
+    for (const row of decodeSeriesRow(value, count).slice(from, from + limit - series.length)) series.push(row)
+    if (series.length === limit) break
   }
-  return series
+  return isBeforeCursorStored ? series : undefined
 }
 
 export function hasSeries(tables: Tables, partition: number, metricId: Id64, seriesIds: readonly Id64[]): boolean[] {
@@ -184,10 +197,12 @@ export class CatalogChanges {
   readonly #writes: WriteSet
   readonly #partition: number
   readonly #metrics = new Map<string, ChangedMetric>()
+  /** The result of the last `#changedMetricOf`. */
+  #latestMetric: ChangedMetric | undefined
   /** Keys of the metric rows that this commit creates. */
   readonly #createdKeys = new Set<string>()
   /** By the text of their key in `series-ids`. */
-  readonly #newSeries = new Map<string, NewSeries>()
+  readonly #newSeries = new Map<string, SeriesRegistration>()
   readonly #conflictingIds = new Map<string, Id64>()
   readonly #deletedIds = new Map<string, Id64>()
 
@@ -233,7 +248,7 @@ export class CatalogChanges {
   }
 
   registerSeries(registration: SeriesRegistration): void {
-    const changed = this.#metrics.get(formatId(registration.metricId))
+    const changed = this.#changedMetricOf(registration.metricId)
     if (changed === undefined) {
       // The commit has no update of this metric before the series, or the update is in conflict.
       this.#conflictingIds.set(formatId(registration.metricId), registration.metricId)
@@ -241,14 +256,15 @@ export class CatalogChanges {
     }
     const key = seriesIdKey(this.#partition, registration.metricId, registration.seriesId)
     const keyText = keyTextOf(key)
-    const registered = this.#registeredSeries(registration, key, keyText)
-    if (registered !== undefined) {
-      if (!areTagsEqual(registered.tags, registration.tags))
+    const registeredTags = this.#registeredTags(registration, key, keyText)
+    if (registeredTags !== undefined) {
+      if (!areTagsEqual(registeredTags, registration.tags))
         this.#conflictingIds.set(formatId(registration.metricId), registration.metricId)
       return
     }
-    this.#newSeries.set(keyText, { registration, key, position: changed.row.seriesCount + changed.newSeriesCount })
-    changed.newSeriesCount++
+    this.#newSeries.set(keyText, registration)
+    changed.newSeries.push(registration)
+    changed.newSeriesKeys.push(keyText)
     for (const [tagKey] of registration.tags) this.#addTagKey(changed, tagKey)
   }
 
@@ -264,17 +280,24 @@ export class CatalogChanges {
   write(): void {
     for (const changed of this.#metrics.values()) {
       const { key, row, storedBytes } = changed
-      const seriesCount = row.seriesCount + changed.newSeriesCount
+      const seriesCount = row.seriesCount + changed.newSeries.length
+      this.#writeSeries(changed)
       const tagKeys = this.#writeTagKeys(changed)
       this.#writes.put('metrics', key, encodeMetric({ ...row, seriesCount, tagKeys }, storedBytes))
       if (storedBytes !== undefined) continue
       this.#writes.put('metric-ids', metricIdKey(row.metricId), key)
       changeMetricCount(this.#writes, row.project, 1)
     }
-    for (const { registration, key, position } of this.#newSeries.values()) {
-      const rowKey = seriesKey(this.#partition, registration.metricId, position)
-      this.#writes.put('series', rowKey, encodeSeries(registration))
-      this.#writes.put('series-ids', key, encodeU32(position))
+  }
+
+  #writeSeries({ row, newSeries, newSeriesKeys }: ChangedMetric): void {
+    let written = 0
+    for (const { count, bytes } of encodeSeriesRows(newSeries)) {
+      const keys = newSeriesKeys.slice(written, written + count)
+      written += count
+      const rowKey = seriesRowKey(this.#partition, row.metricId, row.seriesCount + written - 1, count)
+      this.#writes.put('series', rowKey, bytes)
+      this.#writes.putEach('series-ids', keys, seriesPlace(rowKey))
     }
   }
 
@@ -285,6 +308,14 @@ export class CatalogChanges {
     for (const tagKey of all ?? newTagKeys)
       this.#writes.put('tag-keys', tagKeyKey(this.#partition, row.metricId, tagKey), encodeText(tagKey))
     return undefined
+  }
+
+  /** Returns a metric that this commit has updated before; undefined if it has not. */
+  #changedMetricOf(metricId: Id64): ChangedMetric | undefined {
+    // Most series are of the same metric as the series before them. Formatting an id takes longer than comparing it.
+    if (this.#latestMetric === undefined || compareIds(this.#latestMetric.row.metricId, metricId) !== 0)
+      this.#latestMetric = this.#metrics.get(formatId(metricId))
+    return this.#latestMetric
   }
 
   /**
@@ -319,17 +350,14 @@ export class CatalogChanges {
   /**
    * Returns the tags with which the series is stored or was registered earlier in this commit; undefined if neither.
    */
-  #registeredSeries(
-    registration: SeriesRegistration,
-    key: Buffer,
-    keyText: string,
-  ): Pick<SeriesRow, 'tags'> | undefined {
+  #registeredTags({ seriesId }: SeriesRegistration, key: Buffer, keyText: string): CanonicalTags | undefined {
     const earlier = this.#newSeries.get(keyText)
-    if (earlier !== undefined) return earlier.registration
-    const position = this.#writes.get('series-ids', key, keyText)
-    if (position === undefined) return undefined
-    const bytes = this.#writes.get('series', seriesKey(this.#partition, registration.metricId, decodeU32(position)))
-    return bytes && decodeSeries(bytes)
+    if (earlier !== undefined) return earlier.tags
+    const place = this.#writes.get('series-ids', key, keyText)
+    if (place === undefined) return undefined
+    const rowKey = seriesRowKeyOf(key, place)
+    const bytes = this.#writes.get('series', rowKey)
+    return bytes && decodeSeriesTags(bytes, readSeriesRowKey(rowKey).count, seriesId)
   }
 }
 
@@ -339,18 +367,13 @@ export class CatalogChanges {
  */
 const TAG_KEYS_IN_ROW_MAX = 16
 
-interface NewSeries {
-  readonly registration: SeriesRegistration
-  /** Its key in `series-ids`. */
-  readonly key: Buffer
-  readonly position: number
-}
-
 interface ChangedMetric {
   readonly key: Uint8Array
   /** The row without the new series and tag keys. */
   row: EmbeddedMetricRow
-  newSeriesCount: number
+  readonly newSeries: SeriesRegistration[]
+  /** For each new series, the text of its key in `series-ids`. */
+  readonly newSeriesKeys: string[]
   /** The stored bytes of the row; undefined if the commit creates the metric. */
   readonly storedBytes: Uint8Array | undefined
   /** The tag keys in the stored row, and those of this commit. */
@@ -360,7 +383,8 @@ interface ChangedMetric {
 }
 
 function changedMetricOf(key: Uint8Array, row: EmbeddedMetricRow, storedBytes: Uint8Array | undefined): ChangedMetric {
-  return { key, row, newSeriesCount: 0, storedBytes, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
+  const tagKeys = new Set(row.tagKeys)
+  return { key, row, newSeries: [], newSeriesKeys: [], storedBytes, tagKeys, newTagKeys: [] }
 }
 
 function matchesUpdate(row: EmbeddedMetricRow, update: MetricUpdate): boolean {
@@ -372,8 +396,4 @@ function matchesUpdate(row: EmbeddedMetricRow, update: MetricUpdate): boolean {
     row.generation === update.generation &&
     compareIds(row.metricId, update.metricId) === 0
   )
-}
-
-function areTagsEqual(a: SeriesRegistration['tags'], b: SeriesRegistration['tags']): boolean {
-  return a.length === b.length && a.every(([key, value], i) => b[i]![0] === key && b[i]![1] === value)
 }

@@ -12,17 +12,17 @@ import { decodeJson, encodeJson } from './rows.ts'
  * Version of the keys and values of the tables, which are also those in the journal. A store with an unknown version is
  * refused. Journal files also have a version of their own (`journal.ts`).
  */
-export const STORE_FORMAT_VERSION = 2
+export const STORE_FORMAT_VERSION = 3
 
 /**
- * Format 1 has the same tables but no journal. A new version was necessary, because a gateway that knows only format 1
- * would ignore the writes in the journal.
+ * Earlier formats that are read too. Format 1 has no journal, and a gateway that knows only format 1 would ignore the
+ * journal. Up to format 2, each series has a row of its own. These rows are read as they are; no new ones are written.
  */
-const VERSION_WITHOUT_JOURNAL = 1
+const READABLE_VERSIONS: readonly number[] = [1, 2, STORE_FORMAT_VERSION]
 
 /**
- * Writes version and shape into a new store, and raises the version of a store of format 1. Throws an Error if the
- * folder has a store of another shape, or of an unknown version.
+ * Writes version and shape into a new store, and raises the version of a store of an earlier format. Throws an Error if
+ * the folder has a store of another shape, or of an unknown version.
  */
 export async function ensureFormat(lmdb: Lmdb, folder: string, wanted: StoreShape): Promise<void> {
   const stored = readFormat(lmdb, folder)
@@ -43,7 +43,7 @@ export function readFormat(
   const bytes = lmdb.tables.meta.getBinary(FORMAT_KEY)
   if (bytes === undefined) return undefined
   const { version, ...shape } = decodeJson(bytes) as StoreShape & { readonly version: number }
-  if (version !== STORE_FORMAT_VERSION && version !== VERSION_WITHOUT_JOURNAL) {
+  if (!READABLE_VERSIONS.includes(version)) {
     throw new Error(
       `the store in ${folder} has format ${version}, this version of the gateway reads format ${STORE_FORMAT_VERSION}`,
     )

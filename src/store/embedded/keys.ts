@@ -31,9 +31,12 @@ export const TABLES = [
    * at the deletion.
    */
   'dying',
-  /** partition, metric id, position u32 → series id and tags. */
+  /**
+   * partition, metric id, position u32 of the last series in the row, number of series u16 → ids and tags of the
+   * series, which a commit has added together. Rows from format 2 have one series, and no number in their key.
+   */
   'series',
-  /** partition, metric id, series id → position u32. */
+  /** partition, metric id, series id → the end of the key in `series`: position and number. */
   'series-ids',
   /** partition, writer (16 bytes) → number and time of the last commit. */
   'watermarks',
@@ -217,8 +220,39 @@ export function metricPrefix(partition: number, metricId: Id64): Buffer {
   return new KeyBuilder(10).u16(partition).id(metricId).bytes
 }
 
+/**
+ * Returns the least key in `series` that a row with the series at this position can have. It is the whole key of a row
+ * from format 2.
+ */
 export function seriesKey(partition: number, metricId: Id64, position: number): Buffer {
-  return new KeyBuilder(14).u16(partition).id(metricId).u32(position).bytes
+  return new KeyBuilder(SERIES_COUNT_OFFSET).u16(partition).id(metricId).u32(position).bytes
+}
+const SERIES_POSITION_OFFSET = 10
+const SERIES_COUNT_OFFSET = 14
+
+/** Returns the key in `series` of a row with `count` series, the last of which has this position. */
+export function seriesRowKey(partition: number, metricId: Id64, lastPosition: number, count: number): Buffer {
+  return new KeyBuilder(16).u16(partition).id(metricId).u32(lastPosition).u16(count).bytes
+}
+
+export function readSeriesRowKey(key: Uint8Array): {
+  readonly lastPosition: number
+  /** Undefined for a row from format 2, which has one series. */
+  readonly count: number | undefined
+} {
+  const count =
+    key.length === SERIES_COUNT_OFFSET ? undefined : key[SERIES_COUNT_OFFSET]! * 0x100 + key[SERIES_COUNT_OFFSET + 1]!
+  return { lastPosition: readU32(key, SERIES_POSITION_OFFSET), count }
+}
+
+/** Returns the value in `series-ids` of the series in the row of `series` with this key. */
+export function seriesPlace(rowKey: Uint8Array): Uint8Array {
+  return rowKey.subarray(SERIES_POSITION_OFFSET)
+}
+
+/** Returns the key in `series` of the row with a series. `keyInSeriesIds`, `place`: its row in `series-ids`. */
+export function seriesRowKeyOf(keyInSeriesIds: Uint8Array, place: Uint8Array): Buffer {
+  return Buffer.concat([keyInSeriesIds.subarray(0, SERIES_POSITION_OFFSET), place])
 }
 
 export function tagKeyKey(partition: number, metricId: Id64, tagKey: string): Buffer {

@@ -227,19 +227,79 @@ function parseMetric(bytes: Uint8Array): EmbeddedMetricRow {
   }
 }
 
-// Layout of a series row: u64 id, big-endian, then JSON of the tags
+// Layout of a series row: for each series u64 id and u32 end of its tags in the JSON, big-endian; then JSON of a list
+// with the tags of each series. The key has the number of series. A row from format 2: u64 id, then JSON of the tags.
 
-export function encodeSeries(series: SeriesRow): Uint8Array {
-  const tags = JSON.stringify(series.tags)
-  const bytes = Buffer.allocUnsafe(8 + Buffer.byteLength(tags))
-  bytes.writeUInt32BE(series.seriesId.hi, 0)
-  bytes.writeUInt32BE(series.seriesId.lo, 4)
-  bytes.write(tags, 8)
-  return bytes
+const SERIES_HEAD_BYTES = 12
+
+/**
+ * Maximum size of a row with several series. LMDB stores a value of at most half a page in a leaf page. A larger one
+ * has pages of its own, so it takes more space, and so does each change.
+ */
+const SERIES_ROW_BYTES_MAX = 1_900
+
+/** Encodes series as one or more rows, in the same order. `count`: number of series in the row. */
+export function encodeSeriesRows(
+  series: readonly SeriesRow[],
+): { readonly count: number; readonly bytes: Uint8Array }[] {
+  const rows: { readonly count: number; readonly bytes: Uint8Array }[] = []
+  let from = 0
+  let ends: number[] = []
+  let text = '['
+  let textBytes = 1
+  const finishRow = (): void => {
+    const count = ends.length
+    const bytes = Buffer.allocUnsafe(count * SERIES_HEAD_BYTES + textBytes)
+    for (let i = 0; i < count; i++) {
+      const { seriesId } = series[from + i]!
+      bytes.writeUInt32BE(seriesId.hi, i * SERIES_HEAD_BYTES)
+      bytes.writeUInt32BE(seriesId.lo, i * SERIES_HEAD_BYTES + 4)
+      bytes.writeUInt32BE(ends[i]!, i * SERIES_HEAD_BYTES + 8)
+    }
+    bytes.write(`${text}]`, count * SERIES_HEAD_BYTES)
+    rows.push({ count, bytes })
+    from += count
+    ends = []
+    text = '['
+    textBytes = 1
+  }
+  for (const { tags } of series) {
+    const tagsText = JSON.stringify(tags)
+    const tagsBytes = Buffer.byteLength(tagsText)
+    const rowBytes = (ends.length + 1) * SERIES_HEAD_BYTES + textBytes + tagsBytes + 1
+    if (ends.length > 0 && rowBytes > SERIES_ROW_BYTES_MAX) finishRow()
+    text += ends.length === 0 ? tagsText : `,${tagsText}`
+    // A comma or, after the last list, a bracket follows.
+    ends.push(textBytes + tagsBytes)
+    textBytes += tagsBytes + 1
+  }
+  if (ends.length > 0) finishRow()
+  return rows
 }
 
-export function decodeSeries(bytes: Uint8Array): SeriesRow {
-  return { seriesId: readId(bytes, 0), tags: parseJson(bytes, 8) as CanonicalTags }
+/** Decodes all series of a row. `count`: the number in its key; undefined for a row from format 2. */
+export function decodeSeriesRow(bytes: Uint8Array, count: number | undefined): SeriesRow[] {
+  if (count === undefined) return [{ seriesId: readId(bytes, 0), tags: parseJson(bytes, 8) as CanonicalTags }]
+  const tagLists = parseJson(bytes, count * SERIES_HEAD_BYTES) as CanonicalTags[]
+  return tagLists.map((tags, i) => ({ seriesId: readId(bytes, i * SERIES_HEAD_BYTES), tags }))
+}
+
+/** Decodes the tags of one series of a row; undefined if the row does not have it. `count`: see `decodeSeriesRow`. */
+export function decodeSeriesTags(
+  bytes: Uint8Array,
+  count: number | undefined,
+  { hi, lo }: Id64,
+): CanonicalTags | undefined {
+  if (count === undefined) return decodeSeriesRow(bytes, count)[0]!.tags
+  const textStart = count * SERIES_HEAD_BYTES
+  let start = 1
+  for (let head = 0; head < textStart; head += SERIES_HEAD_BYTES) {
+    const end = readU32(bytes, head + 8)
+    if (readU32(bytes, head) === hi && readU32(bytes, head + 4) === lo)
+      return parseJson(bytes.subarray(0, textStart + end), textStart + start) as CanonicalTags
+    start = end + 1
+  }
+  return undefined
 }
 
 // Layout of an inbox row: scalar bytes, sketch bytes, arrival time, then the block's name. The order is in the key.

@@ -47,6 +47,12 @@ export class WriteSet {
     this.#layer.set(table, keyTextOf(key), { value })
   }
 
+  /** Puts several rows with the same value. `texts`: the keys as text (`keyTextOf`). */
+  putEach(table: TableName, texts: readonly string[], value: Uint8Array): void {
+    const write = { value }
+    for (const text of texts) this.#layer.set(table, text, write)
+  }
+
   /** Puts a row of which it is known that no row with its key exists, for example because the key is a unique name. */
   putNew(table: TableName, key: Uint8Array, value: Uint8Array): void {
     this.#layer.set(table, keyTextOf(key), { value, isNew: true })

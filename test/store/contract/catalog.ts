@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { type CanonicalTags, seriesIdOf } from '../../../src/model/series.ts'
+import type { Store } from '../../../src/store/store.ts'
 import { listAll } from '../../support/list-metrics.ts'
-import { commit, metricOf, NOW, namesOf, type Openers, part, seriesTouch, touch } from './fixtures.ts'
+import { commit, metricOf, NOW, namesOf, type Openers, only, part, seriesTouch, touch } from './fixtures.ts'
 
 export function describeCatalog(name: string, { openedStore, openStore }: Openers): void {
   describe(`${name}: catalog`, () => {
@@ -180,6 +181,44 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
         true,
         true,
       ])
+    })
+
+    test('a page of series begins and ends anywhere, however many series a commit adds', async () => {
+      const opened = await openedStore()
+      const metric = metricOf('cpu')
+      const other = namesOf(metric.partition, 'other')
+      const { partition, metricId } = metric
+      const series = Array.from({ length: 150 }, (_, i) => seriesTouch(metric, [['host', `${i}`.repeat(i)]]))
+      const others = Array.from({ length: 40 }, (_, i) => seriesTouch(other, [['host', `${i}`]]))
+      const ends = [0, 90, 91, 100, 150]
+      const metrics = [touch(metric), touch(other)]
+      for (const [i, from] of ends.slice(0, -1).entries()) {
+        const added = [...others.slice(i * 10, i * 10 + 10), ...series.slice(from, ends[i + 1])]
+        await opened.store.append([commit(partition, i + 1, part({ metrics, series: added }))])
+      }
+      const rows = series.map(({ seriesId, tags }) => ({ seriesId, tags }))
+      const check = async (store: Store): Promise<void> => {
+        for (let cursor = 0; cursor <= 150; cursor += 3) {
+          for (const limit of [1, 20, 150])
+            expect(await store.readSeries(partition, metricId, cursor, limit)).toEqual(
+              rows.slice(cursor, cursor + limit),
+            )
+        }
+        expect(await store.readSeries(partition, metricId, 151, 1)).toBeUndefined()
+        const ids = [...series, ...others].map(({ seriesId }) => seriesId)
+        expect(await store.hasSeries(partition, metricId, ids)).toEqual(ids.map((_, i) => i < 150))
+      }
+      await check(opened.store)
+      const reopened = await opened.reopen()
+      await check(reopened)
+      // All are known, and their tags are compared with the stored ones.
+      await reopened.append([commit(partition, 5, part({ metrics, series: [...series].reverse() }))])
+      await check(reopened)
+      const retagged = { ...series[120]!, tags: series[121]!.tags }
+      const conflict = { status: 'conflict', metricIds: [metricId], deleted: [] }
+      expect(
+        await only(reopened.append([commit(partition, 6, part({ metrics, series: [series[0]!, retagged] }))])),
+      ).toEqual(conflict)
     })
 
     test('a cursor beyond the end of the series returns undefined', async () => {

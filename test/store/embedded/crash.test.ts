@@ -6,6 +6,8 @@ import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { metricIdOf } from '../../../src/model/metric.ts'
+import { type CanonicalTags, seriesIdOf } from '../../../src/model/series.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import type { EnvironmentOptions } from '../../../src/store/embedded/environment.ts'
 import { lockFolder } from '../../../src/store/embedded/lock.ts'
@@ -24,10 +26,17 @@ const SHAPE = {
   setResolutions: [{ bucketWidthMs: 60_000, keptMs: 1 }],
 }
 
-/** Appends one block after the other and prints each number once it is acknowledged; a refused one again and again. */
+/** Number of series that each commit of a child adds. */
+const SERIES_PER_COMMIT = 30
+
+/**
+ * Appends one block with new series after the other and prints each number once it is acknowledged; a refused one again
+ * and again.
+ */
 const APPENDING = `
 import { openEmbeddedStore } from './out/store/embedded/embedded-store.js'
 import { metricIdOf } from './out/model/metric.js'
+import { seriesIdOf } from './out/model/series.js'
 import { setTimeout } from 'node:timers/promises'
 const [folder, bytes, environment] = process.argv.slice(2)
 const store = await openEmbeddedStore({ folder, ...${JSON.stringify(SHAPE)}, environment: JSON.parse(environment) })
@@ -38,7 +47,11 @@ console.log('open')
 for (let number = last + 1; ; ) {
   const block = { name: 'block-' + number, scalars: new Uint8Array(Number(bytes)).fill(number), sketches: undefined }
   const metrics = [{ metricId, generation: 1, definition, points: 1, firstMs: number, lastMs: number, cumulative: false }]
-  const parts = [{ block, metrics, series: [], members: [], events: [], nowMs: number }]
+  const series = Array.from({ length: ${SERIES_PER_COMMIT} }, (_, i) => {
+    const tags = [['host', number + '-' + i]]
+    return { metricId, seriesId: seriesIdOf(metricId, tags), tags }
+  })
+  const parts = [{ block, metrics, series, members: [], events: [], nowMs: number }]
   try {
     await store.append([{ partition: 0, writer: '${WRITER}', commitNumber: number, parts }])
     console.log(number++)
@@ -143,7 +156,23 @@ async function expectWhole(store: Store, acknowledged: number, bytes: number): P
   const isWrong = (block: Uint8Array | undefined, i: number): boolean =>
     block === undefined || Buffer.compare(block, new Uint8Array(bytes).fill(i + 1)) !== 0
   expect(blocks.findIndex(isWrong)).toBe(-1)
-  expect(await store.readMetric('shop', 'm')).toMatchObject({ points: watermark, lastSeenMs: watermark })
+  expect(await store.readMetric('shop', 'm')).toMatchObject({
+    points: watermark,
+    lastSeenMs: watermark,
+    seriesCount: watermark! * SERIES_PER_COMMIT,
+  })
+  const metricId = metricIdOf('shop', 'm', 1)
+  const tags = Array.from({ length: watermark! * SERIES_PER_COMMIT }, (_, i): CanonicalTags => {
+    return [['host', `${Math.floor(i / SERIES_PER_COMMIT) + 1}-${i % SERIES_PER_COMMIT}`]]
+  })
+  const series = tags.map((each) => ({ seriesId: seriesIdOf(metricId, each), tags: each }))
+  expect(await store.readSeries(0, metricId, 0, 1e9)).toEqual(series)
+  const areKnown = await store.hasSeries(
+    0,
+    metricId,
+    series.map(({ seriesId }) => seriesId),
+  )
+  expect(areKnown.indexOf(false)).toBe(-1)
 }
 
 describe('a process that holds a folder', () => {

@@ -2,9 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { formatId } from '../../../src/model/id.ts'
+import type { CanonicalTags } from '../../../src/model/series.ts'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { STORE_FORMAT_VERSION } from '../../../src/store/embedded/format.ts'
-import { FORMAT_KEY, JOURNAL_KEY } from '../../../src/store/embedded/keys.ts'
+import { FORMAT_KEY, JOURNAL_KEY, metricPrefix, seriesIdKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
 import { SWEEP_STEP_ENTRIES_MAX } from '../../../src/store/embedded/sweep.ts'
@@ -12,12 +14,18 @@ import type { CommitPart, Store } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 import { describeStore } from '../contract/describe-store.ts'
 import {
+  commit,
   DAY,
+  metricOf,
+  NOW,
   PARTITIONS,
+  part,
   RECEIPTS_BYTES_MAX,
   RECEIPTS_MAX,
   RESOLUTION_STEPS,
   SET_RESOLUTION_STEPS,
+  seriesTouch,
+  touch,
 } from '../contract/fixtures.ts'
 
 function optionsOf(folder: string, options: Partial<EmbeddedStoreOptions> = {}): EmbeddedStoreOptions {
@@ -107,7 +115,7 @@ describe('opening an embedded store', () => {
     await (await openFor(optionsOf(folder, { resolutions }))).ping()
   })
 
-  test('a folder of format 1, which had no journal, is opened and becomes one of format 2', async () => {
+  test('a folder of format 1, which had no journal, is opened and becomes one of the newest format', async () => {
     const folder = await temporaryFolder()
     const store = await openEmbeddedStore(optionsOf(folder))
     await store.defineMetrics([{ project: 'shop', name: 'm', type: 'gauge' }])
@@ -124,8 +132,52 @@ describe('opening an embedded store', () => {
     expect(await opened.readMetric('shop', 'm')).toMatchObject({ type: 'gauge' })
     await opened.close()
     const again = new Lmdb(folder)
-    expect(decodeJson(again.tables.meta.getBinary(FORMAT_KEY)!)).toMatchObject({ version: 2 })
+    expect(decodeJson(again.tables.meta.getBinary(FORMAT_KEY)!)).toMatchObject({ version: STORE_FORMAT_VERSION })
     await again.close()
+  })
+
+  test('a folder of format 2, in which each series has a row, is read, and its rows stay', async () => {
+    const folder = await temporaryFolder()
+    const metric = metricOf('cpu')
+    const { partition, metricId } = metric
+    const metrics = [touch(metric)]
+    const tags = (host: number): CanonicalTags => [['host', `${host}`]]
+    const series = Array.from({ length: 6 }, (_, i) => seriesTouch(metric, tags(i)))
+    const rows = series.map(({ seriesId }, i) => ({ seriesId, tags: tags(i) }))
+    const store = await openEmbeddedStore(optionsOf(folder))
+    for (let i = 0; i < 3; i++) await store.append([commit(partition, i + 1, part({ metrics, series: [series[i]!] }))])
+    await store.close()
+    const lmdb = new Lmdb(folder)
+    const { meta } = lmdb.tables
+    const found = decodeJson(meta.getBinary(FORMAT_KEY)!) as object
+    await lmdb.write(() => {
+      meta.put(FORMAT_KEY, encodeJson({ ...found, version: 2 }))
+      for (const key of [...lmdb.tables.series.getKeys()]) lmdb.tables.series.remove(key)
+      for (const [i, { seriesId }] of series.slice(0, 3).entries()) {
+        const position = Buffer.alloc(4)
+        position.writeUInt32BE(i)
+        const idBytes = Buffer.from(formatId(seriesId), 'hex')
+        lmdb.tables.series.put(
+          Buffer.concat([metricPrefix(partition, metricId), position]),
+          Buffer.concat([idBytes, Buffer.from(JSON.stringify(tags(i)))]),
+        )
+        lmdb.tables['series-ids'].put(seriesIdKey(partition, metricId, seriesId), position)
+      }
+    })
+    await lmdb.close()
+    let opened = await openFor(optionsOf(folder))
+    expect(await opened.readSeries(partition, metricId, 0, 10)).toEqual(rows.slice(0, 3))
+    const added = part({ metrics, series: [...series].reverse() })
+    expect(await opened.append([commit(partition, 4, added)])).toEqual([{ status: 'applied', skipped: [] }])
+    const retagged = part({ metrics, series: [{ ...series[1]!, tags: tags(7) }] })
+    expect(await opened.append([commit(partition, 5, retagged)])).toMatchObject([{ status: 'conflict' }])
+    await opened.close()
+    opened = await openFor(optionsOf(folder))
+    const expected = [...rows.slice(0, 3), ...rows.slice(3).reverse()]
+    for (let cursor = 0; cursor <= 6; cursor++)
+      expect(await opened.readSeries(partition, metricId, cursor, 2)).toEqual(expected.slice(cursor, cursor + 2))
+    expect(await opened.readSeries(partition, metricId, 7, 2)).toBeUndefined()
+    expect(await opened.readMetric('shop', 'cpu')).toMatchObject({ seriesCount: 6 })
   })
 
   test('a store of a newer format is refused', async () => {
@@ -143,6 +195,21 @@ describe('opening an embedded store', () => {
 })
 
 describe('an embedded store', () => {
+  test('tells a reader of the series of a deleted metric that the first ones are removed', async () => {
+    const store = await openFor(optionsOf(await temporaryFolder()))
+    const metric = metricOf('cpu')
+    const { partition, metricId } = metric
+    const series = ['a', 'b', 'c'].map((host) => seriesTouch(metric, [['host', host]]))
+    for (const [i, added] of series.entries())
+      await store.append([commit(partition, i + 1, part({ metrics: [touch(metric)], series: [added] }))])
+    await store.deleteMetric({ project: 'shop', name: 'cpu', generation: 1 })
+    // Three rows of ids, and the first row of series.
+    expect(await store.clearDeleted(partition, 4, NOW)).toBe(true)
+    expect(await store.readSeries(partition, metricId, 0, 10)).toHaveLength(2)
+    expect(await store.readSeries(partition, metricId, 1, 10)).toBeUndefined()
+    expect(await store.readSeries(partition, metricId, 2, 10)).toHaveLength(1)
+  })
+
   test.each([
     ['the journal', false],
     ['LMDB', true],
