@@ -1,9 +1,9 @@
 import { hashToId, type Id64 } from './id.ts'
 
 /**
- * Number of entries in the write path's cache of metrics and series, and of series in the query path's cache, above
- * which the cache drops entries. It is ten times the default limit of series per metric. What was dropped is read again
- * from the store when it is needed.
+ * Number of series in the write path's cache, and in the query path's cache, above which the cache drops entries. It is
+ * ten times the default limit of series per metric. A series takes about half a kilobyte. What was dropped is read
+ * again from the store when it is needed.
  */
 export const CACHED_SERIES_MAX = 1_000_000
 

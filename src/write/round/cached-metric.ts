@@ -1,7 +1,8 @@
+import { randomInt } from 'node:crypto'
 import type { Id64 } from '../../model/id.ts'
 import { type MetricType, type RollupKind, rollupKindOf } from '../../model/metric.ts'
 import type { MetricMetadata, SeriesRef } from '../../model/point.ts'
-import { type CanonicalTags, SharedTagPairs } from '../../model/series.ts'
+import { areTagsEqual, type CanonicalTags, SharedTagPairs } from '../../model/series.ts'
 import type { MetricDefinition, MetricRow } from '../../store/catalog.ts'
 
 /**
@@ -54,15 +55,16 @@ export class Metric {
   #tagKeys: Set<string> | undefined = undefined
   /** Tag keys that are not known to be in the store, each with the number of series that have reserved it. */
   #reservedTagKeys: Map<string, number> | undefined = undefined
-  readonly tagTree = new TagNode()
-  /** Undefined until the first series is created. */
-  #seriesByTags: Map<string, Series> | undefined = undefined
+  /** By `hashOf` of their tags. Undefined until the first series is created. */
+  #seriesByHash: Map<number, Series> | undefined = undefined
+  /** Series whose hash another series had before, by `keyOf` of their tags. */
+  #seriesWithSameHash: Map<string, Series> | undefined = undefined
   #sharedTagPairs: SharedTagPairs | undefined = undefined
   /**
-   * How much this metric counts towards `RegistryLimits.registryEntriesMax`: 1 for the metric itself, and for each
-   * sequence of tags in `tagTree` 1 plus the number of its tags.
+   * How much the series of this metric count towards `RegistryLimits.registryEntriesMax`: 1 for each series, and 1 for
+   * each `CHARS_PER_ENTRY` characters of its tags.
    */
-  registryEntries = 1
+  registryEntries = 0
   /** Number of the last attempt to decode a body (see `PointBatch`) that found the metric unknown. */
   newInAttempt = 0
   /** The number of the last `Round` with points of this metric, and the metric's index in that round. 0: none. */
@@ -83,14 +85,28 @@ export class Metric {
 
   /** Returns the series with these tags, and creates it if it does not exist. */
   seriesOf(tags: CanonicalTags): Series {
-    this.#seriesByTags ??= new Map()
-    const key = keyOf(tags)
-    let series = this.#seriesByTags.get(key)
-    if (series === undefined) {
-      this.#sharedTagPairs ??= new SharedTagPairs()
-      this.#seriesByTags.set(key, (series = new Series(this, this.#sharedTagPairs.share(tags))))
-    }
+    this.#seriesByHash ??= new Map()
+    const hash = hashOf(tags)
+    const sameHash = this.#seriesByHash.get(hash)
+    if (sameHash !== undefined && areTagsEqual(sameHash.tags, tags)) return sameHash
+    if (sameHash !== undefined) return this.#seriesWithUsedHash(tags)
+    const series = this.#newSeries(tags)
+    this.#seriesByHash.set(hash, series)
     return series
+  }
+
+  #seriesWithUsedHash(tags: CanonicalTags): Series {
+    this.#seriesWithSameHash ??= new Map()
+    const key = keyOf(tags)
+    let series = this.#seriesWithSameHash.get(key)
+    if (series === undefined) this.#seriesWithSameHash.set(key, (series = this.#newSeries(tags)))
+    return series
+  }
+
+  #newSeries(tags: CanonicalTags): Series {
+    this.#sharedTagPairs ??= new SharedTagPairs()
+    this.registryEntries += 1 + Math.floor(charsOf(tags) / CHARS_PER_ENTRY)
+    return new Series(this, this.#sharedTagPairs.share(tags))
   }
 
   /** Estimated number of series, with reserved places, so that concurrent requests cannot reserve the same place. */
@@ -184,14 +200,37 @@ export class Metric {
   }
 }
 
-/**
- * Returns a key that is unique for each set of tags: every text is preceded by its length. It is joined at once,
- * because V8 keeps a text that is made by many additions as a tree, which takes five times the memory.
- */
+/** The tags of most series are shorter, so that most series count as one entry. */
+const CHARS_PER_ENTRY = 256
+
+function charsOf(tags: CanonicalTags): number {
+  let chars = 0
+  for (const [key, value] of tags) chars += key.length + value.length
+  return chars
+}
+
+/** Returns a key that is unique for each set of tags. */
 function keyOf(tags: CanonicalTags): string {
-  const parts: (string | number)[] = []
-  for (const [name, value] of tags) parts.push(name.length, ':', name, value.length, ':', value)
-  return parts.join('')
+  return JSON.stringify(tags)
+}
+
+/** Random, so that a client cannot know which tags have equal hashes. */
+const HASH_SEED = randomInt(2 ** 32) | 0
+
+/**
+ * Returns a hash of the tags of a series. A map by hash takes less memory than one by text. An integer of 32 bits is
+ * stored in the map itself, without an object.
+ */
+function hashOf(tags: CanonicalTags): number {
+  let hash = HASH_SEED
+  for (const [key, value] of tags) hash = hashText(value, hashText(key, hash))
+  return hash
+}
+
+function hashText(text: string, seed: number): number {
+  let hash = seed ^ text.length
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return hash ^ (hash >>> 15)
 }
 
 export class Series implements SeriesRef {
@@ -223,28 +262,5 @@ export class Series implements SeriesRef {
     this.metric = metric
     this.kind = metric.kind
     this.tags = tags
-  }
-}
-
-/**
- * A node in the tree of the tags of a metric, in the order in which clients send them. A client usually sends the tags
- * of a series in the same order, so that the tree finds the series without sorting them.
- */
-class TagNode {
-  series: Series | undefined = undefined
-  /** Undefined in leaf nodes. Most nodes are leaves. */
-  #children: Map<string, Map<string, TagNode>> | undefined = undefined
-
-  child(key: string, value: string): TagNode | undefined {
-    return this.#children?.get(key)?.get(value)
-  }
-
-  childOrNew(key: string, value: string): TagNode {
-    this.#children ??= new Map()
-    let values = this.#children.get(key)
-    if (values === undefined) this.#children.set(key, (values = new Map()))
-    let node = values.get(value)
-    if (node === undefined) values.set(value, (node = new TagNode()))
-    return node
   }
 }

@@ -33,8 +33,8 @@ export interface RegistryLimits extends AdmissionLimits {
   /** Maximum duration of one call to the store. */
   readonly storeWaitMsMax: number
   /**
-   * Maximum number of entries in memory. Beyond it, the registry is cleared before the next request. A metric counts 1,
-   * and each distinct sequence in which clients send tags of the metric counts 1 plus the number of its tags.
+   * Maximum number of series, and of metrics, in memory. If there are more, the registry is cleared before the next
+   * request. A series with long tags counts more than once (`Metric.registryEntries`).
    */
   readonly registryEntriesMax: number
   /** Maximum size of the item cache of each project. */
@@ -51,7 +51,8 @@ export class Registry {
   /** By project. `clear` does not reset these counts, because they are about requests in progress. */
   readonly #definitionCounts = new Map<string, DefinitionCounts>()
   readonly #now: () => number
-  #entryCount = 0
+  #metricCount = 0
+  #seriesEntries = 0
   #version = 1
 
   constructor(store: Store, limits: RegistryLimits, now: () => number) {
@@ -64,7 +65,8 @@ export class Registry {
   clear(): void {
     this.#metricsByProject = new Map()
     this.#itemCaches = new Map()
-    this.#entryCount = 0
+    this.#metricCount = 0
+    this.#seriesEntries = 0
   }
 
   /** Incremented by `invalidate`. Series that were registered under an earlier version are registered again. */
@@ -141,7 +143,8 @@ export class Registry {
     const names = this.#metricsByProject.get(metric.project)?.get(metric.type)
     if (names?.get(metric.name) !== metric) return
     names.delete(metric.name)
-    this.#entryCount -= metric.registryEntries
+    this.#metricCount--
+    this.#seriesEntries -= metric.registryEntries
   }
 
   /** Evicts those of the metrics that have no row and that no request is about to define. */
@@ -164,7 +167,7 @@ export class Registry {
 
   /** Whether the registry has more entries than allowed. The caller then clears it before the next request. */
   get isFull(): boolean {
-    return this.#entryCount > this.limits.registryEntriesMax
+    return Math.max(this.#seriesEntries, this.#metricCount) > this.limits.registryEntriesMax
   }
 
   /**
@@ -202,13 +205,10 @@ export class Registry {
       if (isRecent(TYPE_CONFLICT_CACHED_MS, metric.rowReadMs, this.#now())) return rejectTypeConflict(metric)
       metric.row = undefined
     }
-    let node = metric.tagTree
-    for (const [key, value] of pairs) {
-      const next = node.child(key, value)
-      if (next === undefined) return this.#addTagPath(metric, pairs)
-      node = next
-    }
-    return node.series ?? this.#addTagPath(metric, pairs)
+    const entriesBefore = metric.registryEntries
+    const series = metric.seriesOf(pairs.length === 0 ? NO_TAGS : canonicalTags(pairs))
+    this.#seriesEntries += metric.registryEntries - entriesBefore
+    return series
   }
 
   /**
@@ -227,23 +227,9 @@ export class Registry {
       if (unknownMetricCount >= metricsPerProjectMax + newMetricsPerRequestMax)
         return reject('metric_limit_exceeded', `a project may have ${metricsPerProjectMax} metrics at most`)
       names.set(name, (metric = new Metric(project, name, type)))
-      this.#entryCount++
+      this.#metricCount++
     }
     return metric
-  }
-
-  /**
-   * Finds or creates the series of the sorted tags, and adds the tags in the client's order to the tag tree, so that
-   * the next look-up finds the series without sorting.
-   */
-  #addTagPath(metric: Metric, pairs: readonly (readonly [string, string])[]): Series {
-    const series = metric.seriesOf(pairs.length === 0 ? NO_TAGS : canonicalTags(pairs))
-    let node = metric.tagTree
-    for (const [name, value] of pairs) node = node.childOrNew(name, value)
-    node.series = series
-    this.#entryCount += 1 + pairs.length
-    metric.registryEntries += 1 + pairs.length
-    return series
   }
 }
 

@@ -218,6 +218,20 @@ describe('a registry that reaches its bound', () => {
     expect((await real.readMetric(PROJECT, 'hits'))?.points).toBe(300)
   })
 
+  it.each([
+    [20, 1],
+    [19, 4],
+  ])('counts each series once: with room for %i of 20 series, reads their metric %i times', async (max, readCount) => {
+    const writer = newWriter({ registryEntriesMax: max })
+    const tags = Array.from({ length: 20 }, (_, i) => ({ region: i < 10 ? 'eu' : 'us', host: String(i), zone: 'a' }))
+    const inOrder = tags.map((each) => hit(1, each))
+    const reversed = tags.map(({ region, host, zone }) => hit(1, { zone, host, region }))
+    for (const points of [inOrder, reversed, inOrder, reversed]) await track(writer, ...points)
+    expect(faulty.calls('readMetrics')).toHaveLength(readCount)
+    expect(await totalOf(real, 'hits', 'sum')).toBe(80)
+    expect((await real.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(20)
+  })
+
   it('keeps totals exact when it is cleared while a request waits for a definition', async () => {
     const writer = newWriter({ registryEntriesMax: 3 })
     const slow = gate()
