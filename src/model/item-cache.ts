@@ -28,10 +28,10 @@ export interface ItemIdentity {
 }
 
 /**
- * The protocol whose JSON format an item has. Items of different protocols share a cache entry if their name, type and
- * tags have the same bytes, but the layout of an item is valid for one protocol.
+ * The format of an item: JSON of one of three protocols, or MessagePack. Items of different formats share a cache entry
+ * if their name, type and tags have the same bytes, but the layout of an item is valid for one format.
  */
-export type ItemGrammar = 'flux' | 'graphql' | 'better-stack'
+export type ItemGrammar = 'flux' | 'graphql' | 'better-stack' | 'message-pack'
 
 /**
  * The bytes of an item without its value and its time. Where one of these two fields was, there is a gap: a segment of

@@ -3,7 +3,8 @@ import { type PointLimits, type PointSink, reject, type SeriesRef } from '../mod
 import { StepBudget, type Steps } from '../model/steps.ts'
 import { decodeBetterStackItem } from './better-stack.ts'
 import { eachJsonItem, eachJsonLineItem } from './json-body.ts'
-import { eachMessagePackItem } from './message-pack.ts'
+import { eachMessagePackItem, MessagePackReader } from './message-pack.ts'
+import { MessagePackScanner } from './message-pack-scanner.ts'
 import { scanItems } from './scan-items.ts'
 
 export type BetterStackFormat = 'json' | 'ndjson' | 'message-pack'
@@ -39,7 +40,8 @@ export function* decodeBetterStackBody<S extends SeriesRef>(
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
 ): Steps<DecodedBetterStackBody> {
-  if (options.format !== 'message-pack' && bytes.length > 0) {
+  if (options.format === 'message-pack') return yield* decodeMessagePack(bytes, sink, options, true)
+  if (bytes.length > 0) {
     const scanned = yield* scanBetterStackBody(bytes, sink, options)
     if (scanned !== undefined) return scanned
     sink.restart()
@@ -47,52 +49,67 @@ export function* decodeBetterStackBody<S extends SeriesRef>(
   return yield* decodeWithoutScanner(bytes, sink, options)
 }
 
-/** Decodes with the general parsers: MessagePack, and bodies that the fast path does not support. */
+/** Decodes with the general parsers, for bodies that the fast path does not support. */
 export function* decodeWithoutScanner<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
 ): Steps<DecodedBetterStackBody> {
   const { format } = options
-  if (format === 'message-pack')
-    return yield* decodeItems(sink, options, (visitor) => eachMessagePackItem(bytes, visitor))
+  if (format === 'message-pack') return yield* decodeMessagePack(bytes, sink, options, false)
   if (format === 'json') {
     try {
-      return yield* decodeItems(sink, options, ({ visit }) => eachJsonItem(bytes, visit))
+      return yield* decodeItems(sink, options, (visit) => eachJsonItem(bytes, visit))
     } catch (error) {
       // Some senders declare NDJSON as JSON, so a body with a line break that is not JSON is decoded as NDJSON.
       const mayBeNdjson = error instanceof GatewayError && error.code === 'invalid_body' && bytes.includes(NEWLINE)
       if (!mayBeNdjson) throw error
       sink.restart()
-      const body = yield* decodeItems(sink, options, ({ visit }) => eachJsonLineItem(bytes, visit))
+      const body = yield* decodeItems(sink, options, (visit) => eachJsonLineItem(bytes, visit))
       if (body.itemCount === 0) throw error
       return body
     }
   }
-  return yield* decodeItems(sink, options, ({ visit }) => eachJsonLineItem(bytes, visit))
-}
-
-/** Receives the items of a body from its parser. */
-interface ItemVisitor {
-  visit(item: unknown): Steps<void>
-  /** Called instead of `visit`, with the reason, for an item that cannot be decoded. */
-  reject(reason: string): void
+  return yield* decodeItems(sink, options, (visit) => eachJsonLineItem(bytes, visit))
 }
 
 function* decodeItems<S extends SeriesRef>(
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
-  readItems: (visitor: ItemVisitor) => Steps<void>,
+  readItems: (visit: (item: unknown) => Steps<void>) => Steps<void>,
 ): Steps<DecodedBetterStackBody> {
   const budget = new StepBudget()
   const itemDecoder = new ItemDecoder(sink, options)
-  yield* readItems({
-    *visit(item) {
-      yield* itemDecoder.decode(item, itemDecoder.itemCount)
+  yield* readItems(function* (item) {
+    yield* itemDecoder.decode(item, itemDecoder.itemCount)
+    if (budget.spend(PARSED_ITEM_STEP_UNITS)) yield
+  })
+  return itemDecoder.outcome()
+}
+
+/** Decodes MessagePack. `isScanned`: items that are known are delivered without decoding them. */
+function* decodeMessagePack<S extends SeriesRef>(
+  bytes: Uint8Array,
+  sink: PointSink<S>,
+  options: BetterStackBodyOptions,
+  isScanned: boolean,
+): Steps<DecodedBetterStackBody> {
+  const budget = new StepBudget()
+  const itemDecoder = new ItemDecoder(sink, options)
+  const reader = new MessagePackReader(bytes)
+  const scanner = new MessagePackScanner(reader, sink, options.nowMs)
+  const itemCount = yield* eachMessagePackItem(reader, {
+    scan: (index) => isScanned && index < options.pointsMax && scanner.deliver(index),
+    *visit(item, index) {
+      scanner.endItem(yield* itemDecoder.decode(item, index))
       if (budget.spend(PARSED_ITEM_STEP_UNITS)) yield
     },
-    reject: (reason) => itemDecoder.reject(reason),
+    reject(reason, index) {
+      itemDecoder.reject(reason, index)
+      scanner.endItem(undefined)
+    },
   })
+  itemDecoder.countCachedItems(itemCount)
   return itemDecoder.outcome()
 }
 
@@ -168,10 +185,10 @@ class ItemDecoder<S extends SeriesRef> {
     return typeof seriesOrPointCount === 'number' ? undefined : seriesOrPointCount
   }
 
-  /** Rejects the next item, because it could not be decoded. */
-  reject(reason: string): void {
-    this.#sink.reject(this.itemCount, reject('invalid_body', reason))
-    this.#countItem(this.itemCount, 0)
+  /** Rejects an item, because it could not be decoded. */
+  reject(reason: string, index: number): void {
+    this.#sink.reject(index, reject('invalid_body', reason))
+    this.#countItem(index, 0)
   }
 
   /**

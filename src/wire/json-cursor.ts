@@ -247,7 +247,7 @@ export class JsonCursor {
  * Returns the milliseconds since midnight of `T10:30:00Z` or `T10:30:00.000Z` at `start`, and -1 for any other form.
  * `timestampLength` (20 or 24) includes the ten characters of the date before it.
  */
-function timeOfDayMs(bytes: Uint8Array, start: number, timestampLength: number): number {
+export function timeOfDayMs(bytes: Uint8Array, start: number, timestampLength: number): number {
   if (
     bytes[start] !== 0x54 ||
     bytes[start + 3] !== COLON ||
@@ -276,7 +276,7 @@ function twoDigits(bytes: Uint8Array, index: number): number {
   return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : -1
 }
 
-function asciiText(bytes: Uint8Array, start: number, end: number): string {
+export function asciiText(bytes: Uint8Array, start: number, end: number): string {
   let text = ''
   for (let index = start; index < end; index++) text += String.fromCharCode(bytes[index]!)
   return text

@@ -10,9 +10,11 @@ import { StepBudget, type Steps } from '../model/steps.ts'
  * beyond ±(2^53 - 1) are bigints, the timestamp extension is a Date, and a byte string that is valid UTF-8 is text.
  */
 
-/** Units of work (`StepBudget`): of an item, and of each of its bytes in addition. */
+/** Units of work (`StepBudget`): of an item that is decoded, and of each of its bytes in addition. */
 const ITEM_STEP_UNITS = 256
 const BYTE_STEP_UNITS = 4
+/** Units of work of an item that is not decoded. Each of its bytes is one more. */
+const SCANNED_ITEM_STEP_UNITS = 64
 
 /** Number of bytes after which the reading of an item may pause. A text or a byte string is never divided. */
 const PART_BYTES = 8_192
@@ -27,20 +29,30 @@ const ITEM_VALUES_MAX = 4_000_000
 const MAP_MEMBERS_MAX = 65_536
 
 export interface MessagePackVisitor {
-  visit(item: unknown): Steps<void>
+  /** Delivers an item without decoding it, and moves the reader past it. Returns false if that is not possible. */
+  scan(index: number): boolean
+  visit(item: unknown, index: number): Steps<void>
   /** Called instead of `visit`, with the reason, for an item that cannot be decoded. */
-  reject(reason: string): void
+  reject(reason: string, index: number): void
 }
 
 /**
- * Decodes a body and passes it to `visit`. If it is an array, passes each element instead. Throws `invalid_body` if the
- * body is not MessagePack, and `payload_too_large` if an item has too many values; earlier items may have been passed.
+ * Decodes a body and passes it to `visit`, unless `scan` returns true. If it is an array, passes each element instead.
+ * Returns the number of items. Throws `invalid_body` if the body is not MessagePack, and `payload_too_large` if an item
+ * has too many values; earlier items may have been passed.
  */
-export function* eachMessagePackItem(bytes: Uint8Array, { visit, reject }: MessagePackVisitor): Steps<void> {
-  const reader = new MessagePackReader(bytes)
+export function* eachMessagePackItem(
+  reader: MessagePackReader,
+  { scan, visit, reject }: MessagePackVisitor,
+): Steps<number> {
   const budget = new StepBudget()
   const itemCount = reader.openArray() ?? 1
   for (let i = 0; i < itemCount; i++) {
+    const itemStart = reader.position
+    if (scan(i)) {
+      if (budget.spend(SCANNED_ITEM_STEP_UNITS + reader.position - itemStart)) yield
+      continue
+    }
     reader.beginItem()
     for (let isComplete = false; !isComplete; ) {
       const start = reader.position
@@ -48,10 +60,11 @@ export function* eachMessagePackItem(bytes: Uint8Array, { visit, reject }: Messa
       const units = (isComplete ? ITEM_STEP_UNITS : 0) + BYTE_STEP_UNITS * (reader.position - start)
       if (budget.spend(units)) yield
     }
-    if (reader.rejectionReason === undefined) yield* visit(reader.item)
-    else reject(reader.rejectionReason)
+    if (reader.rejectionReason === undefined) yield* visit(reader.item, i)
+    else reject(reader.rejectionReason, i)
   }
-  if (reader.position !== bytes.length) throw invalidMessagePackError('something follows its end')
+  if (reader.position !== reader.bytes.length) throw invalidMessagePackError('something follows its end')
+  return itemCount
 }
 
 function invalidMessagePackError(reason: string): GatewayError {
@@ -76,8 +89,12 @@ const cachedTexts = new Array<CachedText | undefined>(CACHED_TEXT_SLOTS).fill(un
 /** Stands for an array or a map whose values follow. */
 const OPENED = Symbol('opened')
 
+const FIX_MAP = 0x80
 const FIX_ARRAY = 0x90
+const FIX_TEXT = 0xa0
+/** The first of the bytes that begin an array or a map with a length of 2 or 4 bytes; the last is before 0xe0. */
 const ARRAY_16 = 0xdc
+const NEGATIVE_FIX_INT = 0xe0
 
 /** An array or a map whose values are being read. The keys of a map are among its values. */
 interface OpenContainer {
@@ -90,27 +107,27 @@ interface OpenContainer {
   key: unknown
 }
 
-class MessagePackReader {
+export class MessagePackReader {
+  readonly bytes: Uint8Array
+  readonly view: DataView
   position = 0
   /** The item that was read last. Meaningless if the item is invalid. */
   item: unknown = undefined
   /** Why the item that was read last is invalid. Undefined: it is valid. */
   rejectionReason: string | undefined = undefined
-  readonly #bytes: Uint8Array
-  readonly #view: DataView
   #valueCount = 0
   /** The innermost array or map whose values are being read. Undefined: none. */
   #innermost: OpenContainer | undefined = undefined
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.bytes = bytes
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   /** Moves to the first element of an array and returns the array's length. Undefined: the next value is no array. */
   openArray(): number | undefined {
     this.#requireBytes(1)
-    const byte = this.#bytes[this.position]!
+    const byte = this.bytes[this.position]!
     if ((byte & 0xf0) !== FIX_ARRAY && byte !== ARRAY_16 && byte !== ARRAY_16 + 1) return undefined
     this.position++
     const length = byte < ARRAY_16 ? byte & 0x0f : this.#readUnsigned(byte === ARRAY_16 ? 2 : 4)
@@ -175,12 +192,20 @@ class MessagePackReader {
     }
   }
 
+  /** Reads a value that is no array and no map, outside of `readPart`. Returns undefined for an array or a map. */
+  readScalar(): unknown {
+    this.#valueCount = 0
+    const byte = this.bytes[this.position]!
+    const isContainer = (byte >= FIX_MAP && byte < FIX_TEXT) || byte >= ARRAY_16
+    return isContainer && byte < NEGATIVE_FIX_INT ? undefined : this.#readValue()
+  }
+
   /** Reads a value. Returns `OPENED` for an array or a map that is not empty: its values follow. */
   #readValue(): unknown {
     if (++this.#valueCount > ITEM_VALUES_MAX)
       throw new GatewayError('payload_too_large', `at most ${ITEM_VALUES_MAX} values are allowed in an item`)
     this.#requireBytes(1)
-    const byte = this.#bytes[this.position++]!
+    const byte = this.bytes[this.position++]!
     if (byte < 0x80) return byte
     if (byte < 0x90) return this.#open({}, false, byte & 0x0f)
     if (byte < 0xa0) return this.#open([], true, byte & 0x0f)
@@ -206,9 +231,9 @@ class MessagePackReader {
       case 0xc9:
         return this.#readExtension(this.#readUnsigned(4))
       case 0xca:
-        return this.#view.getFloat32(this.#skip(4))
+        return this.view.getFloat32(this.#skip(4))
       case 0xcb:
-        return this.#view.getFloat64(this.#skip(8))
+        return this.view.getFloat64(this.#skip(8))
       case 0xcc:
         return this.#readUnsigned(1)
       case 0xcd:
@@ -218,11 +243,11 @@ class MessagePackReader {
       case 0xcf:
         return this.#readInteger64(this.#skip(8), false)
       case 0xd0:
-        return this.#view.getInt8(this.#skip(1))
+        return this.view.getInt8(this.#skip(1))
       case 0xd1:
-        return this.#view.getInt16(this.#skip(2))
+        return this.view.getInt16(this.#skip(2))
       case 0xd2:
-        return this.#view.getInt32(this.#skip(4))
+        return this.view.getInt32(this.#skip(4))
       case 0xd3:
         return this.#readInteger64(this.#skip(8), true)
       case 0xd4:
@@ -269,7 +294,7 @@ class MessagePackReader {
 
   #readText(length: number): string {
     const start = this.#skip(length)
-    const bytes = this.#bytes
+    const bytes = this.bytes
     if (length > CACHED_TEXT_BYTES_MAX) return this.#decodeText(start)
     let hash = length
     for (let i = start; i < this.position; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
@@ -288,7 +313,7 @@ class MessagePackReader {
 
   #decodeText(start: number): string {
     try {
-      return UTF8_DECODER.decode(this.#bytes.subarray(start, this.position))
+      return UTF8_DECODER.decode(this.bytes.subarray(start, this.position))
     } catch {
       this.rejectionReason = 'a text is no valid UTF-8'
       return ''
@@ -298,7 +323,7 @@ class MessagePackReader {
   /** Reads text that was packed as bytes. Bytes that are not UTF-8 stay bytes. */
   #readBytes(length: number): string | Uint8Array {
     const start = this.#skip(length)
-    const bytes = this.#bytes.subarray(start, this.position)
+    const bytes = this.bytes.subarray(start, this.position)
     try {
       return UTF8_DECODER.decode(bytes)
     } catch {
@@ -308,10 +333,10 @@ class MessagePackReader {
 
   /** Reads an extension: a timestamp as a Date, any other as bytes. */
   #readExtension(length: number): Date | Uint8Array {
-    const type = this.#view.getInt8(this.#skip(1))
+    const type = this.view.getInt8(this.#skip(1))
     const start = this.#skip(length)
-    if (type !== -1) return this.#bytes.subarray(start, this.position)
-    const view = this.#view
+    if (type !== -1) return this.bytes.subarray(start, this.position)
+    const view = this.view
     switch (length) {
       case 4:
         return new Date(view.getUint32(start) * 1e3)
@@ -329,7 +354,7 @@ class MessagePackReader {
   }
 
   #readInteger64(start: number, isSigned: boolean): number | bigint {
-    const view = this.#view
+    const view = this.view
     const high = isSigned ? view.getInt32(start) : view.getUint32(start)
     const value = high * 2 ** 32 + view.getUint32(start + 4)
     if (Number.isSafeInteger(value)) return value
@@ -339,8 +364,8 @@ class MessagePackReader {
   /** Reads an unsigned integer of 1, 2 or 4 bytes. */
   #readUnsigned(byteCount: 1 | 2 | 4): number {
     const start = this.#skip(byteCount)
-    if (byteCount === 1) return this.#bytes[start]!
-    return byteCount === 2 ? this.#view.getUint16(start) : this.#view.getUint32(start)
+    if (byteCount === 1) return this.bytes[start]!
+    return byteCount === 2 ? this.view.getUint16(start) : this.view.getUint32(start)
   }
 
   /** Skips bytes and returns their start. */
@@ -353,6 +378,6 @@ class MessagePackReader {
 
   /** Throws `invalid_body` if fewer bytes follow. */
   #requireBytes(byteCount: number): void {
-    if (byteCount > this.#bytes.length - this.position) throw invalidMessagePackError('it ends too early')
+    if (byteCount > this.bytes.length - this.position) throw invalidMessagePackError('it ends too early')
   }
 }

@@ -44,12 +44,13 @@ function outcomeOf(
 }
 
 /** Thrice with one memory, in which the Flux dialect has met the series too; the last time its items are known. */
-function scanned(text: string, format: BetterStackFormat) {
+function scanned(body: string | Uint8Array, format: BetterStackFormat) {
   const recorder = createRecordingSink('shop')
+  const bytes = Buffer.from(body)
   flux(recorder.sink)
-  for (let round = 0; round < 2; round++) outcomeOf(decodeBetterStackBody, Buffer.from(text), format, recorder)
+  for (let round = 0; round < 2; round++) outcomeOf(decodeBetterStackBody, bytes, format, recorder)
   flux(recorder.sink)
-  return outcomeOf(decodeBetterStackBody, Buffer.from(text), format, recorder)
+  return outcomeOf(decodeBetterStackBody, bytes, format, recorder)
 }
 
 function flux(sink: PointSink): void {
@@ -117,12 +118,13 @@ describe('the fast path through a body', () => {
   })
 
   it('is taken', () => {
-    for (const [text, format] of [
+    for (const [body, format] of [
       [`${GAUGE}\n${COUNTER}`, 'ndjson'],
       [`[${GAUGE},${COUNTER}]`, 'json'],
+      [encode([JSON.parse(GAUGE), JSON.parse(COUNTER)]), 'message-pack'],
     ] as const) {
       const recorder = createRecordingSink('shop')
-      const bytes = Buffer.from(text)
+      const bytes = Buffer.from(body)
       outcomeOf(decodeBetterStackBody, bytes, format, recorder)
       expect(recorder.sink.itemCache.size).toBe(2)
       // With nothing to resolve by, whatever is delivered was recognised.
@@ -134,6 +136,104 @@ describe('the fast path through a body', () => {
       )
       expect(recorder.errors).toEqual([])
     }
+  })
+})
+
+const NAMED = { name: 'a', tags: { k: 'v' } }
+const packed = (...parts: (number | string | Uint8Array)[]): Buffer =>
+  Buffer.concat(parts.map((part) => (typeof part === 'number' ? Uint8Array.of(part) : Buffer.from(part))))
+const packedGauge = (value: Uint8Array, ...others: readonly Uint8Array[]) =>
+  packed(0x82 + others.length, 0xa4, 'name', 0xa1, 'a', 0xa5, 'gauge', 0x81, 0xa5, 'value', value, ...others)
+
+describe('the fast path through MessagePack', () => {
+  it.each<[string, unknown]>([
+    ['a value of each width', [0, 127, -32, 255, 65_535, 2 ** 32 - 1, 2 ** 40, -129, -40_000, -(2 ** 40), 1.5, 1e300]],
+    ['an integer beyond 2^53', [2n ** 64n - 1n, -(2n ** 63n)]],
+    ['no number', [null, 'x', true, [], {}, Number.NaN, Number.POSITIVE_INFINITY]],
+  ])('makes of %s what the long way does', (_, values) => {
+    for (const value of values as readonly unknown[]) {
+      const item = (type: string) => ({ ...NAMED, [type]: { value }, dt: '2024-01-15T10:30:00.250Z' })
+      const body = encode([item('gauge'), item('counter'), item('gauge')], { useBigInt64: true })
+      expect(scanned(body, 'message-pack')).toEqual(outcomeOf(decodeWithoutScanner, body, 'message-pack'))
+    }
+  })
+
+  it.each<[string, unknown]>([
+    ['a text', '2024-01-15T10:30:00Z'],
+    ['a text of another day', '2024-01-14T10:30:00.001Z'],
+    ['a text with an offset', '2024-01-15 10:30:00+01'],
+    ['a text of ten digits and a time', '1705276800T10:30:00Z'],
+    ['a text that is no time', 'soon'],
+    ['seconds', 1_705_314_600],
+    ['nanoseconds', 1_705_314_600_123_456_789n],
+    ['a timestamp of 4 bytes', new Date('2024-01-15T10:30:00Z')],
+    ['a timestamp of 8 bytes', new Date('2024-01-15T10:30:00.123Z')],
+    ['a timestamp of 12 bytes', new Date('1969-01-15T10:30:00.123Z')],
+    ['nothing', null],
+    ['a list', [1]],
+    ['a time too far ahead', '2024-01-17T10:30:00Z'],
+  ])('makes of %s as the time what the long way does', (_, dt) => {
+    const items = [
+      { ...NAMED, gauge: { value: 1 }, dt },
+      { dt, counter: { value: 7 }, ...NAMED },
+    ]
+    const body = encode([...items, ...items], { useBigInt64: true })
+    expect(scanned(body, 'message-pack')).toEqual(outcomeOf(decodeWithoutScanner, body, 'message-pack'))
+  })
+
+  it.each<[string, Buffer]>([
+    [
+      'tags of every kind of scalar',
+      packedGauge(
+        packed(1),
+        packed(
+          0xa4,
+          'tags',
+          0x84,
+          0xa1,
+          'a',
+          0xc3,
+          0xa1,
+          'b',
+          0xca,
+          0,
+          0,
+          0,
+          0,
+          0xa1,
+          'c',
+          0xc4,
+          1,
+          'x',
+          7,
+          0xd9,
+          1,
+          'y',
+        ),
+      ),
+    ],
+    ['a tag that is a list', packedGauge(packed(1), packed(0xa4, 'tags', 0x81, 0xa1, 'a', 0x92, 0xa1, 'b', 0xa1, 'c'))],
+    ['a tag that is no UTF-8', packedGauge(packed(1), packed(0xa4, 'tags', 0x81, 0xa1, 'a', 0xa1, 0xff))],
+    ['a tag whose key is nil', packedGauge(packed(1), packed(0xa4, 'tags', 0x81, 0xc0, 0xa1, 'a'))],
+    ['a timestamp of an odd length', packedGauge(packed(1), packed(0xa2, 'dt', 0xd4, 0xff, 1))],
+    ['a name twice', packedGauge(packed(1), packed(0xa4, 'name', 0xa1, 'b'))],
+    ['a value twice', packedGauge(packed(1), packed(0xa5, 'gauge', 0x81, 0xa5, 'value', 2))],
+    ['two times', packedGauge(packed(1), packed(0xa2, 'dt', 5), packed(0xa9, 'timestamp', 6))],
+    ['a long name', packed(0x82, 0xa4, 'name', 0xd9, 200, 'n'.repeat(200), 0xa5, 'gauge', 0x81, 0xa5, 'value', 1)],
+    [
+      'a name too long',
+      packed(0x82, 0xa4, 'name', 0xda, 1, 44, 'n'.repeat(300), 0xa5, 'gauge', 0x81, 0xa5, 'value', 1),
+    ],
+    ['a key of bytes', packed(0x82, 0xc4, 4, 'name', 0xa1, 'a', 0xa5, 'gauge', 0x81, 0xa5, 'value', 1)],
+    [
+      'another field beside the value',
+      packed(0x82, 0xa4, 'name', 0xa1, 'a', 0xa5, 'gauge', 0x82, 0xa5, 'value', 1, 0xa1, 'u', 1),
+    ],
+    ['a kind', packedGauge(packed(1), packed(0xa4, 'kind', 0xab, 'incremental'))],
+    ['a namespace', packedGauge(packed(1), packed(0xa9, 'namespace', 0xa1, 'n'))],
+  ])('makes of %s what the long way does', (_, item) => {
+    for (const body of [item, packed(0x93, item, encode({ ...NAMED, gauge: { value: 1 } }), item)])
+      expect(scanned(body, 'message-pack')).toEqual(outcomeOf(decodeWithoutScanner, body, 'message-pack'))
   })
 })
 
@@ -236,6 +336,22 @@ describe('any body', () => {
     fc.assert(
       fc.property(body, ([text, format]) => {
         expect(scanned(text, format)).toEqual(outcomeOf(decodeWithoutScanner, Buffer.from(text), format))
+      }),
+      { numRuns: 12_000, seed: 20_240_115 },
+    )
+  })
+
+  it('of MessagePack comes to what it does the long way', () => {
+    const body = fc.tuple(
+      items.map((list) => list.filter(isJson)),
+      fc.nat(400),
+      fc.boolean(),
+    )
+    fc.assert(
+      fc.property(body, ([list, length, isCut]) => {
+        const whole = encode(JSON.parse(`[${list.join(',')}]`))
+        const bytes = isCut ? whole.subarray(0, length) : whole
+        expect(scanned(bytes, 'message-pack')).toEqual(outcomeOf(decodeWithoutScanner, bytes, 'message-pack'))
       }),
       { numRuns: 12_000, seed: 20_240_115 },
     )

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { asSteps, runAtOnce } from '../../src/model/steps.ts'
-import { eachMessagePackItem } from '../../src/wire/message-pack.ts'
+import { eachMessagePackItem, MessagePackReader } from '../../src/wire/message-pack.ts'
 
 /** An item that is left out. */
 class Refused {
@@ -16,7 +16,8 @@ class Refused {
 function itemsOf(bytes: Uint8Array): unknown[] {
   const items: unknown[] = []
   runAtOnce(
-    eachMessagePackItem(bytes, {
+    eachMessagePackItem(new MessagePackReader(bytes), {
+      scan: () => false,
       visit: (item) => asSteps(() => void items.push(item)),
       reject: (reason) => void items.push(new Refused(reason)),
     }),
@@ -159,7 +160,8 @@ describe('the items of a body', () => {
     for (const body of [encode(item), encode([item])]) {
       let decoded: unknown
       const visit = (given: unknown) => asSteps(() => void (decoded = given))
-      const running = eachMessagePackItem(body, { visit, reject: () => expect.unreachable() })
+      const reject = () => expect.unreachable()
+      const running = eachMessagePackItem(new MessagePackReader(body), { scan: () => false, visit, reject })
       let steps = 0
       while (running.next().done !== true) steps++
       expect(steps).toBeGreaterThan(body.length / 10_000)
