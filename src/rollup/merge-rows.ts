@@ -10,6 +10,8 @@ import type { RollupRows } from './rollup-rows.ts'
  */
 const RESERVED_ROWS_MAX = 1 << 16
 
+const NO_IDS = new Uint32Array(0)
+
 /** Units of work (`StepBudget`) of a row: about a microsecond. It is a little less or more, depending on the bins. */
 const ROW_STEP_UNITS = 32
 
@@ -107,6 +109,12 @@ class Merge {
   readonly #firstSeries: number[] = []
   readonly #endSeries: number[] = []
   readonly #merged: MergedRows
+  /** An entry is one series of one source. `#order` has the entries sorted by series id, then by arrival. */
+  #entrySource = NO_IDS
+  #entrySeries = NO_IDS
+  #entryHi = NO_IDS
+  #entryLo = NO_IDS
+  #order: Uint32Array = NO_IDS
   /** Bucket of the last row of `#merged`; NaN if `#merged` has no row of the current series yet. */
   #lastMergedBucketMs = Number.NaN
 
@@ -133,12 +141,26 @@ class Merge {
 
   /**
    * Merges one series after the other; for each series, the rows of all sources that have it, in order of time, and
-   * rows of one bucket in order of arrival.
+   * rows of one bucket in order of arrival. The loops are in other methods, because V8 runs a loop of a generator much
+   * more slowly, and allocates memory for its numbers.
    */
   *run(budget: StepBudget): Steps<MergedRows> {
+    const isSingle = this.#sources.length === 1
+    let next = isSingle ? this.#firstSeries[0]! : 0
+    const end = isSingle ? this.#endSeries[0]! : this.#sortEntries()
+    while (next < end) {
+      next = isSingle ? this.#copyUntilSpent(next, end, budget) : this.#mergeUntilSpent(next, end, budget)
+      // Other merges use the same accumulator of bins.
+      this.#merged.completeRow()
+      if (next < end) yield
+    }
+    return this.#merged
+  }
+
+  /** Lists the series of all sources in `#entry…` and sorts them. Returns their number. */
+  #sortEntries(): number {
     let entryCount = 0
     for (let s = 0; s < this.#sources.length; s++) entryCount += this.#endSeries[s]! - this.#firstSeries[s]!
-    // An entry is one series of one source.
     const entrySource = new Uint32Array(entryCount)
     const entrySeries = new Uint32Array(entryCount)
     const entryHi = new Uint32Array(entryCount)
@@ -153,42 +175,63 @@ class Merge {
         entryLo[entry] = seriesLo[i]!
       }
     }
-    const order = orderByKey(entryHi, entryCount, (a, b) => entryLo[a]! - entryLo[b]! || a - b)
-    for (let i = 0; i < entryCount; ) {
+    this.#entrySource = entrySource
+    this.#entrySeries = entrySeries
+    this.#entryHi = entryHi
+    this.#entryLo = entryLo
+    this.#order = orderByKey(entryHi, entryCount, (a, b) => entryLo[a]! - entryLo[b]! || a - b)
+    return entryCount
+  }
+
+  /** Copies series of the only source, until the step is complete. Returns the index of the next series. */
+  #copyUntilSpent(firstSeries: number, end: number, budget: StepBudget): number {
+    const source = this.#sources[0]!
+    const { seriesHi, seriesLo, rowStart } = source
+    for (let series = firstSeries; series < end; series++) {
+      this.#lastMergedBucketMs = Number.NaN
+      this.#copySeries(source, series, seriesHi[series]!, seriesLo[series]!)
+      if (budget.spend(ROW_STEP_UNITS * (rowStart[series + 1]! - rowStart[series]!))) return series + 1
+    }
+    return end
+  }
+
+  /** Merges series, until the step is complete. Returns the index in `#order` of the next series. */
+  #mergeUntilSpent(firstEntry: number, entryCount: number, budget: StepBudget): number {
+    const order = this.#order
+    const entryHi = this.#entryHi
+    const entryLo = this.#entryLo
+    for (let i = firstEntry; i < entryCount; ) {
       const hi = entryHi[order[i]!]!
       const lo = entryLo[order[i]!]!
       let end = i + 1
       while (end < entryCount && entryHi[order[end]!] === hi && entryLo[order[end]!] === lo) end++
       this.#lastMergedBucketMs = Number.NaN
-      const rowCount = this.#rowCountOf(order, i, end, entrySource, entrySeries)
-      if (end === i + 1 || this.#areInTimeOrder(order, i, end, entrySource, entrySeries)) {
-        for (let e = i; e < end; e++)
-          this.#copySeries(this.#sources[entrySource[order[e]!]!]!, entrySeries[order[e]!]!, hi, lo)
-      } else {
-        this.#interleave(order, i, end, rowCount, entrySource, entrySeries, hi, lo)
-      }
+      const rowCount = this.#rowCountOf(i, end)
+      if (end === i + 1 || this.#areInTimeOrder(i, end)) {
+        for (let e = i; e < end; e++) this.#copySeries(this.#sourceOf(e), this.#seriesOf(e), hi, lo)
+      } else this.#interleave(i, end, rowCount, hi, lo)
       i = end
-      if (budget.spend(ROW_STEP_UNITS * rowCount)) {
-        // Other merges use the same accumulator of bins.
-        this.#merged.completeRow()
-        yield
-      }
+      if (budget.spend(ROW_STEP_UNITS * rowCount)) return i
     }
-    return this.#merged
+    return entryCount
+  }
+
+  /** Returns the source of the entry at a position in `#order`. */
+  #sourceOf(position: number): RollupRows {
+    return this.#sources[this.#entrySource[this.#order[position]!]!]!
+  }
+
+  /** Returns the index in its source of the series of the entry at a position in `#order`. */
+  #seriesOf(position: number): number {
+    return this.#entrySeries[this.#order[position]!]!
   }
 
   /** Returns the number of rows that the sources have of one series. */
-  #rowCountOf(
-    order: Uint32Array,
-    from: number,
-    to: number,
-    entrySource: Uint32Array,
-    entrySeries: Uint32Array,
-  ): number {
+  #rowCountOf(from: number, to: number): number {
     let rowCount = 0
     for (let e = from; e < to; e++) {
-      const { rowStart } = this.#sources[entrySource[order[e]!]!]!
-      const series = entrySeries[order[e]!]!
+      const { rowStart } = this.#sourceOf(e)
+      const series = this.#seriesOf(e)
       rowCount += rowStart[series + 1]! - rowStart[series]!
     }
     return rowCount
@@ -200,17 +243,11 @@ class Merge {
   }
 
   /** Whether the buckets of a series never decrease if the rows of its sources are read in order of arrival. */
-  #areInTimeOrder(
-    order: Uint32Array,
-    from: number,
-    to: number,
-    entrySource: Uint32Array,
-    entrySeries: Uint32Array,
-  ): boolean {
+  #areInTimeOrder(from: number, to: number): boolean {
     let previousMs = Number.NEGATIVE_INFINITY
     for (let e = from; e < to; e++) {
-      const source = this.#sources[entrySource[order[e]!]!]!
-      const series = entrySeries[order[e]!]!
+      const source = this.#sourceOf(e)
+      const series = this.#seriesOf(e)
       if (this.#bucketContaining(source.bucketMs[source.rowStart[series]!]!) < previousMs) return false
       previousMs = this.#bucketContaining(source.bucketMs[source.rowStart[series + 1]! - 1]!)
     }
@@ -238,23 +275,14 @@ class Merge {
   /**
    * Merges the rows of one series from several sources in order of time, and rows of one bucket in order of arrival.
    */
-  #interleave(
-    order: Uint32Array,
-    from: number,
-    to: number,
-    rowCount: number,
-    entrySource: Uint32Array,
-    entrySeries: Uint32Array,
-    hi: number,
-    lo: number,
-  ): void {
+  #interleave(from: number, to: number, rowCount: number, hi: number, lo: number): void {
     const rowSource = new Uint32Array(rowCount)
     const sourceRows = new Uint32Array(rowCount)
     const bucketNumbers = new Float64Array(rowCount)
     let n = 0
     for (let e = from; e < to; e++) {
-      const s = entrySource[order[e]!]!
-      const series = entrySeries[order[e]!]!
+      const s = this.#entrySource[this.#order[e]!]!
+      const series = this.#seriesOf(e)
       const { rowStart, bucketMs } = this.#sources[s]!
       for (let row = rowStart[series]!; row < rowStart[series + 1]!; row++, n++) {
         rowSource[n] = s

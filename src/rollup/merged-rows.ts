@@ -116,6 +116,19 @@ export class MergedRows extends RowColumns implements RollupRows {
     return totalsIndex === 0 ? undefined : this.#totals[totalsIndex - 1]
   }
 
+  /**
+   * Changes the rows to a coarser resolution, if that merges no rows because each series has only one. The result is
+   * that of a merge of the finished rows. Returns false, and changes nothing, if a series has several rows.
+   */
+  coarsen(resolutionMs: number): boolean {
+    if (this.seriesCount !== this.#length) return false
+    const { bucketMs } = this
+    for (let row = 0; row < this.#length; row++)
+      bucketMs[row] = Math.floor(bucketMs[row]! / resolutionMs) * resolutionMs
+    this.thinTotals()
+    return true
+  }
+
   /** Thins all lists of running totals. For a resolution that is coarser than the base resolution. */
   thinTotals(): void {
     for (const totals of this.#totals) totals.thin()

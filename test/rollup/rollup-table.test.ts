@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { mergeRows, mergeRowsInSteps, splitByWindow } from '../../src/rollup/merge-rows.ts'
+import { MergedRows } from '../../src/rollup/merged-rows.ts'
 import { RollupTable } from '../../src/rollup/rollup-table.ts'
 import { addPoints, KINDS, type PlainPoint, plainRollups, pointsOf, smallIntegers, tableOf } from './plain-rollups.ts'
 
@@ -169,6 +170,39 @@ describe('mergeRows', () => {
         expect(plainRollups(mergeRows([...tables].reverse(), 60_000))).toEqual(plainRollups(mergeRows(tables, 60_000)))
       }),
     )
+  })
+
+  test('rows of one bucket for each series become coarser without a merge, others do not', () => {
+    const outcomes = new Set<string>()
+    fc.assert(
+      fc.property(fc.constantFrom(...KINDS), pointsOf(smallIntegers), fc.boolean(), (kind, points, isOneBucket) => {
+        const run = isOneBucket ? points.map((p) => ({ ...p, timeMs: 70_000 + (p.timeMs % 5_000) })) : points
+        const merged = () => mergeRows([tableOf(kind, run)], 10_000)
+        const rows = merged()
+        if (!(rows instanceof MergedRows)) throw new Error('a merge makes rows of its own')
+        const isCoarser = rows.coarsen(60_000)
+        outcomes.add(`${kind} ${isCoarser}`)
+        expect(isCoarser).toBe(rows.seriesCount === rows.length)
+        expect(plainRollups(rows)).toEqual(
+          plainRollups(isCoarser ? mergeRows([merged()], 60_000, { isCoarse: true }) : merged()),
+        )
+      }),
+      { numRuns: 400 },
+    )
+    expect([...outcomes].sort()).toEqual(KINDS.flatMap((kind) => [`${kind} false`, `${kind} true`]).sort())
+  })
+
+  test('rows that become coarser without a merge have thinned totals', () => {
+    const rows = mergeRows([tableOf('counter', [total(1, 100), total(2, 110), total(3, 120)])], 10_000)
+    expect(rows instanceof MergedRows && rows.coarsen(60_000)).toBe(true)
+    expect(plainRollups(rows)).toMatchObject([
+      {
+        totals: [
+          [1, 100],
+          [3, 120],
+        ],
+      },
+    ])
   })
 
   test('an empty table changes nothing', () => {

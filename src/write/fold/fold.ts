@@ -2,7 +2,7 @@ import type { RollupKind } from '../../model/metric.ts'
 import { Pacer } from '../../model/pacer.ts'
 import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { splitByWindow } from '../../rollup/merge-rows.ts'
-import { releaseMergedRows } from '../../rollup/merged-rows.ts'
+import { MergedRows, releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { Store, Stretch, TimelineIndex, WindowKey, WindowRetention } from '../../store/store.ts'
 import { windowStart, windowWidthMs } from '../../store/windows.ts'
@@ -162,7 +162,8 @@ async function foldMetric(
   const folded: FoldedWindow[] = []
   let rows: RollupRows = base
   for (const [i, { bucketWidthMs, keptMs }] of resolutions.entries()) {
-    if (i > 0) {
+    // The blocks of the finer resolution are encoded already, so its rows may be changed.
+    if (i > 0 && !(rows instanceof MergedRows && rows.coarsen(bucketWidthMs))) {
       const coarser = await mergeOrOmit([rows], bucketWidthMs, true, omitted, pacer)
       if (coarser === undefined) break
       releaseMergedRows(rows)
