@@ -40,7 +40,12 @@ const REDIS_HEADER_BYTES = 16
 const REDIS_DENSE = 0
 const REDIS_SPARSE = 1
 
+/** Minimum capacity of a list of entries. V8 allocates typed arrays of up to 64 bytes faster than longer ones. */
+const ENTRIES_MIN = 16
+
 const NO_ENTRIES = new Int32Array(0)
+/** Scratch writer of `encode`. */
+const encodedEntries = new ByteWriter(1 << 13)
 /** Scratch array of `registerEntryOf`: the low and the high half of a member's hash. */
 const hashHalves = new Int32Array(2)
 /** Scratch array of `encodeMember`. */
@@ -130,7 +135,8 @@ export class HyperLogLog {
   encode(): Uint8Array {
     const words = this.#words
     if (words !== undefined && this.#registersByRank()[0]! < REGISTER_COUNT - ENTRIES_MAX) return encodeWords(words)
-    const writer = new ByteWriter(16 + this.#entryCount * 3)
+    const writer = encodedEntries
+    writer.reset()
     writer.u8(OWN_SPARSE)
     let previousIndex = -1
     if (words === undefined) {
@@ -296,11 +302,11 @@ export class HyperLogLog {
       return this.#raiseRegister(index, rank)
     }
     if (entryCount === this.#entries.length) {
-      const grown = new Int32Array(Math.max(4, entryCount * 2))
+      const grown = new Int32Array(Math.max(ENTRIES_MIN, entryCount * 2))
       grown.set(this.#entries)
       this.#entries = grown
     }
-    this.#entries.copyWithin(position + 1, position, entryCount)
+    if (position < entryCount) this.#entries.copyWithin(position + 1, position, entryCount)
     this.#entries[position] = entry
     this.#entryCount = entryCount + 1
     return true

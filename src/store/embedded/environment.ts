@@ -77,6 +77,9 @@ export class Environment {
   #activeLayer = new Layer()
   /** The layer that the running checkpoint, or else the next one, writes to LMDB. */
   #frozenLayer: Layer | undefined
+  /** The arrays that `#layers` and `#layersOfWrites` have returned last. */
+  #layerList: readonly Layer[] = []
+  #writeLayerList: readonly Layer[] = []
   #runningCheckpoint: Promise<void> | undefined
   #checkpointError: unknown
   /** Resolves when the last checkpoint has removed the journal files that it made superfluous. */
@@ -93,7 +96,7 @@ export class Environment {
       options.log?.warn({ err }, 'a checkpoint failed; it is retried, and writes are refused when the journal is full'),
     )
     this.tables = tablesOver(lmdb.tables, () => this.#layers())
-    this.#writeTables = tablesOver(lmdb.tables, () => [this.#frameLayer, ...this.#layers()])
+    this.#writeTables = tablesOver(lmdb.tables, () => this.#layersOfWrites())
   }
 
   /**
@@ -171,8 +174,19 @@ export class Environment {
     await this.#lmdb.close()
   }
 
+  /** Returns the layers with durable changes, newest first. The array is reused: each read of a row needs it. */
   #layers(): readonly Layer[] {
-    return this.#frozenLayer === undefined ? [this.#activeLayer] : [this.#activeLayer, this.#frozenLayer]
+    if (this.#layerList[0] !== this.#activeLayer || this.#layerList[1] !== this.#frozenLayer)
+      this.#layerList = this.#frozenLayer === undefined ? [this.#activeLayer] : [this.#activeLayer, this.#frozenLayer]
+    return this.#layerList
+  }
+
+  /** Same as `#layers`, with the layer of the running writes in addition. */
+  #layersOfWrites(): readonly Layer[] {
+    const [frame, active, frozen] = this.#writeLayerList
+    if (frame !== this.#frameLayer || active !== this.#activeLayer || frozen !== this.#frozenLayer)
+      this.#writeLayerList = [this.#frameLayer, ...this.#layers()]
+    return this.#writeLayerList
   }
 
   async #runQueue(): Promise<void> {

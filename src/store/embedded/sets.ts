@@ -1,4 +1,4 @@
-import { formatId, type Id64 } from '../../model/id.ts'
+import type { Id64 } from '../../model/id.ts'
 import { HyperLogLog, registerEntryOf } from '../../sketch/hyperloglog.ts'
 import type { SetKey, SetMembers, WindowKey } from '../store.ts'
 import { windowWidthMs } from '../windows.ts'
@@ -20,10 +20,10 @@ export class SetChanges {
   readonly #resolutions: readonly number[]
   readonly #changes = new Map<string, SketchChange>()
   /**
-   * Whether a timeline has expired stretches, by metric id and resolution. If it has none, its buckets are not looked
-   * up.
+   * Whether a timeline has expired stretches, by resolution and metric id. If it has none, its buckets are not looked
+   * up. The sets of a metric mostly share one id object, so the maps compare objects.
    */
-  readonly #hasExpiredByTimeline = new Map<string, boolean>()
+  readonly #hasExpiredByTimeline = new Map<number, Map<Id64, boolean>>()
 
   constructor(writes: WriteSet, partition: number, resolutions: readonly number[]) {
     this.#writes = writes
@@ -32,7 +32,8 @@ export class SetChanges {
   }
 
   add(set: SetMembers): void {
-    const entries = set.members.map(registerEntryOf)
+    // A new sketch is a sorted list of entries. Sorted entries are appended to it, others would be inserted.
+    const entries = set.members.map(registerEntryOf).sort((a, b) => a - b)
     for (const resolutionMs of this.#resolutions) {
       const bucketMs = Math.floor(set.bucketMs / resolutionMs) * resolutionMs
       if (this.#isExpired(set.metricId, resolutionMs, bucketMs)) continue
@@ -56,11 +57,12 @@ export class SetChanges {
   }
 
   #isExpired(metricId: Id64, resolutionMs: number, bucketMs: number): boolean {
-    const timeline = `${formatId(metricId)} ${resolutionMs}`
-    let hasExpired = this.#hasExpiredByTimeline.get(timeline)
+    let byMetric = this.#hasExpiredByTimeline.get(resolutionMs)
+    if (byMetric === undefined) this.#hasExpiredByTimeline.set(resolutionMs, (byMetric = new Map()))
+    let hasExpired = byMetric.get(metricId)
     if (hasExpired === undefined) {
       hasExpired = hasExpiredStretch(this.#writes.tables, this.#partition, metricId, resolutionMs)
-      this.#hasExpiredByTimeline.set(timeline, hasExpired)
+      byMetric.set(metricId, hasExpired)
     }
     return hasExpired && isTimeExpired(this.#writes.tables, this.#partition, metricId, resolutionMs, bucketMs)
   }

@@ -31,6 +31,8 @@ export interface Row {
 /** The empty value of rows whose key has all the data. */
 export const NO_VALUE: Uint8Array = new Uint8Array(0)
 
+const NO_MEMBERS: readonly HyperLogLog[] = []
+
 export type Tables = Readonly<Record<TableName, Table>>
 
 /** Returns all tables. `layers` returns the layers that are not in LMDB yet, newest first. */
@@ -92,12 +94,13 @@ export class Table {
    * layer to which they are added (`base`). Without `base`, they are added to the sketch in LMDB.
    */
   #readSketch(text: string): { readonly added: readonly HyperLogLog[]; readonly base: RowWrite | undefined } {
-    const added: HyperLogLog[] = []
+    let added: readonly HyperLogLog[] = NO_MEMBERS
     for (const layer of this.#layers()) {
       const write = layer.get(this.name, text)
       if (write === undefined) continue
       if (write.addedMembers === undefined) return { added, base: write }
-      added.push(write.addedMembers)
+      // `push` would reserve memory for 17 elements.
+      added = added.length === 0 ? [write.addedMembers] : [...added, write.addedMembers]
     }
     return { added, base: undefined }
   }
