@@ -252,10 +252,9 @@ export class Series implements SeriesRef {
   /** The start of the counter that this process has last stored for this series. NaN: none. */
   storedCounterStartMs = Number.NaN
   /**
-   * The number of the last `Round` with points of this series (0: none); the bucket and index of its latest row there.
+   * The number of the last `Round` with points of this series (0: none), and the index of its latest row there.
    */
   lastRoundNumber = 0
-  lastRowBucketMs = 0
   lastRowIndex = 0
 
   constructor(metric: Metric, tags: CanonicalTags) {

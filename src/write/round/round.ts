@@ -148,30 +148,31 @@ export class Round {
       const pointKind = pointKinds[i]!
       const resolutionMs = pointKind === SET_MEMBER ? baseSetResolutionMs : baseResolutionMs
       const bucketMs = timeMs - mod(timeMs, resolutionMs)
+      const { table } = roundMetric
       let row: number
-      if (series.lastRoundNumber === this.roundNumber && series.lastRowBucketMs === bucketMs) row = series.lastRowIndex
+      if (series.lastRoundNumber === this.roundNumber && table.bucketMs[series.lastRowIndex] === bucketMs)
+        row = series.lastRowIndex
       else {
         const id = series.id!
-        row = roundMetric.table.addRow(id.hi, id.lo, bucketMs)
+        row = table.addRow(id.hi, id.lo, bucketMs)
         bytes += ROW_MEMORY_BYTES
         if (series.lastRoundNumber !== this.roundNumber) {
           series.lastRoundNumber = this.roundNumber
           if (keepsSeries || series.registeredInVersion !== version) roundMetric.series.push(series)
         }
-        series.lastRowBucketMs = bucketMs
         series.lastRowIndex = row
       }
       if (pointKind === END_MARKER) {
-        roundMetric.table.addEnd(row, timeMs)
+        table.addEnd(row, timeMs)
         continue
       }
-      if (pointKind === VALUE) roundMetric.table.addValue(row, timeMs, values[i]!)
-      else if (pointKind === WEIGHTED_VALUE) roundMetric.table.addWeighted(row, timeMs, values[i]!, weights[i]!)
+      if (pointKind === VALUE) table.addValue(row, timeMs, values[i]!)
+      else if (pointKind === WEIGHTED_VALUE) table.addWeighted(row, timeMs, values[i]!, weights[i]!)
       else if (pointKind === RUNNING_TOTAL || pointKind === COUNTER_START) {
-        roundMetric.table.addTotal(row, timeMs, pointKind === RUNNING_TOTAL ? values[i]! : 0)
+        table.addTotal(row, timeMs, pointKind === RUNNING_TOTAL ? values[i]! : 0)
         roundMetric.cumulative = true
       } else if (pointKind === SET_MEMBER) {
-        roundMetric.table.addMember(row)
+        table.addMember(row)
         const member = batch.members[values[i]!]!
         addMember(roundMetric.members, series, bucketMs, member)
         bytes += MEMBER_MEMORY_BYTES + 2 * member.length
