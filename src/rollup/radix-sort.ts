@@ -3,6 +3,9 @@
  * distributed hashes, it is several times as fast as `sort` with a comparison function.
  */
 
+/** Up to this length, an insertion sort is faster: a radix sort goes through its table of counts for each digit. */
+const INSERTION_LENGTH_MAX = 64
+
 /** Scratch array: the order before or after sorting by a digit, in turn with the array that is returned. */
 let scratchOrder = new Uint32Array(1024)
 /** Scratch array: for each value of a digit the number of keys that have it, then the position of the next such key. */
@@ -51,6 +54,7 @@ export function orderOfIntegers(values: Float64Array): Uint32Array {
 /** Returns the indexes 0 to length - 1 in ascending order of `keys`. The sort is stable. */
 function radixOrder(keys: Uint32Array, length: number): Uint32Array {
   let order = new Uint32Array(length)
+  if (length <= INSERTION_LENGTH_MAX) return insertionOrder(keys, order)
   let usedBits = 0
   for (let i = 0; i < length; i++) {
     order[i] = i
@@ -84,4 +88,15 @@ function radixOrder(keys: Uint32Array, length: number): Uint32Array {
   if (!isInScratch) return order
   target.set(order.subarray(0, length))
   return target
+}
+
+/** Writes the indexes 0 to `order.length` - 1 to `order`, in ascending order of `keys`. The sort is stable. */
+function insertionOrder(keys: Uint32Array, order: Uint32Array<ArrayBuffer>): Uint32Array {
+  for (let i = 0; i < order.length; i++) {
+    const key = keys[i]!
+    let position = i
+    for (; position > 0 && keys[order[position - 1]!]! > key; position--) order[position] = order[position - 1]!
+    order[position] = i
+  }
+  return order
 }

@@ -183,10 +183,9 @@ export class Environment {
 
   /** Same as `#layers`, with the layer of the running writes in addition. */
   #layersOfWrites(): readonly Layer[] {
-    const [frame, active, frozen] = this.#writeLayerList
-    if (frame !== this.#frameLayer || active !== this.#activeLayer || frozen !== this.#frozenLayer)
-      this.#writeLayerList = [this.#frameLayer, ...this.#layers()]
-    return this.#writeLayerList
+    const list = this.#writeLayerList
+    if (list[0] === this.#frameLayer && list[1] === this.#activeLayer && list[2] === this.#frozenLayer) return list
+    return (this.#writeLayerList = [this.#frameLayer, ...this.#layers()])
   }
 
   async #runQueue(): Promise<void> {
