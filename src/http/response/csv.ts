@@ -5,10 +5,11 @@ import { addVary } from './vary.ts'
 
 /**
  * Comma-separated values (RFC 4180) for spreadsheets. A spreadsheet would run a text such as `=1+1` as a formula (CSV
- * injection), so a text that begins like a formula gets an apostrophe in front.
+ * injection), so a text that begins like a formula gets an apostrophe in front. A text that already has apostrophes in
+ * front of a formula gets one more, so that different texts stay different.
  */
 
-const FORMULA_START = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/
+const FORMULA_START = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/
 const NEEDS_QUOTES = /[",\r\n]|^\s|\s$/
 
 /** Writes a cell with text from a client. */
