@@ -192,8 +192,13 @@ it('each tab answers a slow click when the key is known at start', async () => {
 it('the chart of a live query moves; the pane remembers that it was closed and how high it is', async () => {
   const { page, errors } = await openWithKey()
   await page.getByRole('tab', { name: /^Live\b/ }).click()
-  await page.getByRole('button', { name: /^Execute query/ }).click()
-  await page.locator('.chart-pane .plot canvas').waitFor()
+  // GraphiQL ignores a click before its editor has loaded. The button is gone while the query is live.
+  const execute = page.getByRole('button', { name: /^Execute query/ })
+  const isChartVisible = async () => {
+    if (await execute.isVisible()) await execute.click()
+    return page.locator('.chart-pane .plot canvas').isVisible()
+  }
+  await expect.poll(isChartVisible, { timeout: RESULT_MS_MAX, interval: 1_000 }).toBe(true)
   const before = JSON.stringify(await legendOf(page))
   await expect.poll(async () => JSON.stringify(await legendOf(page)), { timeout: RESULT_MS_MAX }).not.toBe(before)
   await page.getByRole('button', { name: /^Stop query/ }).click()
