@@ -8,7 +8,7 @@ import { checkPointTime, parsePointTime } from '../model/point-time.ts'
 import { firstChars } from '../model/text.ts'
 
 /** A parsed metric item of the Flux dialect. GraphQL inputs have the same fields and are validated here too. */
-interface FluxItem {
+export interface FluxItem {
   readonly name?: unknown
   readonly type?: unknown
   readonly value?: unknown

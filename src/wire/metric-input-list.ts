@@ -3,7 +3,7 @@ import { isObject } from '../model/is-object.ts'
 import type { ItemCache } from '../model/item-cache.ts'
 import type { PointLimits, PointSink, SeriesRef } from '../model/point.ts'
 import { asSteps, runAtOnce } from '../model/steps.ts'
-import { decodeFluxItem } from './flux.ts'
+import { decodeFluxItem, type FluxItem } from './flux.ts'
 import { parseJsonBody } from './json-body.ts'
 import type { CachedInput, MetricInputRange } from './metric-input-scanner.ts'
 import { deliverScanned, scanItems } from './scan-items.ts'
@@ -81,19 +81,9 @@ export class MetricInputList {
   }
 }
 
-interface MetricInput {
-  readonly name?: unknown
-  readonly type?: unknown
-  readonly value?: unknown
-  readonly timestamp?: unknown
-  readonly tags?: unknown
-  readonly unit?: unknown
-  readonly description?: unknown
-}
-
 /** Coerces a checked input: its type is the only field that changes. The fields are in the order of the schema. */
 function coerceInput(input: unknown): object {
-  assert(isObject<MetricInput>(input) && typeof input.type === 'string', 'the input was checked')
+  assert(isObject<FluxItem>(input) && typeof input.type === 'string', 'the input was checked')
   const { name, type, value, timestamp, tags, unit, description } = input
   return { name, type: type.toLowerCase(), value, timestamp, tags, unit, description }
 }
