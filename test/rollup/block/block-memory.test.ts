@@ -68,8 +68,12 @@ describe('a cache of decoded blocks takes no more than 1.3 times what it counts'
     }
     // Compiles what is measured.
     fill(FILLED_BYTES / 10)
-    const { held, bytes } = measureHeld(() => fill(FILLED_BYTES))
-    const ratio = bytes / held.bytes
+    const measure = (): number => {
+      const { held, bytes } = measureHeld(() => fill(FILLED_BYTES))
+      return bytes / held.bytes
+    }
+    // The median, because the engine may free memory of an earlier test during a measurement.
+    const [, ratio] = [measure(), measure(), measure()].sort((a, b) => a - b)
     expect(ratio).toBeLessThan(1.3)
     // Some 240 bytes of each buffer are counted and not measured: the engine does not report what malloc and its own
     // records take.
