@@ -1,10 +1,5 @@
-import {
-  type ItemGrammar,
-  type ItemIdentity,
-  type ItemLayout,
-  LAYOUT_BYTES_MAX,
-  sameBytes,
-} from '../model/item-cache.ts'
+import { type ItemGrammar, type ItemIdentity, type ItemLayout, sameBytes } from '../model/item-cache.ts'
+import { createLayout } from './item-layout.ts'
 import { JsonCursor } from './json-cursor.ts'
 
 /**
@@ -204,25 +199,10 @@ export class ItemScanner extends JsonCursor {
    * the bytes of the layout.
    */
   createLayout(start: number): ItemLayout | undefined {
-    if (this.position - start > LAYOUT_BYTES_MAX) return undefined
+    const item = { start, end: this.position }
     const value = { start: this.#valueStart, end: this.#valueEnd }
     const time = { start: this.#timeStart, end: this.#timeEnd }
-    const gaps = time.start < 0 ? [value] : value.start < time.start ? [value, time] : [time, value]
-    const segmentEnds: number[] = []
-    let from = start
-    let length = 0
-    for (const end of [...gaps.map((gap) => gap.start), this.position]) {
-      for (let i = from; i < end; i++) LAYOUT_BYTES[length++] = this.bytes[i]!
-      from = gaps[segmentEnds.length]?.end ?? end
-      segmentEnds.push(length)
-    }
-    return {
-      grammar: this.#grammar,
-      view: LAYOUT_VIEW,
-      start: 0,
-      segmentEnds,
-      gapFields: time.start < 0 ? VALUE_ALONE : value.start < time.start ? VALUE_FIRST : TIME_FIRST,
-    }
+    return createLayout(this.#grammar, this.bytes, item, value, time)
   }
 
   /**
@@ -322,14 +302,6 @@ export class ItemScanner extends JsonCursor {
     return this.takeByte(CLOSE_BRACE)
   }
 }
-
-/** Shared by all calls of `createLayout`. The item cache copies the bytes that it keeps. */
-const LAYOUT_BYTES = new Uint8Array(LAYOUT_BYTES_MAX)
-const LAYOUT_VIEW = new DataView(LAYOUT_BYTES.buffer)
-
-const VALUE_ALONE: ItemLayout['gapFields'] = ['value']
-const VALUE_FIRST: ItemLayout['gapFields'] = ['value', 'time']
-const TIME_FIRST: ItemLayout['gapFields'] = ['time', 'value']
 
 const keyBytes = (key: string): Uint8Array => new TextEncoder().encode(`"${key}"`)
 const METRICS_KEY = keyBytes('metrics')

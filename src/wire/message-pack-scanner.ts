@@ -8,6 +8,7 @@ import {
 } from '../model/item-cache.ts'
 import { finiteNumber, type PointSink, type SeriesRef } from '../model/point.ts'
 import { parsePointTime } from '../model/point-time.ts'
+import { createLayout } from './item-layout.ts'
 import { asciiText, timeOfDayMs } from './json-cursor.ts'
 import type { MessagePackReader } from './message-pack.ts'
 import { deliverScanned } from './scan-items.ts'
@@ -45,14 +46,6 @@ const VALUE_KEY = keyBytes('value')
 const DT_KEY = keyBytes('dt')
 const TIMESTAMP_KEY = keyBytes('timestamp')
 const TAGS_KEY = keyBytes('tags')
-
-const VALUE_ALONE: ItemLayout['gapFields'] = ['value']
-const VALUE_FIRST: ItemLayout['gapFields'] = ['value', 'time']
-const TIME_FIRST: ItemLayout['gapFields'] = ['time', 'value']
-
-/** The bytes of the layout that `#createLayout` created last. The item cache copies them. */
-const LAYOUT_BYTES = new Uint8Array(LAYOUT_BYTES_MAX)
-const LAYOUT_VIEW = new DataView(LAYOUT_BYTES.buffer)
 
 export class MessagePackScanner<S extends SeriesRef> {
   readonly #bytes: Uint8Array
@@ -130,8 +123,10 @@ export class MessagePackScanner<S extends SeriesRef> {
     this.#hasIdentity = this.#readItem(start)
     if (!this.#hasIdentity) return undefined
     const cachedItem = this.#itemCache.find(this.#identity)
-    if (cachedItem !== undefined && (cachedItem.layout === undefined || cachedItem === expectedItem))
-      this.#itemCache.keepLayout(cachedItem, this.#createLayout(start))
+    if (cachedItem !== undefined && (cachedItem.layout === undefined || cachedItem === expectedItem)) {
+      const layout = this.#createLayout(start)
+      if (layout !== undefined) this.#itemCache.keepLayout(cachedItem, layout)
+    }
     return cachedItem
   }
 
@@ -271,23 +266,14 @@ export class MessagePackScanner<S extends SeriesRef> {
   }
 
   /**
-   * Returns the layout of the item that `#readItem` read last: its bytes without the value and the time. The item began
-   * at `start`. The next call, also of another scanner, overwrites the bytes of the layout.
+   * Returns the layout of the item that `#readItem` read last. The item began at `start`. The next call, also of
+   * another scanner, overwrites the bytes of the layout.
    */
-  #createLayout(start: number): ItemLayout {
+  #createLayout(start: number): ItemLayout | undefined {
+    const item = { start, end: this.#position }
     const value = { start: this.#valueStart, end: this.#valueEnd }
     const time = { start: this.#timeStart, end: this.#timeEnd }
-    const gaps = time.start < 0 ? [value] : value.start < time.start ? [value, time] : [time, value]
-    const segmentEnds: number[] = []
-    let from = start
-    let length = 0
-    for (const end of [...gaps.map((gap) => gap.start), this.#position]) {
-      for (let i = from; i < end; i++) LAYOUT_BYTES[length++] = this.#bytes[i]!
-      from = gaps[segmentEnds.length]?.end ?? end
-      segmentEnds.push(length)
-    }
-    const gapFields = time.start < 0 ? VALUE_ALONE : value.start < time.start ? VALUE_FIRST : TIME_FIRST
-    return { grammar: 'message-pack', view: LAYOUT_VIEW, start: 0, segmentEnds, gapFields }
+    return createLayout('message-pack', this.#bytes, item, value, time)
   }
 
   /** Reads the value and the time of the item at `start` if it has this layout. Returns false if it has not. */
