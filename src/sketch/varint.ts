@@ -9,6 +9,8 @@
 const TWO_28 = 2 ** 28
 const TWO_27 = 2 ** 27
 const VARINT_MAX = 2 ** 53
+/** Maximum number of bytes that are copied one by one. */
+const LOOPED_BYTES_MAX = 64
 
 export class ByteWriter {
   #buffer: Uint8Array
@@ -105,10 +107,14 @@ export class ByteWriter {
     this.#buffer[this.#length++] = remainingBits
   }
 
-  bytes(bytes: Uint8Array): void {
-    this.#reserve(bytes.length)
-    this.#buffer.set(bytes, this.#length)
-    this.#length += bytes.length
+  /** Appends bytes, or only the first `length` of them. */
+  bytes(bytes: Uint8Array, length = bytes.length): void {
+    this.#reserve(length)
+    // A view is an object, which costs more than a loop over a few bytes.
+    if (length > LOOPED_BYTES_MAX)
+      this.#buffer.set(length === bytes.length ? bytes : bytes.subarray(0, length), this.#length)
+    else for (let i = 0; i < length; i++) this.#buffer[this.#length + i] = bytes[i]!
+    this.#length += length
   }
 
   /** The bytes written so far, as a view of the buffer. It must not be read after the next write. */

@@ -48,9 +48,14 @@ export function withBlockErrors<T>(blockName: string, describe: () => string, re
   try {
     return read()
   } catch (error) {
-    if (error instanceof BlockError) throw error
-    throw new BlockError(blockName, `${describe()}: ${error instanceof Error ? error.message : String(error)}`, error)
+    throw asBlockError(blockName, describe(), error)
   }
+}
+
+/** Returns a BlockError for an error that was thrown while `what` was read; a BlockError is returned unchanged. */
+export function asBlockError(blockName: string, what: string, error: unknown): BlockError {
+  if (error instanceof BlockError) return error
+  return new BlockError(blockName, `${what}: ${error instanceof Error ? error.message : String(error)}`, error)
 }
 
 /**

@@ -212,7 +212,7 @@ class DecodedBlock implements Block {
     const sections = heads.map((head) => {
       const start = reader.offset
       reader.offset += head.encodedBytes
-      return new MetricSection(this.name, resolutionMs, this.memory, reader.bytes, start, head)
+      return new MetricSection(this.name, resolutionMs, this.memory, reader, start, head)
     })
     return [resolutionMs, sections]
   }

@@ -61,7 +61,7 @@ export function encodeColumn(values: Float64Array, start: number, end: number, w
   for (let from = start; from < end; from += VALUES_PER_CHUNK)
     encodeChunk(values, from, Math.min(from + VALUES_PER_CHUNK, end))
   writer.varint(encodedLength)
-  writer.bytes(encoded.subarray(0, encodedLength))
+  writer.bytes(encoded, encodedLength)
 }
 
 function encodeChunk(values: Float64Array, from: number, to: number): void {
@@ -206,30 +206,32 @@ function putDouble(value: number): void {
   for (let byte = 0; byte < 8; byte++) encoded[encodedLength++] = doublePairBytes[byte]!
 }
 
+/** Where a column is decoded. */
+export interface ColumnMemory {
+  /** Returns an array of this length or longer. */
+  allocateNumbers(length: number): Float64Array
+}
+
 /**
- * Decodes the column in bytes [start, end). Throws a RangeError if they are not a column of `length` values. `allocate`
- * must return an array of the requested length or longer; this array is returned.
+ * Decodes the column in bytes [start, end) into an array from `memory`, and returns the array. Throws a RangeError if
+ * the bytes are not a column of `length` values.
  */
 export function decodeColumn(
   bytes: Uint8Array,
   start: number,
   end: number,
   length: number,
-  allocate: (length: number) => Float64Array = newColumn,
+  memory: ColumnMemory,
 ): Float64Array {
   // Without this check, a damaged length could allocate any amount of memory.
   if (Math.ceil(length / VALUES_PER_CHUNK) * CHUNK_BYTES_MIN > end - start) throwCorrupt()
-  const values = allocate(length)
+  const values = memory.allocateNumbers(length)
   let offset = start
   for (let from = 0; from < length; from += VALUES_PER_CHUNK) {
     offset = decodeChunk(bytes, offset, end, values, from, Math.min(from + VALUES_PER_CHUNK, length))
   }
   if (offset !== end) throwCorrupt()
   return values
-}
-
-function newColumn(length: number): Float64Array {
-  return new Float64Array(length)
 }
 
 function throwCorrupt(): never {
@@ -251,9 +253,11 @@ function decodeChunk(
   if (form === FORM_RAW || form === FORM_CONSTANT) {
     const nextOffset = start + 1 + (form === FORM_RAW ? length * 8 : 8)
     if (nextOffset > end || head >>> 2 !== 0) throwCorrupt()
-    const target = new Uint8Array(values.buffer, values.byteOffset + from * 8, nextOffset - start - 1)
-    target.set(bytes.subarray(start + 1, nextOffset))
-    if (form === FORM_CONSTANT) values.fill(values[from]!, from, to)
+    if (form === FORM_CONSTANT) values.fill(readDouble(bytes, start + 1), from, to)
+    else {
+      const target = new Uint8Array(values.buffer, values.byteOffset + from * 8, length * 8)
+      target.set(bytes.subarray(start + 1, nextOffset))
+    }
     return nextOffset
   }
   if (start + 2 > end) throwCorrupt()
@@ -270,6 +274,11 @@ function decodeChunk(
   decodeDecimals(bytes, integersOffset, width, values, from, to, smallest, power)
   if (form === FORM_SUMS) addUlps(bytes, ulpsOffset, values, from, to)
   return nextOffset
+}
+
+function readDouble(bytes: Uint8Array, offset: number): number {
+  for (let byte = 0; byte < 8; byte++) doublePairBytes[byte] = bytes[offset + byte]!
+  return doublePair[0]!
 }
 
 function readInteger(bytes: Uint8Array, offset: number, width: number): number {

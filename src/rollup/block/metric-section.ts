@@ -2,10 +2,11 @@ import { assert } from '../../model/errors.ts'
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { RollupKind } from '../../model/metric.ts'
 import { skipBins } from '../../sketch/bins.ts'
-import { ByteReader } from '../../sketch/varint.ts'
+import type { ByteReader } from '../../sketch/varint.ts'
 import type { RollupRows } from '../rollup-rows.ts'
 import { RunningTotals, TOTALS_LENGTH_MAX } from '../running-totals.ts'
 import {
+  asBlockError,
   BlockError,
   FLAG_HAS_BINS,
   FLAG_HAS_TOTALS,
@@ -14,17 +15,17 @@ import {
   SHAPE_FLAT,
   SHAPE_FULL,
   SHAPE_MIXED,
-  withBlockErrors,
 } from './block-format.ts'
 import type { BlockMemory } from './block-memory.ts'
-import { decodeColumn } from './column-codec.ts'
+import { type ColumnMemory, decodeColumn } from './column-codec.ts'
 import {
   type ColumnName,
+  findColumn,
   hasShapes,
-  locateColumn,
   type RowShapes,
   readShapes,
-  scratchColumn,
+  scratchMemory,
+  secondScratchMemory,
   shapeAt,
 } from './section-layout.ts'
 
@@ -79,8 +80,8 @@ export class MetricSection implements RollupRows {
   readonly #blockName: string
   readonly #resolutionMs: number
   readonly #memory: BlockMemory
-  /** The body of the block's scalars string. The section is its bytes [#start, #end). */
-  readonly #bytes: Uint8Array
+  /** Reads the body of the block's scalars string; all sections share it. The section is the bytes [#start, #end). */
+  readonly #reader: ByteReader
   readonly #start: number
   readonly #end: number
   #shapes: RowShapes | undefined
@@ -107,7 +108,7 @@ export class MetricSection implements RollupRows {
     blockName: string,
     resolutionMs: number,
     memory: BlockMemory,
-    bytes: Uint8Array,
+    reader: ByteReader,
     start: number,
     { metricId, flags, length, seriesCount, encodedBytes: sectionBytes }: SectionHead,
   ) {
@@ -125,24 +126,24 @@ export class MetricSection implements RollupRows {
     this.#blockName = blockName
     this.#resolutionMs = resolutionMs
     this.#memory = memory
-    this.#bytes = bytes
+    this.#reader = reader
     this.#start = start
     this.#end = start + sectionBytes
     memory.addBytes(SECTION_OBJECT_BYTES)
   }
 
   get seriesHi(): Uint32Array {
-    if (this.#seriesHi === undefined) this.#decode('series', () => this.#decodeSeries())
+    if (this.#seriesHi === undefined) this.#decode('series', this.#decodeSeries)
     return this.#seriesHi!
   }
 
   get seriesLo(): Uint32Array {
-    if (this.#seriesLo === undefined) this.#decode('series', () => this.#decodeSeries())
+    if (this.#seriesLo === undefined) this.#decode('series', this.#decodeSeries)
     return this.#seriesLo!
   }
 
   get rowStart(): Uint32Array {
-    if (this.#rowStart === undefined) this.#decode('series', () => this.#decodeSeries())
+    if (this.#rowStart === undefined) this.#decode('series', this.#decodeSeries)
     return this.#rowStart!
   }
 
@@ -171,74 +172,54 @@ export class MetricSection implements RollupRows {
   }
 
   get bucketMs(): Float64Array {
-    this.#bucketMs ??= this.#decode('buckets', () => this.#decodeBuckets())
+    this.#bucketMs ??= this.#decode('buckets', this.#decodeBuckets)
     return this.#bucketMs
   }
 
   get count(): Float64Array {
-    this.#count ??= this.#decode('count', () =>
-      this.#hasShapes
-        ? this.#decodeExpandedColumn('count', SHAPE_FLAT, undefined)
-        : this.#decodeColumn('count', this.length),
-    )
+    this.#count ??= this.#decode('count', this.#decodeCount)
     return this.#count
   }
 
   get sum(): Float64Array {
     if (this.kind === 'set') return NO_NUMBERS
-    this.#sum ??= this.#decode('sum', () => this.#decodeColumn('sum', this.length))
+    this.#sum ??= this.#decode('sum', this.#decodeSum)
     return this.#sum
   }
 
   get min(): Float64Array {
     if (!this.#hasShapes) return NO_NUMBERS
-    this.#min ??= this.#decode('min', () => this.#decodeExpandedColumn('min', SHAPE_FLAT, this.sum))
+    this.#min ??= this.#decode('min', this.#decodeMin)
     return this.#min
   }
 
   get max(): Float64Array {
     if (!this.#hasShapes) return NO_NUMBERS
-    this.#max ??= this.#decode('max', () => this.#decodeExpandedColumn('max', SHAPE_FULL, this.min))
+    this.#max ??= this.#decode('max', this.#decodeMax)
     return this.#max
   }
 
   get first(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
-    this.#first ??= this.#decode('first', () => this.#decodeExpandedColumn('first', SHAPE_FULL, this.min))
+    this.#first ??= this.#decode('first', this.#decodeFirst)
     return this.#first
   }
 
   get last(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
-    this.#last ??= this.#decode('last', () => this.#decodeExpandedColumn('last', SHAPE_FULL, this.min))
+    this.#last ??= this.#decode('last', this.#decodeLast)
     return this.#last
   }
 
   get firstMs(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
-    this.#firstMs ??= this.#decode('times', () => {
-      const times = this.#decodeColumn('firstOffset', this.length)
-      const bucketMs = this.bucketMs
-      for (let row = 0; row < times.length; row++) times[row] = times[row]! + bucketMs[row]!
-      return times
-    })
+    this.#firstMs ??= this.#decode('times', this.#decodeFirstMs)
     return this.#firstMs
   }
 
   get lastMs(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
-    this.#lastMs ??= this.#decode('times', () => {
-      const firstMs = this.firstMs
-      const shapes = this.#rowShapes()
-      if (shapes.flatOrFullCount === 0) return firstMs
-      const spans = this.#decodeScratchColumn('span', shapes.flatOrFullCount, 0)
-      const times = this.#memory.allocateNumbers(this.length)
-      let n = 0
-      for (let row = 0; row < times.length; row++) {
-        times[row] = shapeAt(shapes, row) >= SHAPE_FLAT ? firstMs[row]! + spans[n++]! : firstMs[row]!
-      }
-      return times
-    })
+    this.#lastMs ??= this.#decode('times', this.#decodeLastMs)
     return this.#lastMs
   }
 
@@ -250,13 +231,13 @@ export class MetricSection implements RollupRows {
 
   get binStart(): Uint32Array {
     if (!this.needsSketches) return NO_IDS
-    this.#binStart ??= this.#decode('bins', () => this.#locateBins())
+    this.#binStart ??= this.#decode('bins', this.#locateBins)
     return this.#binStart
   }
 
   totalsAt(row: number): RunningTotals | undefined {
     if (!this.hasTotals) return undefined
-    this.#totals ??= this.#decode('totals', () => this.#decodeTotals())
+    this.#totals ??= this.#decode('totals', this.#decodeTotals)
     const { pointStart, droppedIncreaseNumber, thinned, timeMs, value, droppedIncreases } = this.#totals
     const start = pointStart[row]!
     const end = pointStart[row + 1]!
@@ -282,32 +263,77 @@ export class MetricSection implements RollupRows {
     return hasShapes(this.kind)
   }
 
-  #decode<T>(what: string, read: () => T): T {
-    return withBlockErrors(this.#blockName, () => `${what} of metric ${formatId(this.metricId)}`, read)
+  /** Calls a method that decodes `what`. It is passed as it is, because a new function for each call would be garbage. */
+  #decode<T>(what: string, read: (this: MetricSection) => T): T {
+    try {
+      return read.call(this)
+    } catch (error) {
+      throw asBlockError(this.#blockName, `${what} of metric ${formatId(this.metricId)}`, error)
+    }
   }
 
-  /** Returns the shapes of the rows. The first call checks that the columns end where the section ends. */
-  #rowShapes(): RowShapes {
-    this.#shapes ??= this.#decode('columns', () => {
-      const shapes = readShapes(this, this.#bytes, this.#start, this.#end, this.#memory)
-      if (this.kind === 'distribution' && this.needsSketches !== shapes.fullCount > 0) {
-        throw new RangeError('the flag for bins contradicts the shapes of the rows')
-      }
-      return shapes
-    })
+  /** The shapes of the rows. The first read checks that the columns end where the section ends. */
+  get #rowShapes(): RowShapes {
+    this.#shapes ??= this.#decode('columns', this.#readShapes)
     return this.#shapes
   }
 
-  /** Decodes a column into memory of the block. */
-  #decodeColumn(name: ColumnName, length: number): Float64Array {
-    const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#rowShapes(), name)
-    return decodeColumn(this.#bytes, start, end, length, (values) => this.#memory.allocateNumbers(values))
+  #readShapes(): RowShapes {
+    const shapes = readShapes(this, this.#reader, this.#start, this.#end, this.#memory)
+    if (this.kind === 'distribution' && this.needsSketches !== shapes.fullCount > 0)
+      throw new RangeError('the flag for bins contradicts the shapes of the rows')
+    return shapes
   }
 
-  /** Decodes a column into a scratch array. The next column with the same `slot` overwrites it. */
-  #decodeScratchColumn(name: ColumnName, length: number, slot: 0 | 1): Float64Array {
-    const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#rowShapes(), name)
-    return decodeColumn(this.#bytes, start, end, length, (values) => scratchColumn(slot, values))
+  /** Decodes a column; by default into memory of the block. */
+  #decodeColumn(name: ColumnName, length: number, memory: ColumnMemory = this.#memory): Float64Array {
+    const end = findColumn(this, this.#reader, this.#start, this.#rowShapes, name)
+    return decodeColumn(this.#reader.bytes, this.#reader.offset, end, length, memory)
+  }
+
+  #decodeCount(): Float64Array {
+    return this.#hasShapes
+      ? this.#decodeExpandedColumn('count', SHAPE_FLAT, undefined)
+      : this.#decodeColumn('count', this.length)
+  }
+
+  #decodeSum(): Float64Array {
+    return this.#decodeColumn('sum', this.length)
+  }
+
+  #decodeMin(): Float64Array {
+    return this.#decodeExpandedColumn('min', SHAPE_FLAT, this.sum)
+  }
+
+  #decodeMax(): Float64Array {
+    return this.#decodeExpandedColumn('max', SHAPE_FULL, this.min)
+  }
+
+  #decodeFirst(): Float64Array {
+    return this.#decodeExpandedColumn('first', SHAPE_FULL, this.min)
+  }
+
+  #decodeLast(): Float64Array {
+    return this.#decodeExpandedColumn('last', SHAPE_FULL, this.min)
+  }
+
+  #decodeFirstMs(): Float64Array {
+    const times = this.#decodeColumn('firstOffset', this.length)
+    const { bucketMs } = this
+    for (let row = 0; row < times.length; row++) times[row] = times[row]! + bucketMs[row]!
+    return times
+  }
+
+  #decodeLastMs(): Float64Array {
+    const { firstMs } = this
+    const shapes = this.#rowShapes
+    if (shapes.flatOrFullCount === 0) return firstMs
+    const spans = this.#decodeColumn('span', shapes.flatOrFullCount, scratchMemory)
+    const times = this.#memory.allocateNumbers(this.length)
+    let n = 0
+    for (let row = 0; row < times.length; row++)
+      times[row] = shapeAt(shapes, row) >= SHAPE_FLAT ? firstMs[row]! + spans[n++]! : firstMs[row]!
+    return times
   }
 
   /**
@@ -315,10 +341,10 @@ export class MetricSection implements RollupRows {
    * get their value from `defaults`, or the value 1 if `defaults` is undefined.
    */
   #decodeExpandedColumn(name: ColumnName, shapeMin: number, defaults: Float64Array | undefined): Float64Array {
-    const { shape, shapeOfRow, flatOrFullCount, fullCount } = this.#rowShapes()
+    const { shape, shapeOfRow, flatOrFullCount, fullCount } = this.#rowShapes
     const storedCount = shapeMin === SHAPE_FLAT ? flatOrFullCount : fullCount
     if (storedCount === this.length) return this.#decodeColumn(name, storedCount)
-    const storedValues = this.#decodeScratchColumn(name, storedCount, 0)
+    const storedValues = this.#decodeColumn(name, storedCount, scratchMemory)
     // No row has a stored value, so the column is equal to `defaults`.
     if (storedCount === 0 && defaults !== undefined) return defaults
     const values = this.#memory.allocateNumbers(this.length)
@@ -333,11 +359,12 @@ export class MetricSection implements RollupRows {
 
   #decodeSeries(): void {
     const count = this.seriesCount
-    const rowCounts = this.#decodeScratchColumn('rowCounts', count, 0)
+    const rowCounts = this.#decodeColumn('rowCounts', count, scratchMemory)
     const hi = this.#memory.allocateIds(count)
     const lo = this.#memory.allocateIds(count)
     const rowStart = this.#memory.allocateIds(count + 1)
-    const reader = new ByteReader(this.#bytes, this.#start)
+    const reader = this.#reader
+    reader.offset = this.#start
     let rowCountSum = 0
     for (let i = 0; i < count; i++) {
       hi[i] = reader.u32le()
@@ -360,8 +387,8 @@ export class MetricSection implements RollupRows {
   #decodeBuckets(): Float64Array {
     const { rowStart } = this
     const count = this.seriesCount
-    const firstBuckets = this.#decodeScratchColumn('firstBuckets', count, 0)
-    const steps = this.#decodeScratchColumn('bucketSteps', this.length - count, 1)
+    const firstBuckets = this.#decodeColumn('firstBuckets', count, scratchMemory)
+    const steps = this.#decodeColumn('bucketSteps', this.length - count, secondScratchMemory)
     const bucketMs = this.#memory.allocateNumbers(this.length)
     const resolutionMs = this.#resolutionMs
     let n = 0
@@ -385,7 +412,7 @@ export class MetricSection implements RollupRows {
   #decodeTotals(): TotalsColumns {
     const memory = this.#memory
     // An encoded length is 4 × the number of points, plus 2 if the list is thinned, plus 1 if it is inexact.
-    const encodedLengths = this.#decodeScratchColumn('totalsLengths', this.length, 0)
+    const encodedLengths = this.#decodeColumn('totalsLengths', this.length, scratchMemory)
     const pointStart = memory.allocateIds(this.length + 1)
     const droppedIncreaseNumber = memory.allocateIds(this.length)
     const thinned = memory.allocateBytes(this.length)
@@ -415,7 +442,7 @@ export class MetricSection implements RollupRows {
   #locateBins(): Uint32Array {
     const bytes = this.binBytes
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-    const shapes = this.#rowShapes()
+    const shapes = this.#rowShapes
     const binStart = this.#memory.allocateIds(this.length + 1)
     let offset = 0
     for (let row = 0; row < this.length; row++) {

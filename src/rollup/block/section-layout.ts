@@ -1,7 +1,8 @@
 import type { RollupKind } from '../../model/metric.ts'
-import { ByteReader } from '../../sketch/varint.ts'
+import type { ByteReader } from '../../sketch/varint.ts'
 import { SHAPE_FLAT, SHAPE_FULL, SHAPE_MIXED } from './block-format.ts'
 import type { BlockMemory } from './block-memory.ts'
+import type { ColumnMemory } from './column-codec.ts'
 
 /**
  * Finds the columns in the bytes of a section, which has the rollups of one metric in a block. A section begins with
@@ -70,17 +71,18 @@ export function shapeAt({ shape, shapeOfRow }: RowShapes, row: number): number {
 }
 
 /**
- * Reads the shapes of the rows of the section at [sectionStart, sectionEnd) of `bytes`. Rows of a kind without shapes
- * get SHAPE_FULL. Throws a RangeError if a shape is unknown, or if the columns do not end exactly at `sectionEnd`.
+ * Reads the shapes of the rows of the section at [sectionStart, sectionEnd) of the bytes of `reader`. Rows of a kind
+ * without shapes get SHAPE_FULL. Throws a RangeError if a shape is unknown, or if the columns do not end exactly at
+ * `sectionEnd`.
  */
 export function readShapes(
   { kind, length, seriesCount, hasTotals }: LayoutProperties,
-  bytes: Uint8Array,
+  reader: ByteReader,
   sectionStart: number,
   sectionEnd: number,
   memory: BlockMemory,
 ): RowShapes {
-  const reader = new ByteReader(bytes, sectionStart + seriesCount * 8)
+  reader.offset = sectionStart + seriesCount * 8
   skipColumns(reader, SERIES_AND_BUCKET_COLUMNS.length)
   let shapes: RowShapes = { shape: SHAPE_FULL, shapeOfRow: NO_SHAPES, flatOrFullCount: length, fullCount: length }
   if (hasShapes(kind)) {
@@ -89,7 +91,7 @@ export function readShapes(
     if (shape === SHAPE_MIXED) {
       const packedOffset = reader.offset
       reader.skip(Math.ceil(length / 4))
-      shapes = unpackShapes(bytes, packedOffset, memory.allocateBytes(length))
+      shapes = unpackShapes(reader.bytes, packedOffset, memory.allocateBytes(length))
     } else {
       shapes = {
         shape,
@@ -118,15 +120,15 @@ function unpackShapes(bytes: Uint8Array, packedOffset: number, shapeOfRow: Uint8
   return { shape: SHAPE_MIXED, shapeOfRow, flatOrFullCount, fullCount }
 }
 
-/** Returns where a column starts and ends in `bytes`, in which the section begins at `sectionStart`. */
-export function locateColumn(
+/** Moves `reader` to a column of the section that begins at `sectionStart`. Returns the offset of the column's end. */
+export function findColumn(
   { kind, length, seriesCount }: LayoutProperties,
-  bytes: Uint8Array,
+  reader: ByteReader,
   sectionStart: number,
   { shape }: RowShapes,
   name: ColumnName,
-): { readonly start: number; readonly end: number } {
-  const reader = new ByteReader(bytes, sectionStart + seriesCount * 8)
+): number {
+  reader.offset = sectionStart + seriesCount * 8
   const index = SERIES_AND_BUCKET_COLUMNS.indexOf(name)
   if (index >= 0) skipColumns(reader, index)
   else {
@@ -136,24 +138,28 @@ export function locateColumn(
     skipColumns(reader, valueIndex >= 0 ? valueIndex : VALUE_COLUMNS[kind].length + TOTALS_COLUMNS.indexOf(name))
   }
   const columnBytes = reader.varint()
-  return { start: reader.offset, end: reader.offset + columnBytes }
+  return reader.offset + columnBytes
 }
 
 function skipColumns(reader: ByteReader, columnCount: number): void {
   for (let i = 0; i < columnCount; i++) reader.skip(reader.varint())
 }
 
-/**
- * Scratch columns for decoding; there are two, because two columns may be needed at once. Each grows to at most
- * `SCRATCH_VALUES_MAX` values. A longer column, which is rare, gets a new array.
- */
-const scratchColumns: [Float64Array, Float64Array] = [new Float64Array(1_024), new Float64Array(1_024)]
+/** Maximum length of a scratch column that is kept. */
 const SCRATCH_VALUES_MAX = 1 << 16
 
-/** Returns a scratch column of at least this length. The next call with the same `slot` may return it too. */
-export function scratchColumn(slot: 0 | 1, length: number): Float64Array {
-  if (length > SCRATCH_VALUES_MAX) return new Float64Array(length)
-  if (scratchColumns[slot].length < length)
-    scratchColumns[slot] = new Float64Array(Math.min(SCRATCH_VALUES_MAX, length * 2))
-  return scratchColumns[slot]
+/** Memory for columns that are needed only until the next column is decoded into it. It is used again for each. */
+class ScratchMemory implements ColumnMemory {
+  #column = new Float64Array(1_024)
+
+  /** Returns a column of at least this length. The next call may return it too. A long column, which is rare, is new. */
+  allocateNumbers(length: number): Float64Array {
+    if (length > SCRATCH_VALUES_MAX) return new Float64Array(length)
+    if (this.#column.length < length) this.#column = new Float64Array(Math.min(SCRATCH_VALUES_MAX, length * 2))
+    return this.#column
+  }
 }
+
+/** There are two, because two columns may be needed at once. */
+export const scratchMemory: ColumnMemory = new ScratchMemory()
+export const secondScratchMemory: ColumnMemory = new ScratchMemory()

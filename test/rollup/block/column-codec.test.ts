@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { decodeColumn, encodeColumn, VALUES_PER_CHUNK } from '../../../src/rollup/block/column-codec.ts'
 import { ByteReader, ByteWriter } from '../../../src/sketch/varint.ts'
 
+const memory = { allocateNumbers: (length: number) => new Float64Array(length) }
+
 function encode(values: readonly number[]): Uint8Array {
   const writer = new ByteWriter()
   encodeColumn(Float64Array.from(values), 0, values.length, writer)
@@ -14,7 +16,7 @@ function encode(values: readonly number[]): Uint8Array {
 
 function expectRoundTrip(values: readonly number[]): Uint8Array {
   const column = encode(values)
-  const decoded = decodeColumn(column, 0, column.length, values.length)
+  const decoded = decodeColumn(column, 0, column.length, values.length, memory)
   // toEqual tells 0 from -0.
   expect([...decoded]).toEqual(values)
   return column
@@ -94,21 +96,21 @@ describe('bytes that are no column', () => {
 
   test('a cut is refused wherever it is', () => {
     for (let end = 0; end < column.length; end++) {
-      expect(() => decodeColumn(column, 0, end, VALUES_PER_CHUNK + 10)).toThrow(RangeError)
+      expect(() => decodeColumn(column, 0, end, VALUES_PER_CHUNK + 10, memory)).toThrow(RangeError)
     }
   })
 
   test('another length is refused, a huge one before memory is claimed', () => {
-    expect(() => decodeColumn(column, 0, column.length, VALUES_PER_CHUNK + 9)).toThrow(RangeError)
-    expect(() => decodeColumn(column, 0, column.length, VALUES_PER_CHUNK + 11)).toThrow(RangeError)
-    expect(() => decodeColumn(column, 0, column.length, 2 ** 40)).toThrow(RangeError)
+    expect(() => decodeColumn(column, 0, column.length, VALUES_PER_CHUNK + 9, memory)).toThrow(RangeError)
+    expect(() => decodeColumn(column, 0, column.length, VALUES_PER_CHUNK + 11, memory)).toThrow(RangeError)
+    expect(() => decodeColumn(column, 0, column.length, 2 ** 40, memory)).toThrow(RangeError)
   })
 
   test('any bytes decode to as many numbers or are a RangeError', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), fc.nat(300), (bytes, length) => {
         try {
-          expect(decodeColumn(bytes, 0, bytes.length, length).length).toBe(length)
+          expect(decodeColumn(bytes, 0, bytes.length, length, memory).length).toBe(length)
         } catch (error) {
           expect(error).toBeInstanceOf(RangeError)
         }
