@@ -39,8 +39,8 @@ export interface RoundMetric {
    * All series with points if `RoundContext.keepsSeries`, otherwise only unregistered ones. A series may occur twice.
    */
   readonly series: Series[]
-  /** For a set: the distinct members of each series, by start of the bucket. */
-  readonly members: Map<Series, Map<number, Set<string>>>
+  /** The distinct members of each series, by start of the bucket. Undefined unless the metric is a set. */
+  readonly members: Map<Series, Map<number, Set<string>>> | undefined
   /** Indexes of the requests of the round that have points of this metric, in order of arrival. */
   readonly requestIndexes: number[]
 }
@@ -185,6 +185,7 @@ export function seriesRegistrations(series: readonly Series[]): SeriesRegistrati
 export function setMembers(roundMetrics: readonly RoundMetric[]): SetMembers[] {
   const members: SetMembers[] = []
   for (const { metric, members: sets } of roundMetrics) {
+    if (sets === undefined) continue
     const { metricId } = metric.row!
     for (const [{ id }, buckets] of sets) {
       for (const [bucketMs, set] of buckets) members.push({ metricId, seriesId: id!, bucketMs, members: [...set] })

@@ -174,7 +174,7 @@ export class Round {
       } else if (pointKind === SET_MEMBER) {
         table.addMember(row)
         const member = batch.members[values[i]!]!
-        addMember(roundMetric.members, series, bucketMs, member)
+        addMember(roundMetric.members!, series, bucketMs, member)
         bytes += MEMBER_MEMORY_BYTES + 2 * member.length
       }
       roundMetric.points++
@@ -261,6 +261,7 @@ export class Round {
       const resolutionMs = kind === 'sets' ? baseSetResolutionMs : baseResolutionMs
       let position = 0
       const sameKind = roundMetrics.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
+      if (sameKind.length === 0) continue
       for (const { block, roundMetrics } of await encodeMetrics(resolutionMs, sameKind, onFault, pacer)) {
         const { scalars, sketches } = block
         const series =
@@ -324,7 +325,7 @@ export class Round {
       lastMs: Number.NEGATIVE_INFINITY,
       cumulative: false,
       series: [],
-      members: new Map(),
+      members: metric.kind === 'set' ? new Map() : undefined,
       requestIndexes: [],
     }
     metric.indexInLastRound = this.#metrics.push(roundMetric) - 1
@@ -339,7 +340,12 @@ function mod(value: number, step: number): number {
   return remainder < 0 ? remainder + step : remainder
 }
 
-function addMember(members: RoundMetric['members'], series: Series, bucketMs: number, member: string): void {
+function addMember(
+  members: NonNullable<RoundMetric['members']>,
+  series: Series,
+  bucketMs: number,
+  member: string,
+): void {
   let buckets = members.get(series)
   if (buckets === undefined) members.set(series, (buckets = new Map()))
   let set = buckets.get(bucketMs)
