@@ -268,9 +268,11 @@ export class CatalogChanges {
     for (const [tagKey] of registration.tags) this.#addTagKey(changed, tagKey)
   }
 
-  #addTagKey({ row, tagKeys, newTagKeys }: ChangedMetric, tagKey: string): void {
-    if (tagKeys.has(tagKey)) return
-    tagKeys.add(tagKey)
+  #addTagKey(changed: ChangedMetric, tagKey: string): void {
+    const { row, newTagKeys } = changed
+    changed.tagKeys ??= new Set(row.tagKeys)
+    if (changed.tagKeys.has(tagKey)) return
+    changed.tagKeys.add(tagKey)
     const isStored =
       row.tagKeys === undefined && this.#writes.has('tag-keys', tagKeyKey(this.#partition, row.metricId, tagKey))
     if (!isStored) newTagKeys.push(tagKey)
@@ -279,15 +281,20 @@ export class CatalogChanges {
   /** Adds all changes to the write set. */
   write(): void {
     for (const changed of this.#metrics.values()) {
-      const { key, row, storedBytes } = changed
-      const seriesCount = row.seriesCount + changed.newSeries.length
-      this.#writeSeries(changed)
-      const tagKeys = this.#writeTagKeys(changed)
-      this.#writes.put('metrics', key, encodeMetric({ ...row, seriesCount, tagKeys }, storedBytes))
+      const { key, storedBytes } = changed
+      const row = changed.newSeries.length === 0 ? changed.row : this.#withNewSeries(changed)
+      this.#writes.put('metrics', key, encodeMetric(row, storedBytes))
       if (storedBytes !== undefined) continue
       this.#writes.put('metric-ids', metricIdKey(row.metricId), key)
       changeMetricCount(this.#writes, row.project, 1)
     }
+  }
+
+  /** Writes the new series. Returns the metric's row with them and their tag keys. */
+  #withNewSeries(changed: ChangedMetric): EmbeddedMetricRow {
+    this.#writeSeries(changed)
+    const { row } = changed
+    return { ...row, seriesCount: row.seriesCount + changed.newSeries.length, tagKeys: this.#writeTagKeys(changed) }
   }
 
   #writeSeries({ row, newSeries, newSeriesKeys }: ChangedMetric): void {
@@ -376,15 +383,14 @@ interface ChangedMetric {
   readonly newSeriesKeys: string[]
   /** The stored bytes of the row; undefined if the commit creates the metric. */
   readonly storedBytes: Uint8Array | undefined
-  /** The tag keys in the stored row, and those of this commit. */
-  readonly tagKeys: Set<string>
+  /** The tag keys in the stored row, and those of this commit. Undefined until the commit registers a series. */
+  tagKeys: Set<string> | undefined
   /** The tag keys of this commit that are not stored yet. */
   readonly newTagKeys: string[]
 }
 
 function changedMetricOf(key: Uint8Array, row: EmbeddedMetricRow, storedBytes: Uint8Array | undefined): ChangedMetric {
-  const tagKeys = new Set(row.tagKeys)
-  return { key, row, newSeries: [], newSeriesKeys: [], storedBytes, tagKeys, newTagKeys: [] }
+  return { key, row, newSeries: [], newSeriesKeys: [], storedBytes, tagKeys: undefined, newTagKeys: [] }
 }
 
 function matchesUpdate(row: EmbeddedMetricRow, update: MetricUpdate): boolean {

@@ -25,7 +25,9 @@ import {
  */
 
 function encodeDoubles(values: readonly number[]): Uint8Array {
-  return new Uint8Array(Float64Array.from(values).buffer)
+  const bytes = Buffer.allocUnsafe(values.length * 8)
+  for (let i = 0; i < values.length; i++) bytes.writeDoubleLE(values[i]!, i * 8)
+  return bytes
 }
 
 function viewOf(bytes: Uint8Array): DataView {
@@ -151,10 +153,13 @@ export interface EmbeddedMetricRow extends Omit<MetricRow, 'tagKeys'> {
 }
 
 /**
- * Decoded metric rows by their encoded bytes. A commit often reads the same bytes object that the previous commit
- * wrote.
+ * Metric rows as they were decoded or encoded last, with their bytes; the low bits of a metric's id are its index. A
+ * commit often reads the same bytes object that the previous commit wrote. Not a `WeakMap`: under load its keys would
+ * live for milliseconds, and each costs the garbage collector time.
  */
-const metricsByBytes = new WeakMap<Uint8Array, EmbeddedMetricRow>()
+const CACHED_METRICS_MAX = 1 << 14
+const cachedBytes = new Array<Uint8Array | undefined>(CACHED_METRICS_MAX)
+const cachedRows = new Array<EmbeddedMetricRow | undefined>(CACHED_METRICS_MAX)
 
 /**
  * Encodes a metric row. `replacedBytes`: the bytes of the row that is replaced. Most commits change only numbers, and
@@ -177,7 +182,7 @@ export function encodeMetric(row: EmbeddedMetricRow, replacedBytes?: Uint8Array)
   bytes.writeUInt32LE(row.metricId.hi, 36)
   bytes.writeUInt32LE(row.metricId.lo, 40)
   bytes.set(tail, METRIC_HEAD_BYTES)
-  metricsByBytes.set(bytes, row)
+  cacheMetric(bytes, row)
   return bytes
 }
 
@@ -195,12 +200,18 @@ function hasSameText(a: EmbeddedMetricRow, b: EmbeddedMetricRow): boolean {
   )
 }
 
+function cacheMetric(bytes: Uint8Array, row: EmbeddedMetricRow): void {
+  const index = row.metricId.lo & (CACHED_METRICS_MAX - 1)
+  cachedBytes[index] = bytes
+  cachedRows[index] = row
+}
+
 export function decodeMetric(bytes: Uint8Array): EmbeddedMetricRow {
-  let row = metricsByBytes.get(bytes)
-  if (row === undefined) {
-    row = parseMetric(bytes)
-    metricsByBytes.set(bytes, row)
-  }
+  // The index is in the first two bytes of the id's lower half.
+  const index = (bytes[40]! | (bytes[41]! << 8)) & (CACHED_METRICS_MAX - 1)
+  if (cachedBytes[index] === bytes) return cachedRows[index]!
+  const row = parseMetric(bytes)
+  cacheMetric(bytes, row)
   return row
 }
 
