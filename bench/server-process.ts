@@ -18,11 +18,11 @@ export interface ServerProcess {
 export const API_KEY = 'benchkey123'
 
 /**
- * The flags of `npm start` that affect costs: a young generation of 12 MB instead of 48, a collection of the old
+ * The flags of `npm start` that affect costs: a young generation of 24 MB instead of 48, a collection of the old
  * generation when it has doubled (by default it may grow to almost four times its size before), and two threads for
  * garbage collection instead of four, so that they leave the main thread its share of two cores.
  */
-const NODE_FLAGS = ['--max-semi-space-size=4', '--heap-growing-percent=100', '--v8-pool-size=2']
+const NODE_FLAGS = ['--max-semi-space-size=8', '--heap-growing-percent=100', '--v8-pool-size=2']
 
 const START_MS_MAX = 20_000
 
