@@ -71,6 +71,8 @@ export class Environment {
   #journal: Journal
   /** The journal whose last write failed. Nothing is appended to its file any more. */
   #failedJournal: Journal | undefined
+  /** The file after the current one: created, or being created. Undefined until it is needed soon. */
+  #nextJournal: Promise<Journal> | undefined
   /** The changes of the frame whose writes are running. */
   #frameLayer = new Layer()
   /** The durable changes since the previous active layer was frozen. */
@@ -161,10 +163,12 @@ export class Environment {
     this.#isClosing = true
     await this.#queueRun
     clearTimeout(this.#checkpointTimer)
+    const nextJournal = await this.#nextJournal?.catch(() => undefined)
+    await nextJournal?.close()
     try {
       await this.#finishCheckpoint()
       await this.#journalFileRemoval
-      const first = this.#journal.fileNumber + 1
+      const first = (nextJournal ?? this.#journal).fileNumber + 1
       await writeCheckpoint(this.#lmdb, this.#activeLayer, { first, isClosed: true }, this.#options.log)
       await removeJournalFilesBefore(this.#folder, first)
     } catch (err) {
@@ -286,13 +290,22 @@ export class Environment {
    * changes; the next checkpoint writes it to LMDB.
    */
   async #freezeLayer(): Promise<void> {
-    const { fileNumber } = this.#journal
-    const next = await Journal.create(this.#folder, fileNumber + 1, this.#options.openFile)
+    let next: Journal
+    try {
+      next = await this.#createNextJournal()
+    } finally {
+      this.#nextJournal = undefined
+    }
     const previous = this.#journal
     this.#journal = next
     this.#frozenLayer = this.#activeLayer
     this.#activeLayer = new Layer()
     await previous.close()
+  }
+
+  #createNextJournal(): Promise<Journal> {
+    this.#nextJournal ??= Journal.create(this.#folder, this.#journal.fileNumber + 1, this.#options.openFile)
+    return this.#nextJournal
   }
 
   /**
@@ -328,17 +341,20 @@ export class Environment {
     )
   }
 
-  /**
-   * Makes a checkpoint due after `delayMs`. Then adds an empty write to the queue, so that the queue freezes the layer
-   * and starts the checkpoint. If there is a frozen layer, starts its checkpoint unless it is running. The first write
-   * after that checkpoint freezes the next layer.
-   */
   #scheduleCheckpoint(delayMs: number): NodeJS.Timeout {
-    return setTimeout(() => {
-      this.#checkpointTimer = undefined
-      this.#isCheckpointDue = true
-      if (this.#frozenLayer !== undefined && this.#runningCheckpoint === undefined) this.#startCheckpoint()
-      this.write(() => undefined).catch(() => undefined)
-    }, delayMs).unref()
+    return setTimeout(() => void this.#makeCheckpointDue(), delayMs).unref()
+  }
+
+  /**
+   * Adds an empty write to the queue, so that the queue freezes the layer and starts the checkpoint. If there is a frozen
+   * layer, starts its checkpoint unless it is running. The first write after that checkpoint freezes the next layer.
+   */
+  async #makeCheckpointDue(): Promise<void> {
+    // Creating a file takes several syncs. Writes go on meanwhile. If it fails, `#freezeLayer` fails with the same error.
+    await this.#createNextJournal().catch(() => undefined)
+    this.#checkpointTimer = undefined
+    this.#isCheckpointDue = true
+    if (this.#frozenLayer !== undefined && this.#runningCheckpoint === undefined) this.#startCheckpoint()
+    this.write(() => undefined).catch(() => undefined)
   }
 }

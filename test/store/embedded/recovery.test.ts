@@ -362,6 +362,39 @@ describe('a checkpoint', () => {
     expect(logged).toEqual([failed, failed, expect.stringMatching(/^the last checkpoint failed.*: no space left$/)])
   })
 
+  test('creates the next journal file while writes go on', async () => {
+    const folder = await temporaryFolder()
+    let finishCreation: (() => void) | undefined
+    const openFile = async (path: string): Promise<JournalFile> => {
+      if (path.endsWith('journal-2')) await new Promise<void>((resolve) => (finishCreation = resolve))
+      return openJournalFile(path)
+    }
+    const environment = await open(folder, { checkpointIntervalMs: 20, openFile })
+    await put(environment, 'a', '1')
+    await vi.waitFor(() => expect(finishCreation).toBeDefined())
+    await put(environment, 'a', '2')
+    expect(await contentsAfterCrash(await copyOf(folder))).toEqual({ 'series a': '32' })
+    finishCreation!()
+    await vi.waitFor(() => expect(journalsIn(folder)).toEqual(['journal-2']))
+    await put(environment, 'a', '3')
+    expect(await contentsAfterCrash(await copyOf(folder))).toEqual({ 'series a': '33' })
+  })
+
+  test('that the store does not wait for when it closes leaves no journal file', async () => {
+    const folder = await temporaryFolder()
+    let isCreating = false
+    const openFile = (path: string): Promise<JournalFile> => {
+      isCreating ||= path.endsWith('journal-2')
+      return openJournalFile(path)
+    }
+    const environment = await open(folder, { checkpointIntervalMs: 20, openFile })
+    await put(environment, 'a', '1')
+    while (!isCreating) await new Promise((resolve) => setImmediate(resolve))
+    await environment.close()
+    expect(journalsIn(folder)).toEqual([])
+    expect(await contentsAfterCrash(folder)).toEqual({ 'series a': '31' })
+  })
+
   test('that finds no room for the next journal file is logged, and writes go on in the current file', async () => {
     const folder = await temporaryFolder()
     const logged: unknown[] = []
