@@ -1,3 +1,5 @@
+import { randomInt } from 'node:crypto'
+
 /**
  * A hash table from the bytes of an item's name, type and tags to the item's series. Batches repeat the same items, so
  * a decoder finds the series of most items without creating a string. A hit compares all bytes, not only the hash.
@@ -5,6 +7,9 @@
  * An entry may also have the bytes around value and time (the layout) and the entry of the item that last followed in a
  * batch. So if the next batch has the same items in the same order, the decoder mostly compares only these bytes. The
  * cache is emptied before the estimated memory of its entries would exceed `bytesMax`.
+ *
+ * A client can construct many items with equal hashes. They cannot make a look-up slow, because a bucket of the table
+ * has at most `BUCKET_ENTRIES_MAX` entries.
  */
 
 /**
@@ -73,6 +78,12 @@ interface CacheEntry<S> extends CachedItem<S> {
 
 const HASH_BUCKETS_MIN = 1_024
 
+/**
+ * Maximum number of entries in a bucket. There are at least as many buckets as entries, so buckets with more entries
+ * practically occur only if a client constructs items for one bucket.
+ */
+const BUCKET_ENTRIES_MAX = 16
+
 /** Approximate memory of an entry without the bytes of its key and its layout. */
 const ENTRY_MEMORY_BYTES = 360
 
@@ -117,7 +128,10 @@ export class ItemCache<S> {
     return undefined
   }
 
-  /** Adds an entry for an item. `find` must have returned undefined for this item. */
+  /**
+   * Adds an entry for an item, and removes the other entries of its bucket if the bucket is full. `find` must have
+   * returned undefined for this item.
+   */
   add(item: ItemIdentity, series: S): CachedItem<S> {
     const { view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd } = item
     const nameLength = nameEnd - nameStart
@@ -142,6 +156,7 @@ export class ItemCache<S> {
       typeLength,
       nextInBucket: undefined,
     }
+    this.#emptyFullBucket(hash)
     this.#linkIntoBucket(entry)
     this.#size++
     return entry
@@ -174,6 +189,19 @@ export class ItemCache<S> {
   #makeRoom(bytes: number): void {
     if (this.#estimatedBytes + bytes > this.#bytesMax) this.#clear()
     this.#estimatedBytes += bytes
+  }
+
+  /**
+   * Removes all entries of the bucket of a hash if the bucket is full. Their bytes remain in their slabs until the
+   * cache is emptied, so they stay counted.
+   */
+  #emptyFullBucket(hash: number): void {
+    const bucket = hash & (this.#buckets.length - 1)
+    let entryCount = 0
+    for (let entry = this.#buckets[bucket]; entry !== undefined; entry = entry.nextInBucket) entryCount++
+    if (entryCount < BUCKET_ENTRIES_MAX) return
+    this.#buckets[bucket] = undefined
+    this.#size -= entryCount
   }
 
   #linkIntoBucket(entry: CacheEntry<S>): void {
@@ -244,12 +272,15 @@ export function sameBytes(a: DataView, aStart: number, b: DataView, bStart: numb
   return true
 }
 
+/** Random, so that a client cannot know which items share a bucket. */
+const HASH_SEED = randomInt(2 ** 32) | 0
+
 /**
- * Hashes name, type and tags, four bytes at a time. A client can construct items with equal hashes. They make `find`
- * slower, but it still never returns a wrong series.
+ * Hashes name, type and tags, four bytes at a time. A client can still construct items that have equal hashes with any
+ * seed.
  */
 function hashOf({ view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd }: ItemIdentity): number {
-  let hash = hashRange(view, nameStart, nameEnd, 0x811c9dc5 | 0)
+  let hash = hashRange(view, nameStart, nameEnd, HASH_SEED)
   hash = hashRange(view, typeStart, typeEnd, hash)
   hash = hashRange(view, tagsStart, tagsEnd, hash)
   return hash ^ (hash >>> 15)

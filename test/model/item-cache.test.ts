@@ -69,3 +69,38 @@ test('is emptied when its bytes are used up', () => {
   expect(memory.find(itemOf(0).identity)).toBeUndefined()
   expect(memory.find(itemOf(1_999).identity)?.series).toBe(1_999)
 })
+
+/** Counts the words that are read from all of its instances. */
+class CountingView extends DataView<ArrayBuffer> {
+  static reads = 0
+  override getInt32(offset: number, isLittleEndian?: boolean): number {
+    CountingView.reads++
+    return super.getInt32(offset, isLittleEndian)
+  }
+}
+
+const COLLIDING_PAIRS = 12
+
+/**
+ * One of 4,096 items with equal hashes, whatever the seed is. The key consists of pairs of words. A changed highest bit
+ * of the first word of a pair changes one bit of the hash, and the second word of the pair changes it back.
+ */
+function collidingItem(number: number): ItemIdentity {
+  const view = new CountingView(new ArrayBuffer(COLLIDING_PAIRS * 8))
+  for (let pair = 0; pair < COLLIDING_PAIRS; pair++) {
+    if (((number >> pair) & 1) === 0) continue
+    view.setInt32(pair * 8, 1 << 31, true)
+    view.setInt32(pair * 8 + 4, 1 << 12, true)
+  }
+  return { view, nameStart: 0, nameEnd: view.byteLength, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
+}
+
+test('a look-up compares few items, even if all items have the same hash', () => {
+  const memory = new ItemCache<number>(1e9)
+  for (let number = 0; number < 4_000; number++) memory.add(collidingItem(number), number)
+  CountingView.reads = 0
+  expect(memory.find(collidingItem(4_000))).toBeUndefined()
+  expect(CountingView.reads).toBeLessThan(1_000)
+  expect(memory.find(collidingItem(3_999))?.series).toBe(3_999)
+  expect(memory.size).toBeLessThanOrEqual(16)
+})
