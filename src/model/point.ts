@@ -3,7 +3,7 @@ import type { ItemCache } from './item-cache.ts'
 import type { MetricType, RollupKind, TrackedType } from './metric.ts'
 import { isTrackedType, TRACKED_TYPES } from './metric.ts'
 import type { Steps } from './steps.ts'
-import { countChars, isLongerThan } from './text.ts'
+import { isLongerThan } from './text.ts'
 
 /**
  * Validates the fields of points for all protocols, so that a bad value has the same error code in each. Also defines
@@ -31,12 +31,16 @@ export function reject(code: ErrorCode, message: string): Rejection {
   return { code, message }
 }
 
+/** The message for a text of too many characters. Does not count them: that takes too long for a very long text. */
+export function tooLongMessage(what: string, charsMax: number): string {
+  return `${what} has more than ${charsMax} characters`
+}
+
 export function checkName(name: unknown, limits: PointLimits): Rejection | undefined {
   if (name === undefined || name === null || name === '') return reject('missing_name', 'name is required')
   if (typeof name !== 'string') return reject('missing_name', `name must be a string, not ${describeValue(name)}`)
-  if (isLongerThan(name, limits.nameCharsMax)) {
-    return reject('missing_name', `name has ${countChars(name)} characters, at most ${limits.nameCharsMax} are allowed`)
-  }
+  if (isLongerThan(name, limits.nameCharsMax))
+    return reject('missing_name', tooLongMessage('name', limits.nameCharsMax))
   // Different ill-formed strings would become equal when encoded as UTF-8.
   if (!name.isWellFormed()) return reject('missing_name', 'name is not well-formed Unicode')
   return undefined
@@ -51,12 +55,8 @@ export function checkValue(type: TrackedType, value: unknown): Rejection | undef
   if (type === 'set') {
     if (typeof value !== 'string')
       return reject('invalid_value', `value of a set must be a string, not ${describeValue(value)}`)
-    if (isLongerThan(value, SET_MEMBER_CHARS_MAX)) {
-      return reject(
-        'invalid_value',
-        `value has ${countChars(value)} characters, at most ${SET_MEMBER_CHARS_MAX} are allowed`,
-      )
-    }
+    if (isLongerThan(value, SET_MEMBER_CHARS_MAX))
+      return reject('invalid_value', tooLongMessage('value', SET_MEMBER_CHARS_MAX))
     // Different ill-formed strings would become equal when encoded as UTF-8.
     if (!value.isWellFormed()) return reject('invalid_value', 'value is not well-formed Unicode')
     return undefined
@@ -68,7 +68,7 @@ export function checkValue(type: TrackedType, value: unknown): Rejection | undef
 /**
  * Returns the tags of an item as pairs of key and value, in any order. If they are invalid, returns the reason. Tags
  * with the value null are omitted. `arrayValues` decides whether a tag value that is an array is rejected, or joined
- * with commas.
+ * with commas. Reads at most one tag more than allowed.
  */
 export function readTags(
   tags: unknown,
@@ -76,13 +76,17 @@ export function readTags(
   arrayValues: 'reject' | 'join' = 'reject',
 ): [string, string][] | Rejection {
   if (tags === undefined || tags === null) return []
-  if (typeof tags !== 'object' || Array.isArray(tags)) {
+  // MessagePack has byte strings: each of their bytes would be a tag.
+  if (typeof tags !== 'object' || Array.isArray(tags) || ArrayBuffer.isView(tags)) {
     return reject('invalid_tags', `tags must be an object of strings, not ${describeValue(tags)}`)
   }
   const pairs: [string, string][] = []
-  for (const [key, value] of Object.entries(tags)) {
+  // `Object.entries` would create an array for each tag.
+  for (const key in tags) {
+    const value = (tags as Readonly<Record<string, unknown>>)[key]
     if (value === null || value === undefined) continue
-    const text = arrayValues === 'join' && Array.isArray(value) ? joinedText(value) : scalarText(value)
+    const isJoined = arrayValues === 'join' && Array.isArray(value)
+    const text = isJoined ? joinedText(value, limits.tagValueCharsMax) : scalarText(value)
     if (text === undefined) {
       return reject(
         'invalid_tags',
@@ -90,6 +94,7 @@ export function readTags(
       )
     }
     pairs.push([key, text])
+    if (pairs.length > limits.tagsMax) break
   }
   return checkTags(pairs, limits) ?? pairs
 }
@@ -99,33 +104,35 @@ export function checkTags(
   pairs: readonly (readonly [key: string, value: string])[],
   limits: PointLimits,
 ): Rejection | undefined {
+  // The message has no count, because `readTags` does not read all tags.
+  if (pairs.length > limits.tagsMax) return reject('invalid_tags', `there are more than ${limits.tagsMax} tags`)
   for (const [key, text] of pairs) {
     if (key === '' || isLongerThan(key, limits.tagKeyCharsMax)) {
       return reject('invalid_tags', `tag key ${quote(key)} must have 1 to ${limits.tagKeyCharsMax} characters`)
     }
-    if (isLongerThan(text, limits.tagValueCharsMax)) {
-      return reject(
-        'invalid_tags',
-        `value of tag ${quote(key)} has ${countChars(text)} characters, at most ${limits.tagValueCharsMax} are allowed`,
-      )
-    }
+    if (isLongerThan(text, limits.tagValueCharsMax))
+      return reject('invalid_tags', tooLongMessage(`value of tag ${quote(key)}`, limits.tagValueCharsMax))
     if (!key.isWellFormed() || !text.isWellFormed())
       return reject('invalid_tags', `tag ${quote(key)} is not well-formed Unicode`)
   }
-  if (pairs.length <= limits.tagsMax) return undefined
-  return reject('invalid_tags', `${pairs.length} tags, at most ${limits.tagsMax} are allowed`)
+  return undefined
 }
 
-/** Joins the texts of the values of an array. Null values are omitted. Returns undefined if a value has no text. */
-function joinedText(values: readonly unknown[]): string | undefined {
-  const texts: string[] = []
+/**
+ * Joins the texts of the values of an array. Null values are omitted. Returns undefined if a value has no text. Stops
+ * when the text has certainly more than `charsMax` characters.
+ */
+function joinedText(values: readonly unknown[], charsMax: number): string | undefined {
+  let joined: string | undefined
   for (const value of values) {
     if (value === null || value === undefined) continue
     const text = scalarText(value)
     if (text === undefined) return undefined
-    texts.push(text)
+    joined = joined === undefined ? text : `${joined},${text}`
+    // A character has one or two code units.
+    if (joined.length > 2 * charsMax) break
   }
-  return texts.join(',')
+  return joined ?? ''
 }
 
 /**
@@ -164,6 +171,7 @@ export function describeValue(value: unknown): string {
   if (value === undefined) return 'absent'
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'an array'
+  if (ArrayBuffer.isView(value)) return 'bytes'
   if (typeof value === 'object') return 'an object'
   if (typeof value === 'string') return quote(value)
   return shorten(String(value))

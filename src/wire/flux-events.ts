@@ -10,10 +10,11 @@ import {
   type Rejection,
   readTags,
   reject,
+  tooLongMessage,
 } from '../model/point.ts'
 import { checkPointTime, parsePointTime } from '../model/point-time.ts'
 import { canonicalTags } from '../model/series.ts'
-import { countChars, isLongerThan } from '../model/text.ts'
+import { isLongerThan } from '../model/text.ts'
 
 /** A parsed event item of the Flux dialect. GraphQL inputs have the same fields and are validated here too. */
 type EventItem = Readonly<
@@ -105,9 +106,7 @@ function parseTextField(field: EventTextField, value: unknown, charsMax: number)
   if (isAbsent(value)) return null
   const text = typeof value === 'string' ? value : numberText(value)
   if (text === undefined) return reject('invalid_value', `${field} must be a string, not ${describeValue(value)}`)
-  if (isLongerThan(text, charsMax)) {
-    return reject('invalid_value', `${field} has ${countChars(text)} characters, at most ${charsMax} are allowed`)
-  }
+  if (isLongerThan(text, charsMax)) return reject('invalid_value', tooLongMessage(field, charsMax))
   if (!text.isWellFormed()) return reject('invalid_value', `${field} is not well-formed Unicode`)
   return text
 }

@@ -298,6 +298,19 @@ describe('an item', () => {
     expect(errors).toMatchObject([{ index: 7, code }])
   })
 
+  it('is left out before an array in a tag that is too long has been read to its end', () => {
+    let reads = 0
+    const values = new Proxy(Array<string>(100_000).fill('xy'), {
+      get(target, key, receiver) {
+        reads++
+        return Reflect.get(target, key, receiver)
+      },
+    })
+    const { errors } = decode({ ...gauge, tags: { k: values } })
+    expect(reads).toBeLessThan(1_000)
+    expect(errors).toMatchObject([{ message: 'value of tag "k" has more than 256 characters' }])
+  })
+
   it('is left out whole when the engine refuses one of its series', () => {
     const { points, errors } = decode(histogram, (name) =>
       name === 'duration_sum' ? { code: 'type_conflict', message: 'because' } : undefined,

@@ -88,6 +88,31 @@ describe('decodeFluxItem', () => {
     expect(errors).toEqual([{ index: 7, code, message: expect.any(String) }])
   })
 
+  it.each<[string, object]>([
+    ['name has more than 255 characters', { ...good, name: 'x'.repeat(1e6) }],
+    ['value has more than 1024 characters', { ...good, type: 'set', value: '😀'.repeat(1_025) }],
+    ['value of tag "k" has more than 256 characters', { ...good, tags: { k: 'x'.repeat(257) } }],
+    [
+      'there are more than 32 tags',
+      { ...good, tags: Object.fromEntries(Array.from({ length: 33 }, (_, i) => [i, 1])) },
+    ],
+    ['tags must be an object of strings, not bytes', { ...good, tags: new Uint8Array([0xff, 1]) }],
+  ])('rejects an item because %s', (message, item) => {
+    expect(decodeOne(item).errors).toMatchObject([{ message }])
+  })
+
+  it('reads no more tags than one above the limit', () => {
+    let reads = 0
+    const tags = new Proxy(Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`k${i}`, 'v'])), {
+      get(target, key, receiver) {
+        reads++
+        return Reflect.get(target, key, receiver)
+      },
+    })
+    expect(decodeOne({ ...good, tags }).errors).toMatchObject([{ code: 'invalid_tags' }])
+    expect(reads).toBeLessThanOrEqual(LIMITS.tagsMax + 1)
+  })
+
   it('passes on why the sink refuses a series', () => {
     const { tracked, points, errors } = decodeOne(good, () => reject('type_conflict', 'n is a counter'))
     expect(tracked).toBeUndefined()
