@@ -2,13 +2,20 @@ import { StepBudget, type Steps } from './steps.ts'
 
 /**
  * A JSON parser that works in short steps: `JSON.parse` of a long text would block the event loop. A single string or
- * number is parsed in one step. It accepts the same texts as `JSON.parse`, but limits the depth of nesting. An integer
- * beyond 2^53 - 1 (without a fraction or an exponent) becomes a bigint, because a double may round it, unless it has
- * more than `INTEGER_CHARS_MAX` characters. The parser does not recurse, so deep nesting cannot overflow the stack.
+ * number is parsed in one step. It accepts the same texts as `JSON.parse`, but limits the depth of nesting and the
+ * members of an object. An integer beyond 2^53 - 1 (without a fraction or an exponent) becomes a bigint, because a
+ * double may round it, unless it has more than `INTEGER_CHARS_MAX` characters. The parser does not recurse, so deep
+ * nesting cannot overflow the stack.
  */
 
 /** Maximum nesting of objects and arrays in a request body. */
 export const BODY_NESTING_MAX = 256
+
+/**
+ * Maximum number of members of an object in a request body, or of a map in MessagePack. Valid objects, such as tags,
+ * are far smaller, and when an object with very many members grows, it is copied in one step.
+ */
+export const OBJECT_MEMBERS_MAX = 65_536
 
 /** Longer integers become doubles, because the time to parse a bigint grows with the square of its length. */
 const INTEGER_CHARS_MAX = 308
@@ -20,6 +27,7 @@ type Container = unknown[] | Record<string, unknown>
 
 interface JsonParserOptions {
   readonly depthMax?: number
+  readonly membersMax?: number
   /** If the text is an array, called with each element. The elements are not collected: the returned array is empty. */
   readonly visitElement?: (element: unknown) => Steps<void>
 }
@@ -30,15 +38,21 @@ interface JsonParserOptions {
  */
 export function* parseJsonInSteps(
   text: string,
-  { depthMax = BODY_NESTING_MAX, visitElement }: JsonParserOptions = {},
+  { depthMax = BODY_NESTING_MAX, membersMax = OBJECT_MEMBERS_MAX, visitElement }: JsonParserOptions = {},
 ): Steps<unknown> {
   const budget = new StepBudget()
   const openContainers: Container[] = []
   /** The key of the member being read, for each object in `openContainers`, outermost first. */
   const memberKeys: string[] = []
+  /** The number of members so far, for each container in `openContainers`. */
+  const memberCounts: number[] = []
   let index = skipSpace(text, 0)
   const readKey = (): void => {
     if (text.charCodeAt(index) !== QUOTE) throw unexpected(text, index)
+    const memberCount = memberCounts.at(-1)! + 1
+    if (memberCount > membersMax)
+      throw new SyntaxError(`an object has more than ${membersMax} members at position ${index}`)
+    memberCounts[memberCounts.length - 1] = memberCount
     const end = endOfString(text, index)
     memberKeys.push(readString(text, index, end))
     index = skipSpace(text, end)
@@ -56,6 +70,7 @@ export function* parseJsonInSteps(
       index = skipSpace(text, index + 1)
       if (text.charCodeAt(index) !== (code === OPEN_BRACKET ? CLOSE_BRACKET : CLOSE_BRACE)) {
         openContainers.push(container)
+        memberCounts.push(0)
         if (code === OPEN_BRACE) readKey()
         if (budget.spend(VALUE_STEP_UNITS + index - start)) yield
         continue
@@ -92,15 +107,17 @@ export function* parseJsonInSteps(
       if (next !== (isArray ? CLOSE_BRACKET : CLOSE_BRACE)) throw unexpected(text, index)
       index++
       value = openContainers.pop()
+      memberCounts.pop()
     }
   }
 }
 
 /**
- * Whether a parsed value has objects and arrays nested deeper than `BODY_NESTING_MAX` levels. Looking at the values
- * takes a tenth of the time of looking at each character of the text.
+ * Whether a parsed value has objects and arrays nested deeper than `BODY_NESTING_MAX` levels, or an object with more
+ * than `OBJECT_MEMBERS_MAX` members. Looking at the values takes a tenth of the time of looking at each character of
+ * the text.
  */
-export function isNestedTooDeeply(value: unknown): boolean {
+export function exceedsLimits(value: unknown): boolean {
   let level: Container[] = isContainer(value) ? [value] : []
   for (let depth = 1; level.length > 0; depth++) {
     if (depth > BODY_NESTING_MAX) return true
@@ -110,7 +127,9 @@ export function isNestedTooDeeply(value: unknown): boolean {
         for (const element of container) if (isContainer(element)) nextLevel.push(element)
       } else {
         // `Object.values` would create an array for each object.
+        let memberCount = 0
         for (const key in container) {
+          if (++memberCount > OBJECT_MEMBERS_MAX) return true
           const member = container[key]
           if (isContainer(member)) nextLevel.push(member)
         }

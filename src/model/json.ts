@@ -13,13 +13,16 @@ import { runAtOnce } from './steps.ts'
  */
 const MAY_HAVE_LONG_INTEGER = /(?:^|[:[,\s])-?\d{16}/
 
-/** Like `JSON.parse`, but large integers become bigints, see {@link parseJsonInSteps}. Throws a SyntaxError. */
+/**
+ * Like `JSON.parse`, but large integers become bigints, see {@link parseJsonInSteps}. Works without a pause, so it is
+ * for short texts, and for those that the gateway has written. Throws a SyntaxError.
+ */
 export function parseJson(text: string): unknown {
   const value: unknown = JSON.parse(text)
-  return MAY_HAVE_LONG_INTEGER.test(text)
-    ? runAtOnce(parseJsonInSteps(text, { depthMax: Number.POSITIVE_INFINITY }))
-    : value
+  return MAY_HAVE_LONG_INTEGER.test(text) ? runAtOnce(parseJsonInSteps(text, UNLIMITED)) : value
 }
+
+const UNLIMITED = { depthMax: Number.POSITIVE_INFINITY, membersMax: Number.POSITIVE_INFINITY }
 
 /**
  * Like `JSON.stringify`, but also writes bigints, and values that are nested too deeply for it. `value` must have only

@@ -1,6 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
 import { parseJson } from '../model/json.ts'
-import { isNestedTooDeeply, parseJsonInSteps } from '../model/json-parser.ts'
+import { exceedsLimits, parseJsonInSteps } from '../model/json-parser.ts'
 import { Pacer } from '../model/pacer.ts'
 import { runAtOnce, runPaced, StepBudget, type Steps } from '../model/steps.ts'
 
@@ -88,7 +88,7 @@ function* parseJsonText(
   try {
     if (text.length <= atOnceCharsMax) {
       const value = parseJson(text)
-      if (!isNestedTooDeeply(value)) return value
+      if (!exceedsLimits(value)) return value
     }
     return yield* parseJsonInSteps(text, visitElement && { visitElement })
   } catch (error) {

@@ -1,5 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
-import { BODY_NESTING_MAX, defineMember } from '../model/json-parser.ts'
+import { BODY_NESTING_MAX, defineMember, OBJECT_MEMBERS_MAX } from '../model/json-parser.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
@@ -21,12 +21,6 @@ const PART_BYTES = 8_192
 
 /** Maximum number of values in an item, nested ones included. Each takes memory, even if it is encoded in one byte. */
 const ITEM_VALUES_MAX = 4_000_000
-
-/**
- * Maximum number of members of a map. An item with a larger one is rejected. The maps of valid items, such as tags, are
- * far smaller, and when an object with very many keys grows, it is copied in one step.
- */
-const MAP_MEMBERS_MAX = 65_536
 
 export interface MessagePackVisitor {
   /** Delivers an item without decoding it, and moves the reader past it. Returns false if that is not possible. */
@@ -281,7 +275,8 @@ export class MessagePackReader {
    */
   #open(container: OpenContainer['container'], isArray: boolean, length: number): unknown {
     if (length === 0) return container
-    if (!isArray && length > MAP_MEMBERS_MAX) this.rejectionReason = `a map may have ${MAP_MEMBERS_MAX} members at most`
+    if (!isArray && length > OBJECT_MEMBERS_MAX)
+      this.rejectionReason = `a map may have ${OBJECT_MEMBERS_MAX} members at most`
     const valuesLeft = isArray ? length : 2 * length
     // Each value takes at least one byte.
     this.#requireBytes(valuesLeft)

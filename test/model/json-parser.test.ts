@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseJsonInSteps } from '../../src/model/json-parser.ts'
+import { OBJECT_MEMBERS_MAX, parseJsonInSteps } from '../../src/model/json-parser.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
 
 const parse = (text: string): unknown => runAtOnce(parseJsonInSteps(text))
@@ -74,6 +74,15 @@ describe('parseJsonInSteps', () => {
       }),
       { numRuns: 5_000 },
     )
+  })
+
+  it('limits the members of one object, wherever it is', () => {
+    const members = (count: number): string => Array.from({ length: count }, (_, i) => `"${i}":0`).join()
+    const atLimit = `{${members(OBJECT_MEMBERS_MAX)}}`
+    expect(parse(`[${atLimit},${atLimit},[],{"a":{}}]`)).toHaveLength(4)
+    const longer = `{${members(OBJECT_MEMBERS_MAX)},"a":0}`
+    const message = `an object has more than 65536 members at position ${atLimit.length + 6}`
+    expect(() => parse(`[[{}],${longer}]`)).toThrow(new SyntaxError(message))
   })
 
   it('passes the elements of an array on as they are parsed', () => {

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { parseJsonBody } from '../../src/wire/json-body.ts'
 
+/** A short key, so that a text with many keys is still short enough for `JSON.parse`. */
+const shortKey = (index: number): string => (index < 50_000 ? String.fromCharCode(0x100 + index) : index.toString(36))
+
 describe('parseJsonBody', () => {
   it('keeps a key __proto__ as an ordinary own property', () => {
     const value = parseJsonBody(Buffer.from('{"__proto__":{"polluted":1}}'))
@@ -36,6 +39,11 @@ describe('parseJsonBody', () => {
       'a small body that nests one level too deeply',
       Buffer.from(`${'['.repeat(257)}"]]]"${']'.repeat(257)}`),
       'the body is not valid JSON: nested deeper than 256 levels at position 256',
+    ],
+    [
+      'an object with very many members',
+      Buffer.from(`{${Array.from({ length: 65_537 }, (_, i) => `"${shortKey(i)}":1`).join()}}`),
+      'the body is not valid JSON: an object has more than 65536 members at position 439825',
     ],
   ])('refuses %s as invalid_body', (_case, bytes, message) => {
     expect(() => parseJsonBody(bytes)).toThrow(expect.objectContaining({ code: 'invalid_body', message }))
