@@ -1,3 +1,4 @@
+import { SET_MEMBER_CHARS_MAX } from '../model/point.ts'
 import { parsePointTime } from '../model/point-time.ts'
 
 /**
@@ -114,11 +115,15 @@ export class JsonCursor {
     return isAscii || isUtf8(bytes.subarray(start, this.position))
   }
 
-  /** Reads the string that begins here. Returns undefined unless it is printable ASCII without escapes. */
+  /**
+   * Reads the string that begins here. Returns undefined unless it is printable ASCII without escapes, of at most
+   * `SET_MEMBER_CHARS_MAX` characters. Longer values and times are left to the JSON parser.
+   */
   protected readAsciiString(): string | undefined {
     const bytes = this.bytes
     const start = this.position + 1
-    for (let index = start; index < bytes.length; index++) {
+    const endMax = Math.min(bytes.length, start + SET_MEMBER_CHARS_MAX + 1)
+    for (let index = start; index < endMax; index++) {
       const byte = bytes[index]!
       if (byte === QUOTE) {
         this.position = index + 1

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { ItemCache } from '../../src/model/item-cache.ts'
 import type { PointSink, SeriesRef } from '../../src/model/point.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
@@ -303,6 +303,24 @@ describe('scanFluxBatch', () => {
       }),
       { numRuns: 12_000 },
     )
+  })
+})
+
+describe('a long string', () => {
+  it.each([
+    ['a value', `[{"name":"a","type":"set","value":"${'x'.repeat(100_000)}"}]`],
+    ['a time', `[{"name":"a","type":"gauge","value":1,"timestamp":"${'x'.repeat(100_000)}"}]`],
+  ])('as %s is not read character by character', (_, text) => {
+    const fromCharCode = vi.spyOn(String, 'fromCharCode')
+    const { errors } = scannedTwice(bytesOf(text))
+    expect(fromCharCode.mock.calls.length).toBeLessThan(1_000)
+    fromCharCode.mockRestore()
+    expect(errors).toHaveLength(1)
+  })
+
+  it('of as many characters as allowed is a set member', () => {
+    const text = `[{"name":"a","type":"set","value":"${'x'.repeat(1_024)}"}]`
+    expect(scannedTwice(bytesOf(text))).toMatchObject({ points: [{ value: 'x'.repeat(1_024) }] })
   })
 })
 
