@@ -13,13 +13,18 @@ import { runAtOnce } from './steps.ts'
  */
 const MAY_HAVE_LONG_INTEGER = /(?:^|[:[,\s])-?\d{16}/
 
+/** Returns false if all numbers in a JSON text can be read by `JSON.parse` without losing digits of an id. */
+export function mayHaveLongInteger(text: string): boolean {
+  return MAY_HAVE_LONG_INTEGER.test(text)
+}
+
 /**
  * Like `JSON.parse`, but large integers become bigints, see {@link parseJsonInSteps}. Works without a pause, so it is
  * for short texts, and for those that the gateway has written. Throws a SyntaxError.
  */
 export function parseJson(text: string): unknown {
   const value: unknown = JSON.parse(text)
-  return MAY_HAVE_LONG_INTEGER.test(text) ? runAtOnce(parseJsonInSteps(text, UNLIMITED)) : value
+  return mayHaveLongInteger(text) ? runAtOnce(parseJsonInSteps(text, UNLIMITED)) : value
 }
 
 const UNLIMITED = { depthMax: Number.POSITIVE_INFINITY, membersMax: Number.POSITIVE_INFINITY }

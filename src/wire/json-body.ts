@@ -1,5 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
-import { parseJson } from '../model/json.ts'
+import { mayHaveLongInteger } from '../model/json.ts'
 import { exceedsLimits, parseJsonInSteps } from '../model/json-parser.ts'
 import { Pacer } from '../model/pacer.ts'
 import { runAtOnce, runPaced, StepBudget, type Steps } from '../model/steps.ts'
@@ -30,11 +30,9 @@ export function parseJsonBody(bytes: Uint8Array): unknown {
   return runAtOnce(parseJsonBodyInSteps(bytes))
 }
 
-/** Parses a body of any size. A large body is parsed in steps, and other requests may run between them. */
+/** Parses a body of any size. If this takes many steps, other requests may run between them. */
 export async function readJsonBody(bytes: Uint8Array): Promise<unknown> {
-  return bytes.length <= PARSED_AT_ONCE_CHARS_MAX
-    ? parseJsonBody(bytes)
-    : runPaced(parseJsonBodyInSteps(bytes), new Pacer())
+  return runPaced(parseJsonBodyInSteps(bytes), new Pacer())
 }
 
 export function parseJsonBodyInSteps(bytes: Uint8Array): Steps<unknown> {
@@ -87,28 +85,28 @@ function* parseJsonText(
 ): Steps<unknown> {
   try {
     if (text.length <= atOnceCharsMax) {
-      const value = parseJson(text)
-      if (!exceedsLimits(value)) return value
+      const value = parseAtOnce(text)
+      if (value !== undefined) return value
     }
     return yield* parseJsonInSteps(text, visitElement && { visitElement })
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
-    throw new GatewayError(
-      'invalid_body',
-      `the body is not valid JSON: ${syntaxErrorMessage(text, atOnceCharsMax, error)}`,
-      {
-        cause: error,
-      },
-    )
+    throw new GatewayError('invalid_body', `the body is not valid JSON: ${error.message}`, { cause: error })
   }
 }
 
-/** Returns the message of our own parser, with the position. That of `JSON.parse` differs between Node versions. */
-function syntaxErrorMessage(text: string, atOnceCharsMax: number, error: unknown): string {
+/**
+ * Returns undefined if our own parser must parse the text: it may have a long integer, it exceeds a limit, or it is not
+ * JSON. Our parser then throws the error: its message has the position, and that of `JSON.parse` differs between Node
+ * versions.
+ */
+function parseAtOnce(text: string): unknown {
   try {
-    if (text.length <= atOnceCharsMax) runAtOnce(parseJsonInSteps(text))
-  } catch (fault) {
-    return fault instanceof Error ? fault.message : String(fault)
+    if (mayHaveLongInteger(text)) return undefined
+    const value: unknown = JSON.parse(text)
+    return exceedsLimits(value) ? undefined : value
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
   }
-  return error instanceof Error ? error.message : String(error)
 }

@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest'
-import { parseJsonBody } from '../../src/wire/json-body.ts'
+import { describe, expect, it, vi } from 'vitest'
+import { Pacer } from '../../src/model/pacer.ts'
+import { parseJsonBody, readJsonBody } from '../../src/wire/json-body.ts'
 
 /** A short key, so that a text with many keys is still short enough for `JSON.parse`. */
 const shortKey = (index: number): string => (index < 50_000 ? String.fromCharCode(0x100 + index) : index.toString(36))
@@ -47,5 +48,22 @@ describe('parseJsonBody', () => {
     ],
   ])('refuses %s as invalid_body', (_case, bytes, message) => {
     expect(() => parseJsonBody(bytes)).toThrow(expect.objectContaining({ code: 'invalid_body', message }))
+  })
+})
+
+describe('readJsonBody', () => {
+  const numbers = (count: number): string => Array<number>(count).fill(1).join()
+
+  it.each([
+    ['a short text with a long integer', '[1234567890123456789]', 0],
+    ['a text that JSON.parse reads', `[${numbers(200_000)}]`, 0],
+    ['a text with a long integer', `[1234567890123456789,${numbers(200_000)}]`, 100],
+    ['a text with a syntax error at its end', `[${numbers(200_000)},]`, 100],
+  ])('pauses often enough while it parses %s', async (_, text, pausesMin) => {
+    const pause = vi.spyOn(Pacer.prototype, 'pause')
+    await readJsonBody(Buffer.from(text)).catch(() => undefined)
+    expect(pause.mock.calls.length).toBeGreaterThanOrEqual(pausesMin)
+    if (pausesMin === 0) expect(pause).not.toHaveBeenCalled()
+    pause.mockRestore()
   })
 })

@@ -5,7 +5,7 @@ import { isObject } from '../../model/is-object.ts'
 import type { ItemCache } from '../../model/item-cache.ts'
 import { parseJson } from '../../model/json.ts'
 import type { SeriesRef } from '../../model/point.ts'
-import { parseJsonBody, readJsonBody } from '../../wire/json-body.ts'
+import { readJsonBody } from '../../wire/json-body.ts'
 import { MetricInputList } from '../../wire/metric-input-list.ts'
 import { findMetricInputs } from '../../wire/metric-input-scanner.ts'
 import type { OperationParams } from './yoga.ts'
@@ -31,7 +31,7 @@ export async function paramsOfBody(
   listItemsMax: number,
 ): Promise<OperationParams> {
   const bytes = Buffer.isBuffer(body) ? body : new Uint8Array()
-  const value = parseAroundMetricInputs(bytes, itemCache, listItemsMax) ?? (await readJsonBody(bytes))
+  const value = (await parseAroundMetricInputs(bytes, itemCache, listItemsMax)) ?? (await readJsonBody(bytes))
   if (Array.isArray(value))
     throw new GatewayError('invalid_body', 'the body must be an object: batched operations are not supported')
   if (!isObject(value)) throw new GatewayError('invalid_body', 'the body must be a JSON object with "query"')
@@ -42,17 +42,17 @@ export async function paramsOfBody(
  * Parses a body except for the list of metric inputs that one of its variables has, which becomes a `MetricInputList`.
  * Returns undefined if the whole body must be parsed: it has no such list, is invalid, or has a key twice.
  */
-function parseAroundMetricInputs(
+async function parseAroundMetricInputs(
   bytes: Uint8Array,
   itemCache: ItemCache<SeriesRef>,
   listItemsMax: number,
-): Record<string, unknown> | undefined {
+): Promise<Record<string, unknown> | undefined> {
   if (bytes.length < SEARCHED_BODY_BYTES_MIN || bytes.length > SEARCHED_BODY_BYTES_MAX) return undefined
   const range = findMetricInputs(bytes, itemCache, listItemsMax)
   if (range === undefined) return undefined
   const { variable, start, end } = range
   if (!isUtf8(bytes.subarray(start, end))) return undefined
-  const body = parseOrUndefined(Buffer.concat([bytes.subarray(0, start), PLACEHOLDER_JSON, bytes.subarray(end)]))
+  const body = await parseOrUndefined(Buffer.concat([bytes.subarray(0, start), PLACEHOLDER_JSON, bytes.subarray(end)]))
   if (!isObject(body)) return undefined
   const { variables } = body
   if (!isObject(variables) || variables[variable] !== PLACEHOLDER) return undefined
@@ -60,9 +60,9 @@ function parseAroundMetricInputs(
   return body
 }
 
-function parseOrUndefined(bytes: Uint8Array): unknown {
+async function parseOrUndefined(bytes: Uint8Array): Promise<unknown> {
   try {
-    return parseJsonBody(bytes)
+    return await readJsonBody(bytes)
   } catch (error) {
     if (error instanceof GatewayError) return undefined
     throw error

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { buildSchema, coerceInputValue, type GraphQLInputType, isInputType, printType } from 'graphql'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { schema } from '../../../src/graphql/schema.ts'
 import { paramsOfBody } from '../../../src/graphql/server/request-params.ts'
 import { ItemCache } from '../../../src/model/item-cache.ts'
+import { Pacer } from '../../../src/model/pacer.ts'
 import { MetricInputList } from '../../../src/wire/metric-input-list.ts'
 import { NOW_MS } from '../../support/fake-graphql-gateway.ts'
 import { type Harness, startGraphQL } from '../harness.ts'
@@ -277,6 +278,15 @@ test('only a body of moderate length is searched for a list', async () => {
   expect(await variableOf(padded(`[${ITEM}]`))).toBeInstanceOf(MetricInputList)
   expect(await variableOf(`{"query":"q","variables":{"m":[${ITEM}]}}`)).toEqual([JSON.parse(ITEM)])
   expect(await variableOf(padded(`[${' '.repeat(512 * 1_024)}${ITEM}]`))).toEqual([JSON.parse(ITEM)])
+})
+
+test('the rest of a body pauses while it is parsed, if it has a long integer', async () => {
+  const pause = vi.spyOn(Pacer.prototype, 'pause')
+  const rest = `,"x":[1234567890123456789,${Array(100_000).fill(1).join()}]`
+  const body = textOf({ document: TRACK, list: `[${ITEM}]`, before: '', after: rest, end: '', sendsHash: false }, 'm')
+  expect(await variableOf(body)).toBeInstanceOf(MetricInputList)
+  expect(pause.mock.calls.length).toBeGreaterThan(50)
+  pause.mockRestore()
 })
 
 test('invalid UTF-8 in a list is refused, and a byte-order mark after it is no white space', async () => {
