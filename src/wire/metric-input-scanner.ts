@@ -57,40 +57,56 @@ const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
 /**
+ * Maximum number of members of the body, of `variables` and of the tags of an input that are searched. The body of a
+ * request with a batch has far fewer. Any other body is parsed in steps, but the search has no pauses.
+ */
+const SEARCHED_MEMBERS_MAX = 100
+
+/**
  * Finds the first list of 1 to `inputsMax` metric inputs that is the value of a variable. Returns undefined if there is
- * none. The body outside of the list is not checked: if it is invalid, or has a key twice, the range may be wrong.
+ * none among the first `SEARCHED_MEMBERS_MAX` members. The body outside of the list is not checked: if it is invalid,
+ * or has a key twice, the range may be wrong.
  */
 export function findMetricInputs(
   body: Uint8Array,
   itemCache: ItemCache<SeriesRef>,
   inputsMax: number,
 ): MetricInputRange | undefined {
-  for (const [key, start] of membersOf(body, skipSpace(body, 0))) {
-    if (key !== 'variables') continue
-    for (const [variable, valueStart] of membersOf(body, start)) {
+  for (const member of membersOf(body, skipSpace(body, 0))) {
+    if (checkText(body, member.keyStart, VARIABLES_KEY) === INVALID) continue
+    for (const { keyStart, keyEnd, valueStart } of membersOf(body, member.valueStart)) {
       const range = checkInputs(body, valueStart, itemCache, inputsMax)
-      if (range !== undefined) return { variable, ...range }
+      if (range === undefined) continue
+      return { variable: UTF8_DECODER.decode(body.subarray(keyStart + 1, keyEnd - 1)), ...range }
     }
     return undefined
   }
   return undefined
 }
 
+/** Where a member of an object is: its key with the quotes, and its value. */
+interface MemberPositions {
+  readonly keyStart: number
+  readonly keyEnd: number
+  readonly valueStart: number
+}
+
 /**
- * Yields each key of an object, with its escapes as they are, and the position of its value. Does not check the values.
- * Ends at the end of the object, or where another member should be but is not.
+ * Yields the positions of the first `SEARCHED_MEMBERS_MAX` members of an object. Does not check their values. Ends at
+ * the end of the object, or where another member should be but is not.
  */
-function* membersOf(bytes: Uint8Array, start: number): Generator<readonly [key: string, valueStart: number]> {
+function* membersOf(bytes: Uint8Array, start: number): Generator<MemberPositions> {
   let position = start
   if (bytes[position] !== OPEN_BRACE) return
+  let memberCount = 0
   do {
     const keyStart = skipSpace(bytes, position + 1)
     const keyEnd = checkString(bytes, keyStart)
     const valueStart = keyEnd === INVALID ? INVALID : startOfValue(bytes, keyEnd)
     if (valueStart === INVALID) return
-    yield [UTF8_DECODER.decode(bytes.subarray(keyStart + 1, keyEnd - 1)), valueStart]
+    yield { keyStart, keyEnd, valueStart }
     position = skipSpace(bytes, endOfUncheckedValue(bytes, valueStart))
-  } while (bytes[position] === COMMA)
+  } while (bytes[position] === COMMA && ++memberCount < SEARCHED_MEMBERS_MAX)
 }
 
 function endOfUncheckedValue(bytes: Uint8Array, start: number): number {
@@ -108,7 +124,7 @@ function checkInputs(
   itemCache: ItemCache<SeriesRef>,
   inputsMax: number,
 ): Omit<MetricInputRange, 'variable'> | undefined {
-  if (bytes[start] !== OPEN_BRACKET) return undefined
+  if (bytes[start] !== OPEN_BRACKET || bytes[skipSpace(bytes, start + 1)] !== OPEN_BRACE) return undefined
   const scanner = new ItemScanner(bytes, 'graphql', 'array')
   let cachedItem: CachedItem<SeriesRef> | undefined
   let cachedInputs: CachedInput[] | undefined = []
@@ -187,7 +203,9 @@ function checkTags(bytes: Uint8Array, start: number): number {
   let position = skipSpace(bytes, start + 1)
   if (bytes[position] === CLOSE_BRACE) return position + 1
   position--
+  let tagCount = 0
   do {
+    if (++tagCount > SEARCHED_MEMBERS_MAX) return INVALID
     position = checkString(bytes, skipSpace(bytes, position + 1))
     if (position !== INVALID) position = startOfValue(bytes, position)
     if (position !== INVALID) position = checkScalar(bytes, position)
@@ -274,6 +292,7 @@ const UTF8_DECODER = new TextDecoder()
 /** The types of points, as the schema names them. */
 const TYPES = ['"GAUGE"', '"COUNTER"', '"DISTRIBUTION"', '"SET"'].map(bytesOf)
 const NULL = bytesOf('null')
+const VARIABLES_KEY = bytesOf('"variables"')
 const WORDS = [bytesOf('true'), bytesOf('false'), NULL]
 /** The bytes that may follow a backslash, besides `u`. */
 const ESCAPED_BYTES = bytesOf('"\\/bfnrt')

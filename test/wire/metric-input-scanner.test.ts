@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { ItemCache } from '../../src/model/item-cache.ts'
 import { findMetricInputs } from '../../src/wire/metric-input-scanner.ts'
 
@@ -112,6 +112,32 @@ test.each([
   ['a second list', `{"variables":{"m":[${ITEM}],"n":[${ITEM}]}}`],
 ])('the list is found in a body with %s', (_, body) => {
   expect(find(body)).toEqual({ variable: 'm', text: `[${ITEM}]`, inputCount: 1 })
+})
+
+const members = (count: number): string => Array<string>(count).fill('"a":[]').join()
+const tags = (count: number): string => Array<string>(count).fill('"k":1').join()
+
+test.each([
+  ['many variables', `{"variables":{${members(99)},"m":[${ITEM}]}}`],
+  ['many members', `{${members(99)},"variables":{"m":[${ITEM}]}}`],
+  ['many tags', `{"variables":{"m":[{"name":"a","type":"GAUGE","tags":{${tags(100)}}}]}}`],
+])('the list is found in a body with %s', (_, body) => {
+  expect(find(body)?.variable).toBe('m')
+})
+
+test.each([
+  ['too many variables before', `{"variables":{${members(100)},"m":[${ITEM}]}}`],
+  ['too many members before', `{${members(100)},"variables":{"m":[${ITEM}]}}`],
+  ['too many tags', `{"variables":{"m":[{"name":"a","type":"GAUGE","tags":{${tags(101)}}}]}}`],
+])('a body is not searched to its end: %s', (_, body) => {
+  expect(find(body)).toBeUndefined()
+})
+
+test('the only key that is decoded is the name of the variable', () => {
+  const decode = vi.spyOn(TextDecoder.prototype, 'decode')
+  expect(find(`{"query":"q","variables":{${members(50)},"m":[${ITEM}]}}`)?.variable).toBe('m')
+  expect(decode).toHaveBeenCalledTimes(1)
+  decode.mockRestore()
 })
 
 test.each([
