@@ -20,6 +20,9 @@ export const OBJECT_MEMBERS_MAX = 65_536
 /** Longer integers become doubles, because the time to parse a bigint grows with the square of its length. */
 const INTEGER_CHARS_MAX = 308
 
+/** White space is skipped in parts of this many characters, with a pause between them. */
+const SPACE_PART_CHARS = 32_768
+
 /** Units of work (`StepBudget`) for parsing a value, in addition to one unit for each of its characters. */
 const VALUE_STEP_UNITS = 32
 
@@ -42,41 +45,71 @@ export function* parseJsonInSteps(
 ): Steps<unknown> {
   const budget = new StepBudget()
   const openContainers: Container[] = []
-  /** The key of the member being read, for each object in `openContainers`, outermost first. */
-  const memberKeys: string[] = []
   /** The number of members so far, for each container in `openContainers`. */
   const memberCounts: number[] = []
-  let index = skipSpace(text, 0)
-  const readKey = (): void => {
-    if (text.charCodeAt(index) !== QUOTE) throw unexpected(text, index)
-    const memberCount = memberCounts.at(-1)! + 1
-    if (memberCount > membersMax)
-      throw new SyntaxError(`an object has more than ${membersMax} members at position ${index}`)
-    memberCounts[memberCounts.length - 1] = memberCount
-    const end = endOfString(text, index)
-    memberKeys.push(readString(text, index, end))
-    index = skipSpace(text, end)
-    if (text.charCodeAt(index) !== COLON) throw unexpected(text, index)
-    index = skipSpace(text, index + 1)
-  }
+  /** The key of the member being read, for each object in `openContainers`, outermost first. */
+  const memberKeys: string[] = []
+  /** What must follow. `isFirst`: the innermost array or object has just begun, so it may also end. */
+  let expected: 'value' | 'key' | 'colon' | 'end or separator' = 'value'
+  let isFirst = false
+  let root: unknown
+  let index = 0
+  /** All characters before it have been charged to the budget. */
+  let chargedIndex = 0
   for (;;) {
+    const gapStart = index
+    index = skipSpace(text, index)
+    if (index - gapStart === SPACE_PART_CHARS) {
+      if (budget.spend(index - chargedIndex)) yield
+      chargedIndex = index
+      continue
+    }
     const start = index
-    let value: unknown
     const code = text.charCodeAt(index)
-    if (code === OPEN_BRACKET || code === OPEN_BRACE) {
-      if (openContainers.length === depthMax)
-        throw new SyntaxError(`nested deeper than ${depthMax} levels at position ${index}`)
-      const container: Container = code === OPEN_BRACKET ? [] : {}
-      index = skipSpace(text, index + 1)
-      if (text.charCodeAt(index) !== (code === OPEN_BRACKET ? CLOSE_BRACKET : CLOSE_BRACE)) {
-        openContainers.push(container)
-        memberCounts.push(0)
-        if (code === OPEN_BRACE) readKey()
-        if (budget.spend(VALUE_STEP_UNITS + index - start)) yield
+    const container = openContainers.at(-1)
+    let value: unknown
+    if (expected === 'colon') {
+      if (code !== COLON) throw unexpected(text, index)
+      index++
+      expected = 'value'
+      continue
+    }
+    if (expected === 'end or separator') {
+      if (container === undefined) {
+        if (index !== text.length) throw unexpected(text, index)
+        return root
+      }
+      if (code === COMMA) {
+        index++
+        expected = Array.isArray(container) ? 'value' : 'key'
         continue
       }
-      value = container
+      if (code !== closingCodeOf(container)) throw unexpected(text, index)
+    }
+    if (expected === 'end or separator' || (isFirst && code === closingCodeOf(container))) {
       index++
+      value = openContainers.pop()
+      memberCounts.pop()
+    } else if (expected === 'key') {
+      if (code !== QUOTE) throw unexpected(text, index)
+      const memberCount = memberCounts.at(-1)! + 1
+      if (memberCount > membersMax)
+        throw new SyntaxError(`an object has more than ${membersMax} members at position ${index}`)
+      memberCounts[memberCounts.length - 1] = memberCount
+      index = endOfString(text, index)
+      memberKeys.push(readString(text, start, index))
+      expected = 'colon'
+      isFirst = false
+      continue
+    } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
+      if (openContainers.length === depthMax)
+        throw new SyntaxError(`nested deeper than ${depthMax} levels at position ${index}`)
+      openContainers.push(code === OPEN_BRACKET ? [] : {})
+      memberCounts.push(0)
+      index++
+      expected = code === OPEN_BRACKET ? 'value' : 'key'
+      isFirst = true
+      continue
     } else if (code === QUOTE) {
       index = endOfString(text, index)
       value = readString(text, start, index)
@@ -84,32 +117,21 @@ export function* parseJsonInSteps(
       index = endOfNumberOrLiteral(text, index)
       value = readNumberOrLiteral(text, start, index)
     }
-    if (budget.spend(VALUE_STEP_UNITS + index - start)) yield
-    // Adds the value to the innermost open array or object. If the array or object ends after it, the array or object
-    // is the next value to be added.
-    for (;;) {
-      index = skipSpace(text, index)
-      const container = openContainers.at(-1)
-      if (container === undefined) {
-        if (index !== text.length) throw unexpected(text, index)
-        return value
-      }
-      const isArray = Array.isArray(container)
-      if (isArray && visitElement !== undefined && openContainers.length === 1) yield* visitElement(value)
-      else if (isArray) container.push(value)
-      else defineMember(container, memberKeys.pop()!, value)
-      const next = text.charCodeAt(index)
-      if (next === COMMA) {
-        index = skipSpace(text, index + 1)
-        if (!isArray) readKey()
-        break
-      }
-      if (next !== (isArray ? CLOSE_BRACKET : CLOSE_BRACE)) throw unexpected(text, index)
-      index++
-      value = openContainers.pop()
-      memberCounts.pop()
-    }
+    if (budget.spend(VALUE_STEP_UNITS + index - chargedIndex)) yield
+    chargedIndex = index
+    isFirst = false
+    expected = 'end or separator'
+    // Adds the value to the innermost array or object that is still open.
+    const parent = openContainers.at(-1)
+    if (parent === undefined) root = value
+    else if (!Array.isArray(parent)) defineMember(parent, memberKeys.pop()!, value)
+    else if (visitElement !== undefined && openContainers.length === 1) yield* visitElement(value)
+    else parent.push(value)
   }
+}
+
+function closingCodeOf(container: Container | undefined): number {
+  return Array.isArray(container) ? CLOSE_BRACKET : CLOSE_BRACE
 }
 
 /**
@@ -160,13 +182,15 @@ export function defineMember(object: Record<string, unknown>, key: string, value
   else object[key] = value
 }
 
+/** Skips at most `SPACE_PART_CHARS` characters of white space. */
 function skipSpace(text: string, start: number): number {
+  const end = start + SPACE_PART_CHARS
   let index = start
-  for (;;) {
+  for (; index < end; index++) {
     const code = text.charCodeAt(index)
     if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return index
-    index++
   }
+  return index
 }
 
 /** Returns the index after the closing quote of the string whose opening quote is at index `start`. */

@@ -85,6 +85,26 @@ describe('parseJsonInSteps', () => {
     expect(() => parse(`[[{}],${longer}]`)).toThrow(new SyntaxError(message))
   })
 
+  it.each([
+    ['[1', ',2]'],
+    ['[', ']'],
+    ['[1,', '2]'],
+    ['{', '}'],
+    ['{', '"a":1}'],
+    ['{"a"', ':1}'],
+    ['{"a":', '1}'],
+    ['{"a":1', '}'],
+    ['', '5'],
+    ['"a"', ''],
+  ])('pauses in long white space between %s and %s', (before, after) => {
+    const steps = parseJsonInSteps(before + ' \n'.repeat(500_000) + after)
+    let pauseCount = 0
+    let step = steps.next()
+    for (; step.done !== true; step = steps.next()) pauseCount++
+    expect(pauseCount).toBeGreaterThan(25)
+    expect(step.value).toEqual(JSON.parse(before + after))
+  })
+
   it('passes the elements of an array on as they are parsed', () => {
     const elements: unknown[] = []
     function* visitElement(element: unknown) {
