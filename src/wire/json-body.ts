@@ -20,7 +20,7 @@ const PARSED_AT_ONCE_CHARS_MAX = 512 * 1024
 /** Same as `PARSED_AT_ONCE_CHARS_MAX`, for one line of NDJSON. It is smaller, because a body may have many lines. */
 const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024
 
-const BLANK_LINE = /^[ \t\r]*$/
+const BLANK_TEXT = /^[ \t\r]*$/
 
 /** Units of work (`StepBudget`) of a line in addition to its characters. */
 const LINE_STEP_UNITS = 32
@@ -53,9 +53,19 @@ export function* eachJsonLineItem(bytes: Uint8Array, visit: (item: unknown) => S
     const end = newline < 0 ? text.length : newline
     if (budget.spend(LINE_STEP_UNITS + end - start)) yield
     const line = text.slice(start, end)
-    if (!BLANK_LINE.test(line)) yield* eachItemOf(line, LINE_PARSED_AT_ONCE_CHARS_MAX, visit)
+    if (!(yield* isBlank(line, budget))) yield* eachItemOf(line, LINE_PARSED_AT_ONCE_CHARS_MAX, visit)
     start = end + 1
   }
+}
+
+/** Whether a line has only white space. Reads it in parts, because a blank line may be as long as a body. */
+function* isBlank(line: string, budget: StepBudget): Steps<boolean> {
+  for (let start = 0; start < line.length; start += LINE_PARSED_AT_ONCE_CHARS_MAX) {
+    const part = line.slice(start, start + LINE_PARSED_AT_ONCE_CHARS_MAX)
+    if (!BLANK_TEXT.test(part)) return false
+    if (budget.spend(part.length)) yield
+  }
+  return true
 }
 
 function* eachItemOf(text: string, atOnceCharsMax: number, visit: (item: unknown) => Steps<void>): Steps<void> {

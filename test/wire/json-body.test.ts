@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { Pacer } from '../../src/model/pacer.ts'
-import { parseJsonBody, readJsonBody } from '../../src/wire/json-body.ts'
+import { eachJsonLineItem, parseJsonBody, readJsonBody } from '../../src/wire/json-body.ts'
 
 /** A short key, so that a text with many keys is still short enough for `JSON.parse`. */
 const shortKey = (index: number): string => (index < 50_000 ? String.fromCharCode(0x100 + index) : index.toString(36))
@@ -48,6 +48,19 @@ describe('parseJsonBody', () => {
     ],
   ])('refuses %s as invalid_body', (_case, bytes, message) => {
     expect(() => parseJsonBody(bytes)).toThrow(expect.objectContaining({ code: 'invalid_body', message }))
+  })
+})
+
+describe('eachJsonLineItem', () => {
+  it('pauses in a long blank line', () => {
+    const items: unknown[] = []
+    function* visit(item: unknown) {
+      items.push(item)
+      yield
+    }
+    const text = `1\n${' '.repeat(1_000_000)}\n2`
+    expect([...eachJsonLineItem(Buffer.from(text), visit)].length).toBeGreaterThan(25)
+    expect(items).toEqual([1, 2])
   })
 })
 
