@@ -9,15 +9,19 @@ const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
+/** A longer body is parsed in steps instead, because the search has no pauses. */
+const SEARCHED_BYTES_MAX = 512 * 1_024
+
 /**
  * Returns the bytes of the arrays of an object whose members are all arrays with one of these names, each at most once.
- * Returns undefined for any other body, and for an empty object. The content of the arrays is not checked: the body is
- * valid JSON if all of the arrays are.
+ * Returns undefined for any other body, for a long one, and for an empty object. The content of the arrays is not
+ * checked: the body is valid JSON if all of the arrays are.
  */
 export function findArrayMembers<N extends string>(
   bytes: Uint8Array,
   names: readonly N[],
 ): Map<N, Uint8Array> | undefined {
+  if (bytes.length > SEARCHED_BYTES_MAX) return undefined
   const arrays = new Map<N, Uint8Array>()
   let position = skipSpace(bytes, 0)
   if (bytes[position] !== OPEN_BRACE) return undefined

@@ -70,6 +70,15 @@ describe('a combined batch', () => {
     expect(decode(body)).toBe(message)
   })
 
+  test('arrays are searched only in a short body', () => {
+    const body = (length: number): string => `{"events":[],"metrics":[${M}${' '.repeat(length)}]}`
+    const short = body(0)
+    const longest = body(512 * 1_024 - short.length)
+    for (const text of [short, longest]) expect(findArrayMembers(bytes(text), ['events', 'metrics'])?.size).toBe(2)
+    expect(findArrayMembers(bytes(` ${longest}`), ['events', 'metrics'])).toBeUndefined()
+    expect(decode(` ${longest}`)).toEqual(decode(short))
+  })
+
   test('arrays are found exactly where a JSON parser finds them', () => {
     const space = fc.constantFrom('', ' ', '\n\t')
     const array = fc.array(fc.jsonValue({ maxDepth: 2 }), { maxLength: 3 }).map((items) => JSON.stringify(items))
