@@ -78,6 +78,7 @@ export class ItemScanner extends JsonCursor {
 
   /** Moves to the `{` of the next item. Returns false if no item follows. */
   moveToNextItem(isFirst: boolean): boolean {
+    this.limitScan()
     this.skipSpace()
     if (this.#framing === 'lines') {
       if (this.bytes[this.position] !== OPEN_BRACE) return false
@@ -102,8 +103,9 @@ export class ItemScanner extends JsonCursor {
   readItemEnd(): boolean {
     if (this.#framing !== 'lines') return true
     const bytes = this.bytes
+    const end = Math.min(this.#lineEnd, this.scanEnd)
     while (
-      this.position < this.#lineEnd &&
+      this.position < end &&
       (bytes[this.position] === 0x20 || bytes[this.position] === 0x09 || bytes[this.position] === 0x0d)
     )
       this.position++
@@ -241,11 +243,11 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Moves past an object without checking its content. Returns false if the object has no end. */
+  /** Moves past an object without checking its content. Returns false if the object has no end, or is too long. */
   skipObject(): boolean {
-    const bytes = this.bytes
+    const { bytes, scanEnd } = this
     let depth = 0
-    for (; this.position < bytes.length; this.position++) {
+    for (; this.position < scanEnd; this.position++) {
       const byte = bytes[this.position]!
       if (byte === QUOTE) {
         if (!this.skipToClosingQuote()) return false

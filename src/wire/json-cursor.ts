@@ -19,8 +19,16 @@ const LOWER_E = 0x65
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
+/**
+ * Maximum bytes of an item that is scanned, with the white space before it: an item is scanned without a pause. A body
+ * with a longer one is parsed in steps.
+ */
+const SCANNED_BYTES_MAX = 512 * 1_024
+
 export class JsonCursor {
   position = 0
+  /** The methods do not move beyond this position. */
+  protected scanEnd = 0
   protected readonly bytes: Uint8Array
   protected readonly view: DataView
   /** Position of the last date that was parsed, -1 if none, and its midnight. An equal date is not parsed again. */
@@ -30,6 +38,12 @@ export class JsonCursor {
   constructor(bytes: Uint8Array) {
     this.bytes = bytes
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.limitScan()
+  }
+
+  /** Lets the following calls move by `SCANNED_BYTES_MAX` bytes, all together. */
+  protected limitScan(): void {
+    this.scanEnd = Math.min(this.bytes.length, this.position + SCANNED_BYTES_MAX)
   }
 
   /** Moves past this byte. Returns false, and does not move, if another byte follows. */
@@ -42,7 +56,8 @@ export class JsonCursor {
   protected skipSpace(): void {
     const bytes = this.bytes
     let byte = bytes[this.position]
-    while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++this.position]
+    while ((byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) && this.position < this.scanEnd)
+      byte = bytes[++this.position]
   }
 
   /** Moves past a key, the colon and white space. Returns false if other bytes follow. `key` includes its quotes. */
@@ -62,9 +77,9 @@ export class JsonCursor {
    * does not move, if no string begins here, or if it contains an escape or has no end.
    */
   protected skipPlainString(): boolean {
-    const bytes = this.bytes
+    const { bytes, scanEnd } = this
     if (bytes[this.position] !== QUOTE) return false
-    for (let index = this.position + 1; index < bytes.length; index++) {
+    for (let index = this.position + 1; index < scanEnd; index++) {
       const byte = bytes[index]!
       if (byte === QUOTE) {
         this.position = index + 1
@@ -80,10 +95,10 @@ export class JsonCursor {
    * contains an object or an array, or has no end.
    */
   protected skipPlainTags(): boolean {
-    const bytes = this.bytes
+    const { bytes, scanEnd } = this
     if (bytes[this.position] !== OPEN_BRACE) return false
     let inString = false
-    for (let index = this.position + 1; index < bytes.length; index++) {
+    for (let index = this.position + 1; index < scanEnd; index++) {
       const byte = bytes[index]!
       if (byte === QUOTE) inString = !inString
       else if (byte === BACKSLASH) index++
@@ -136,8 +151,8 @@ export class JsonCursor {
 
   /** Moves from the opening quote of a string to its closing quote. Returns false if the string has no end. */
   protected skipToClosingQuote(): boolean {
-    const bytes = this.bytes
-    for (let index = this.position + 1; index < bytes.length; index++) {
+    const { bytes, scanEnd } = this
+    for (let index = this.position + 1; index < scanEnd; index++) {
       const byte = bytes[index]
       if (byte === QUOTE) {
         this.position = index
@@ -149,9 +164,9 @@ export class JsonCursor {
   }
 
   /**
-   * Reads a number with at most 15 digits and without an exponent. Its digits as an integer and the power of ten by
-   * which they are divided are exact doubles, so the quotient is the double nearest to the text. Returns NaN for any
-   * other value.
+   * Reads a number with at most `NUMBER_DIGITS_MAX` digits and without an exponent. Its digits as an integer and the
+   * power of ten by which they are divided are exact doubles, so the quotient is the double nearest to the text.
+   * Returns NaN for any other value.
    */
   protected readNumber(): number {
     const bytes = this.bytes
@@ -159,9 +174,11 @@ export class JsonCursor {
     const isNegative = bytes[index] === MINUS
     if (isNegative) index++
     const start = index
+    // Up to this position, a point and more digits than allowed have been read.
+    const endMax = start + NUMBER_DIGITS_MAX + 2
     let mantissa = 0
     let byte = bytes[index]!
-    while (byte >= ZERO && byte <= NINE) {
+    while (byte >= ZERO && byte <= NINE && index < endMax) {
       mantissa = mantissa * 10 + (byte - ZERO)
       byte = bytes[++index]!
     }
@@ -171,7 +188,7 @@ export class JsonCursor {
     if (byte === DOT) {
       const pointIndex = index
       byte = bytes[++index]!
-      while (byte >= ZERO && byte <= NINE) {
+      while (byte >= ZERO && byte <= NINE && index < endMax) {
         mantissa = mantissa * 10 + (byte - ZERO)
         byte = bytes[++index]!
       }
@@ -179,7 +196,7 @@ export class JsonCursor {
       digitCount += decimalCount
       if (decimalCount === 0) return Number.NaN
     }
-    if (digitCount > 15 || byte === 0x65 || byte === 0x45 || byte === PLUS) return Number.NaN
+    if (digitCount > NUMBER_DIGITS_MAX || byte === 0x65 || byte === 0x45 || byte === PLUS) return Number.NaN
     this.position = index
     const value = decimalCount === 0 ? mantissa : mantissa / POWERS_OF_TEN[decimalCount]!
     return isNegative ? -value : value
@@ -308,6 +325,8 @@ function isUtf8(bytes: Uint8Array): boolean {
 
 const UTF8_DECODER = new TextDecoder('utf-8', { fatal: true })
 
+/** Any integer of so many digits is an exact double. */
+const NUMBER_DIGITS_MAX = 15
 /** A double needs 17 digits at most, which is 24 characters with the sign, the point and the exponent. */
 const NUMBER_CHARS_MAX = 32
 const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/

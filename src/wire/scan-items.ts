@@ -53,6 +53,8 @@ export function* scanItems<S extends SeriesRef>(
   if (!scanner.readItemsStart()) return undefined
   let index = 0
   let previousItem: CachedItem<S> | undefined
+  /** All bytes before it have been charged to the budget. */
+  let chargedPosition = 0
   for (; scanner.moveToNextItem(index === 0); index++) {
     if (index >= options.itemsMax) return undefined
     const itemStart = scanner.position
@@ -84,7 +86,9 @@ export function* scanItems<S extends SeriesRef>(
     }
     if (previousItem !== undefined) previousItem.following = cachedItem
     previousItem = cachedItem
-    if (budget.spend(SCANNED_ITEM_STEP_UNITS + itemEnd - itemStart)) {
+    const scannedBytes = scanner.position - chargedPosition
+    chargedPosition = scanner.position
+    if (budget.spend(SCANNED_ITEM_STEP_UNITS + scannedBytes)) {
       yield
       // During the pause, the cache of the project may have been replaced. An item of the old cache must not be linked
       // to an item of the new one.

@@ -5,6 +5,7 @@ import type { PointSink, SeriesRef } from '../../src/model/point.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeFluxItems } from '../../src/wire/flux.ts'
 import { decodeFluxBatch, scanFluxBatch } from '../../src/wire/flux-batch.ts'
+import { ItemScanner } from '../../src/wire/item-scanner.ts'
 import { parseJsonBody } from '../../src/wire/json-body.ts'
 import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
@@ -303,6 +304,47 @@ describe('scanFluxBatch', () => {
       }),
       { numRuns: 12_000 },
     )
+  })
+})
+
+describe('a body that would take long to scan', () => {
+  const space = ' '.repeat(600_000)
+
+  it.each([
+    ['white space at its beginning', `${space}[${ITEM}]`],
+    ['white space before an item', `[${ITEM},${space}${ITEM}]`],
+    ['white space in an item', `[${ITEM.replace(':', `:${space}`)}]`],
+    ['white space at its end', `{"metrics":[${ITEM}]${space}}`],
+    ['a long name', `[${ITEM.replace('"a"', `"${'x'.repeat(600_000)}"`)}]`],
+    ['a long tag', `[${ITEM.replace('"v"', `"${'x'.repeat(600_000)}"`)}]`],
+    ['a long text in an unknown field', `[${ITEM.replace('{', `{"x":"${'x'.repeat(600_000)}",`)}]`],
+    ['many objects in an unknown field', `[${ITEM.replace('{', `{"x":[${Array(200_000).fill('{}').join()}],`)}]`],
+  ])('is parsed instead, with the same result: %s', (_, text) => {
+    const { sink } = createRecordingSink('shop')
+    expect(runAtOnce(scanFluxBatch(bytesOf(text), sink, NOW_MS, LIMITS, ITEMS_MAX))).toBeUndefined()
+    expect(scannedTwice(bytesOf(text))).toEqual(longWay(bytesOf(text)))
+  })
+
+  it('has a number of very many digits, which are not all read', () => {
+    let reads = 0
+    const bytes = new Proxy(bytesOf(`[{"value":${'1'.repeat(100_000)}}]`), {
+      get(target, key) {
+        reads++
+        return Reflect.get(target, key, target)
+      },
+    })
+    const scanner = new ItemScanner(bytes, 'flux', 'array')
+    expect(scanner.readItemsStart() && scanner.moveToNextItem(true)).toBe(true)
+    expect(scanner.readItem(NOW_MS)).toBe(false)
+    expect(reads).toBeLessThan(1_000)
+  })
+
+  it('pauses, also if it is mostly white space between items', () => {
+    const { sink } = createRecordingSink('shop')
+    const text = `[${Array(20)
+      .fill(ITEM)
+      .join(`,${' '.repeat(50_000)}`)}]`
+    expect([...scanFluxBatch(bytesOf(text), sink, NOW_MS, LIMITS, ITEMS_MAX)].length).toBeGreaterThanOrEqual(19)
   })
 })
 
