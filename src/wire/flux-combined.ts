@@ -31,7 +31,7 @@ export function* decodeCombinedBatch(
   const eventsBytes = arrays.get('events')
   const metricsBytes = arrays.get('metrics')
   return {
-    events: decodeFluxEvents(
+    events: yield* decodeFluxEvents(
       eventsBytes === undefined ? [] : yield* parseArray(eventsBytes, bytes),
       nowMs,
       limits,
@@ -62,7 +62,7 @@ function* decodeWholeBody(
   const items = metrics ?? []
   if (!Array.isArray(items)) throw new GatewayError('invalid_body', 'metrics must be an array')
   return {
-    events: decodeFluxEvents(events ?? [], nowMs, limits, itemsMax),
+    events: yield* decodeFluxEvents(events ?? [], nowMs, limits, itemsMax),
     // No pause is needed, because at most `itemsMax` items are decoded.
     decodeMetrics: (sink) => asSteps(() => decodeFluxItems(items, sink, nowMs, limits.points, itemsMax)),
   }

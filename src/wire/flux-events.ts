@@ -14,6 +14,7 @@ import {
 } from '../model/point.ts'
 import { checkPointTime, parsePointTime } from '../model/point-time.ts'
 import { canonicalTags } from '../model/series.ts'
+import { StepBudget, type Steps } from '../model/steps.ts'
 import { isLongerThan } from '../model/text.ts'
 
 /** A parsed event item of the Flux dialect. GraphQL inputs have the same fields and are validated here too. */
@@ -34,8 +35,16 @@ export interface DecodedEvents {
   readonly rejected: readonly ItemError[]
 }
 
+/** Units of work (`StepBudget`) of an event in addition to its bytes. */
+const EVENT_STEP_UNITS = 1_024
+
 /** Validates each item. Throws `invalid_body` or `batch_too_large`. */
-export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLimits, itemsMax: number): DecodedEvents {
+export function* decodeFluxEvents(
+  items: unknown,
+  nowMs: number,
+  limits: EventLimits,
+  itemsMax: number,
+): Steps<DecodedEvents> {
   if (!Array.isArray(items)) throw new GatewayError('invalid_body', 'events must be an array')
   if (items.length > itemsMax) {
     throw new GatewayError('batch_too_large', `${items.length} events, at most ${itemsMax} are allowed in a batch`, {
@@ -45,10 +54,13 @@ export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLim
   const events: NewEvent[] = []
   const rejected: ItemError[] = []
   const messageBudget = new ErrorMessageBudget()
-  for (const [index, item] of items.entries()) {
-    const event = decodeFluxEvent(item, nowMs, limits)
-    if ('code' in event) rejected.push({ index, code: event.code, message: messageBudget.take(event.message) })
+  const stepBudget = new StepBudget()
+  for (let index = 0; index < items.length; index++) {
+    const event = decodeFluxEvent(items[index], nowMs, limits)
+    const isRejected = 'code' in event
+    if (isRejected) rejected.push({ index, code: event.code, message: messageBudget.take(event.message) })
     else events.push(event)
+    if (stepBudget.spend(EVENT_STEP_UNITS + (isRejected ? limits.eventBytesMax : event.json.length))) yield
   }
   return { events, rejected }
 }
@@ -80,7 +92,7 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
   if (properties !== null && !isObject<object>(properties)) {
     return reject('invalid_value', `properties must be an object, not ${describeValue(properties)}`)
   }
-  const badProperties = checkProperties(properties, PROPERTY_DEPTH_MAX)
+  const badProperties = new PropertiesCheck(limits.eventBytesMax).check(properties, PROPERTY_DEPTH_MAX)
   if (badProperties !== undefined) return badProperties
   const texts: Record<EventTextField, string | null> = { ...ABSENT_TEXTS }
   for (const field of EVENT_TEXT_FIELDS) {
@@ -89,15 +101,10 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
     texts[field] = text
   }
   const json = encodeEvent({ name, value, tags: canonicalTags(tags), properties, ...texts })
-  const bytes = UTF8_ENCODER.encode(json).length
-  if (bytes > limits.eventBytesMax) {
-    return reject('payload_too_large', `the event has ${bytes} bytes, at most ${limits.eventBytesMax} are allowed`)
-  }
-  return { name, timeMs, json }
+  return Buffer.byteLength(json) > limits.eventBytesMax ? tooLarge(limits.eventBytesMax) : { name, timeMs, json }
 }
 
-const UTF8_ENCODER = new TextEncoder()
-/** Maximum nesting depth of properties. It bounds the recursion of `checkProperties`. */
+/** Maximum nesting depth of properties. It bounds the recursion of `PropertiesCheck`. */
 const PROPERTY_DEPTH_MAX = 64
 const ABSENT_TEXTS = { user_id: null, session_id: null, environment: null, service: null, host: null, request_id: null }
 
@@ -115,18 +122,44 @@ function isAbsent(value: unknown): value is null | undefined {
   return value === undefined || value === null
 }
 
+function tooLarge(bytesMax: number): Rejection {
+  return reject('payload_too_large', `the event has more than ${bytesMax} bytes`)
+}
+
 /**
  * Rejects properties that are nested too deeply. Rejects numbers beyond the range of a double, such as `1e999`: they
- * would be stored as null.
+ * would be stored as null. Stops as soon as the properties read so far make the event too large, so that the work is
+ * bounded, however large the item is.
  */
-function checkProperties(value: unknown, levelsLeft: number): Rejection | undefined {
-  if (typeof value === 'number' && !Number.isFinite(value))
-    return reject('invalid_value', 'properties hold a number that is too large')
-  if (typeof value !== 'object' || value === null) return undefined
-  if (levelsLeft === 0) return reject('invalid_value', `properties nest deeper than ${PROPERTY_DEPTH_MAX} levels`)
-  for (const member of Object.values(value)) {
-    const bad = checkProperties(member, levelsLeft - 1)
-    if (bad !== undefined) return bad
+class PropertiesCheck {
+  readonly #bytesMax: number
+  /** The stored form of the values read so far has at least this size. */
+  #bytesMin = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
   }
-  return undefined
+
+  check(value: unknown, levelsLeft: number): Rejection | undefined {
+    if (typeof value === 'number' && !Number.isFinite(value))
+      return reject('invalid_value', 'properties hold a number that is too large')
+    // A value has at least one byte, and a comma or a bracket follows.
+    this.#bytesMin += typeof value === 'string' ? value.length + 3 : 2
+    if (this.#bytesMin > this.#bytesMax) return tooLarge(this.#bytesMax)
+    if (typeof value !== 'object' || value === null) return undefined
+    if (levelsLeft === 0) return reject('invalid_value', `properties nest deeper than ${PROPERTY_DEPTH_MAX} levels`)
+    if (Array.isArray(value)) {
+      for (const element of value) {
+        const bad = this.check(element, levelsLeft - 1)
+        if (bad !== undefined) return bad
+      }
+      return undefined
+    }
+    for (const [key, member] of Object.entries(value)) {
+      this.#bytesMin += key.length + 3
+      const bad = this.check(member, levelsLeft - 1)
+      if (bad !== undefined) return bad
+    }
+    return undefined
+  }
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { BatchOutcome, TrackOptions } from '../../src/gateway.ts'
+import { runAtOnce } from '../../src/model/steps.ts'
 import { DAY_MS, HOUR_MS } from '../../src/model/time.ts'
 import type { EventPage, EventQueryInput } from '../../src/query/events.ts'
 import { EventReader } from '../../src/query/events.ts'
@@ -20,7 +21,7 @@ afterAll(() => gateway.close())
 
 function track(project: string, items: readonly object[], options?: TrackOptions): Promise<BatchOutcome> {
   const limits = { points: DEFAULT_POINT_LIMITS, eventBytesMax: 32_768 }
-  const { events } = decodeFluxEvents(items, nowMs, limits, 10_000)
+  const { events } = runAtOnce(decodeFluxEvents(items, nowMs, limits, 10_000))
   return gateway.gateway.trackBatch(project, { events }, options)
 }
 

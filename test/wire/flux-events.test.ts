@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeEvent } from '../../src/model/event.ts'
 import { writeJson } from '../../src/model/json.ts'
+import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeFluxEvent, decodeFluxEvents } from '../../src/wire/flux-events.ts'
 import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
 
@@ -85,14 +86,31 @@ describe('an event', () => {
         const event = decodeFluxEvent({ name: 'e', properties }, NOW, { ...LIMITS, eventBytesMax: 1e6 })
         if ('code' in event) throw new Error(event.message)
         expect(writeJson(decodeEvent({ id: 'i', ...event }).properties)).toBe(JSON.stringify(properties))
+        const eventBytes = Buffer.byteLength(event.json)
+        const readWithin = (eventBytesMax: number) =>
+          decodeFluxEvent({ name: 'e', properties }, NOW, { ...LIMITS, eventBytesMax })
+        expect(readWithin(eventBytes)).toEqual(event)
+        expect(readWithin(eventBytes - 1)).toMatchObject({ code: 'payload_too_large' })
       }),
     )
+  })
+
+  test('properties are not read on when they are too large', () => {
+    let reads = 0
+    const list = new Proxy(new Array<number>(1_000_000).fill(1), {
+      get: (target, key) => {
+        reads++
+        return Reflect.get(target, key) as unknown
+      },
+    })
+    expect(read({ name: 'e', properties: { a: { list } } })).toBe('payload_too_large')
+    expect(reads).toBeLessThan(2 * LIMITS.eventBytesMax)
   })
 })
 
 describe('events of a batch', () => {
   test('are judged one by one', () => {
-    const { events, rejected } = decodeFluxEvents([{ name: 'a' }, 7, { name: 'b' }, {}], NOW, LIMITS, 4)
+    const { events, rejected } = runAtOnce(decodeFluxEvents([{ name: 'a' }, 7, { name: 'b' }, {}], NOW, LIMITS, 4))
     expect(events.map(({ name }) => name)).toEqual(['a', 'b'])
     expect(rejected.map(({ index, code }) => [index, code])).toEqual([
       [1, 'invalid_body'],
@@ -100,10 +118,22 @@ describe('events of a batch', () => {
     ])
   })
 
+  test('are judged in steps', () => {
+    const large = { name: 'a', properties: { a: 'x'.repeat(400) } }
+    for (const item of [large, { name: 'a' }, { ...large, properties: { a: 'x'.repeat(4_000) } }]) {
+      const steps = decodeFluxEvents(new Array(1_000).fill(item), NOW, LIMITS, 1_000)
+      let stepCount = 0
+      while (steps.next().done !== true) stepCount++
+      expect(stepCount).toBeGreaterThan(20)
+    }
+  })
+
   test('that are too many are refused together', () => {
-    expect(() => decodeFluxEvents([{}, {}], NOW, LIMITS, 1)).toThrow(
+    expect(() => runAtOnce(decodeFluxEvents([{}, {}], NOW, LIMITS, 1))).toThrow(
       expect.objectContaining({ code: 'batch_too_large' }),
     )
-    expect(() => decodeFluxEvents({}, NOW, LIMITS, 1)).toThrow(expect.objectContaining({ code: 'invalid_body' }))
+    expect(() => runAtOnce(decodeFluxEvents({}, NOW, LIMITS, 1))).toThrow(
+      expect.objectContaining({ code: 'invalid_body' }),
+    )
   })
 })

@@ -1,5 +1,6 @@
 import { assert, GatewayError } from '../../model/errors.ts'
 import { decodeEvent } from '../../model/event.ts'
+import { runAtOnce } from '../../model/steps.ts'
 import { decodeFluxEvent, decodeFluxEvents, type EventLimits } from '../../wire/flux-events.ts'
 import { builder } from '../builder.ts'
 import type { GraphQLContext } from '../context.ts'
@@ -70,7 +71,10 @@ builder.mutationFields((t) => ({
           const points = metrics ?? []
           requireBatchSize(points, context)
           const { batchItemsMax } = context.limits
-          const decoded = decodeFluxEvents(events ?? [], context.now(), eventLimitsOf(context), batchItemsMax)
+          // At once, because the bytes of `metrics` must be read before the first wait. A body of GraphQL is short.
+          const decoded = runAtOnce(
+            decodeFluxEvents(events ?? [], context.now(), eventLimitsOf(context), batchItemsMax),
+          )
           const batch = { decode: createBatchDecoder(points, context), events: decoded.events }
           const { rejected } = await context.gateway.trackBatch(context.principal.project, batch, options)
           return {

@@ -57,7 +57,8 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
   app.post('/events/batch', { ...ingest, config: { openapi: TRACK_EVENTS_OPERATION } }, (request, reply) =>
     sendIdempotently(gateway, request, reply, async (options) => {
       const items = eventsOf(await readJsonBody(bodyBytesOf(request)))
-      const { events, rejected } = decodeFluxEvents(items, now(), eventLimits, batchItemsMax)
+      const steps = decodeFluxEvents(items, now(), eventLimits, batchItemsMax)
+      const { events, rejected } = await runPaced(steps, new Pacer())
       await gateway.trackBatch(projectOf(request), { events }, options)
       const data = { accepted: events.length, rejected: rejected.length }
       return { status: 201, body: writeBatchResult(data, rejected) }
