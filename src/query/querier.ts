@@ -1,12 +1,11 @@
-import { GatewayError } from '../model/errors.ts'
 import { rollupKindOf } from '../model/metric.ts'
-import { Pacer } from '../model/pacer.ts'
 import { CACHED_SERIES_MAX } from '../model/series.ts'
-import { runPaced } from '../model/steps.ts'
+import { type Pace, runPaced } from '../model/steps.ts'
 import { loadOffsetChanges } from '../model/zone-offsets.ts'
 import type { MetricRow } from '../store/catalog.ts'
 import type { Store, Stretch } from '../store/store.ts'
 import { requiredAccumulatorsOf } from './aggregations.ts'
+import { chargeRollups } from './charge-rollups.ts'
 import { accumulate, type PeriodSources } from './compute/accumulate.ts'
 import { type Comparison, loadComparedOffsets, planComparison } from './compute/compare.ts'
 import { evaluate } from './compute/evaluate.ts'
@@ -15,7 +14,7 @@ import { groupKey, type QueryResult, type ResultGroup } from './compute/result.t
 import { createResultCells } from './compute/result-cells.ts'
 import { type EvaluatedPeriod, isGrouped, withGroupsOfBoth } from './compute/result-groups.ts'
 import { findValuesBefore } from './compute/value-before.ts'
-import { countRollups, edgeDivisorOf, type PlannedPeriod, planPeriod, stretchRead } from './plan/period.ts'
+import { edgeDivisorOf, type PlannedPeriod, planPeriod, stretchRead } from './plan/period.ts'
 import { type Plan, planGivenBuckets, planRange, retentionSettingOf, undefinedIfTooFine } from './plan/plan.ts'
 import { prepareQuery } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
@@ -24,7 +23,7 @@ import { queryResult } from './query-result.ts'
 import { missingBlocksError } from './read/lost-blocks.ts'
 import { type MergeSource, type OpenedBlocks, SourceReader } from './read/source-reader.ts'
 import { type QueryOutputs, QuerySession, SharedExecution } from './session.ts'
-import { type PlannedRequest, suggestInterval, suggestResolution } from './suggest-interval.ts'
+import { type PlannedRequest, suggestInterval } from './suggest-interval.ts'
 import { type TagValueCount, tagValuesOf } from './tag-values.ts'
 import { TaskSlots } from './task-slots.ts'
 
@@ -147,7 +146,7 @@ export class Querier {
       bucketsMax: this.#bucketsMax(request, execution),
       rollupsMax: session.rollupsLeft + execution.chargedRollups,
     }
-    this.#chargeRollups(planned, session, execution)
+    chargeRollups(planned, session, execution)
     const outputs = execution.closeOutputs()
     const aggregationsToCompute =
       request.top === undefined ? outputs.aggregations : [...outputs.aggregations, request.top.by]
@@ -158,7 +157,8 @@ export class Querier {
       session,
     )
     if (openedPeriods === undefined) return { stretchesRead: periods.map(stretchRead) }
-    const { list, grouping, sources } = await this.#addSources(metric, request, selection, openedPeriods)
+    const pace = session.createPace()
+    const { list, grouping, sources } = await this.#addSources(metric, request, selection, openedPeriods, pace)
     const periodSources = periods.map(({ lookbackReads }, i) => ({
       metric,
       list,
@@ -167,7 +167,7 @@ export class Querier {
       lookbackReads,
     }))
     const { evaluatedPeriods, isExact } = await this.#mergeSlots.run(() =>
-      this.#evaluatePeriods(planned, periodSources, grouping, outputs),
+      this.#evaluatePeriods(planned, periodSources, grouping, outputs, pace),
     )
     const cost = outputs.withValuesBefore
       ? await this.#addValuesBefore(metric, request, evaluatedPeriods, grouping.groups.length, session)
@@ -237,9 +237,9 @@ export class Querier {
     periodSources: readonly PeriodSources[],
     allGroups: Grouping,
     { aggregations, withTotals, aggregationsMax }: ReturnType<SharedExecution['closeOutputs']>,
+    pace: Pace,
   ): Promise<{ readonly evaluatedPeriods: EvaluatedPeriod[]; readonly isExact: boolean }> {
     const { metric, resolutionsMs } = periodSources[0]!
-    const pacer = new Pacer()
     const clock = { baseResolutionMs: resolutionsMs[0]!, nowMs: planned.nowMs }
     const grouping =
       planned.top === undefined || !isGrouped(planned)
@@ -251,7 +251,7 @@ export class Querier {
             clock,
             allGroups,
             planned.top,
-            pacer,
+            pace,
           )
     const accumulators = requiredAccumulatorsOf(aggregations, metric.type)
     const evaluatedPeriods: EvaluatedPeriod[] = []
@@ -267,11 +267,11 @@ export class Querier {
         (bucketsMax) => suggestInterval({ ...planned, bucketsMax }),
       )
       const mergeInput = { plan: period.plan, groupOfSeries: grouping.groupOfSeries, accumulators }
-      const distinctCounts = await accumulate(this.#store, periodSources[i]!, mergeInput, cells, withTotals, pacer)
+      const distinctCounts = await accumulate(this.#store, periodSources[i]!, mergeInput, cells, withTotals, pace)
       if (cells.isInexact) isExact = false
       const { groups } = grouping
       const evaluation = { plan: period.plan, ...clock, aggregations, groups, distinctCounts, withTotals }
-      evaluatedPeriods.push({ evaluation, groups: await runPaced(evaluate(evaluation, cells), pacer) })
+      evaluatedPeriods.push({ evaluation, groups: await runPaced(evaluate(evaluation, cells), pace) })
     }
     return { evaluatedPeriods: withGroupsOfBoth(evaluatedPeriods), isExact }
   }
@@ -357,39 +357,6 @@ export class Querier {
     )
   }
 
-  /**
-   * Charges the timeline rollups that the query reads to the budget of the request. Throws `query_too_large` if the
-   * budget has fewer left; the error suggests another interval if one fits.
-   */
-  #chargeRollups(planned: PlannedRequest, session: QuerySession, execution: SharedExecution): void {
-    const rollupCount = planned.periods.reduce((sum, { blocksToRead }) => sum + countRollups(blocksToRead), 0)
-    const rollupsLeft = planned.rollupsMax
-    if (rollupCount <= rollupsLeft) {
-      execution.charge(session, rollupCount)
-      return
-    }
-    const suggestedInterval = suggestResolution(planned)
-    const advice =
-      suggestedInterval === undefined ? 'a shorter range is needed' : `an interval of ${suggestedInterval} would fit`
-    const { rollupsMax } = session
-    const limitText =
-      rollupsLeft === rollupsMax
-        ? `at most ${rollupsMax}`
-        : `${rollupsLeft} of the ${rollupsMax} of one request are left and`
-    throw new GatewayError(
-      'query_too_large',
-      `the query would read ${rollupCount} stored rollups, ${limitText} are allowed; ${advice}`,
-      {
-        details: {
-          rollups: rollupCount,
-          rollupsMax,
-          rollupsLeft,
-          ...(suggestedInterval !== undefined && { fits: suggestedInterval }),
-        },
-      },
-    )
-  }
-
   /** Opens the blocks of each period. Returns undefined if the store no longer has one of them. */
   async #openBlocks(
     metric: MetricRow,
@@ -400,7 +367,7 @@ export class Querier {
     const kind = rollupKindOf(metric.type)
     const openedPeriods: OpenedBlocks[] = []
     for (const period of periods) {
-      const blocks = await this.#sourceReader.open(metric, kind, period, withSketches, session.blocks)
+      const blocks = await this.#sourceReader.open(metric, kind, period, withSketches, session)
       if (blocks === undefined) return undefined
       openedPeriods.push(blocks)
     }
@@ -416,10 +383,11 @@ export class Querier {
     request: QueryRequest,
     firstSelection: SeriesSelection,
     openedPeriods: readonly OpenedBlocks[],
+    pace: Pace,
   ): Promise<SelectionWithSources> {
     let selection = firstSelection
     for (let attemptsLeft = 3; attemptsLeft >= 0; attemptsLeft--) {
-      const sources = await this.#sourceReader.sourcesOf(openedPeriods, selection.list)
+      const sources = await this.#sourceReader.sourcesOf(openedPeriods, selection.list, pace)
       if (sources !== undefined) return { ...selection, sources }
       // Either a series was registered after the selection, or the store lost writes and has another order of series.
       // In the second case all series must be fetched again.

@@ -1,4 +1,7 @@
+import type { GatewayError } from '../model/errors.ts'
 import { formatId } from '../model/id.ts'
+import { Pacer } from '../model/pacer.ts'
+import type { Pace } from '../model/steps.ts'
 import type { Block } from '../rollup/block/block.ts'
 import type { MetricRow } from '../store/catalog.ts'
 import type { Aggregation } from './aggregations.ts'
@@ -30,6 +33,7 @@ export class QuerySession {
   #nextTurn = Promise.resolve()
   readonly #metrics = new Map<string, Promise<MetricRow | undefined>>()
   readonly #executions = new Map<string, SharedExecution>()
+  readonly #abortController = new AbortController()
   /** The blocks and digests read by the queries of the request, by name. */
   readonly blocks = new Map<string, Block>()
 
@@ -47,6 +51,27 @@ export class QuerySession {
 
   get rollupsLeft(): number {
     return this.#rollupsLeft
+  }
+
+  /** Aborted when nobody waits for the results of the session any more. */
+  get signal(): AbortSignal {
+    return this.#abortController.signal
+  }
+
+  /** Stops all queries of the session between two steps. They reject with this error. */
+  abort(reason: GatewayError): void {
+    this.#abortController.abort(reason)
+  }
+
+  /** Returns a pace for a query of the session. It throws the reason of `abort` after a pause. */
+  createPace(): Pace {
+    const pacer = new Pacer()
+    return {
+      pause: async () => {
+        await pacer.pause()
+        this.signal.throwIfAborted()
+      },
+    }
   }
 
   /**

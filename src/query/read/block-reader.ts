@@ -1,12 +1,26 @@
 import type { Id64 } from '../../model/id.ts'
+import type { Pace } from '../../model/steps.ts'
 import { type Block, type MetricSection, openBlock } from '../../rollup/block/block.ts'
 import type { Store } from '../../store/store.ts'
+import { batchesOf } from './block-batches.ts'
 import type { BlockCache, IndexPosition } from './block-cache.ts'
 
 export interface BlockRequest extends IndexPosition {
   readonly name: string
+  /** Size of the block's scalars in bytes. */
+  readonly scalarBytes: number
   /** Size of the block's sketches in bytes; 0 if it has none. */
   readonly sketchBytes: number
+  /** The size with which the scalars and the sketches count at least in a batch (`batchesOf`). */
+  readonly bytesMin: number
+}
+
+/** What the queries of a request share while they read. */
+export interface ReadSession {
+  /** The blocks that the session keeps in memory, by name. */
+  readonly blocks: Map<string, Block>
+  /** The returned pace throws if the queries of the session must stop. */
+  createPace(): Pace
 }
 
 export interface BlockSections {
@@ -17,51 +31,60 @@ export interface BlockSections {
 }
 
 /**
- * Reads the sections of a metric from named blocks. Blocks that are not in memory are read from the store in one call,
- * and missing sketches in another. Concurrent queries that need the same block read it once.
+ * Reads the sections of a metric from named blocks. Blocks that are not in memory are read from the store and opened in
+ * batches, then the missing sketches. Between two batches other requests may run. Concurrent queries that need the same
+ * block read it once.
  */
 export class BlockReader {
-  readonly #store: Store
+  readonly #store: Pick<Store, 'readBlocks'>
   readonly #cache: BlockCache
   /** Reads of blocks in progress, by block name. */
   readonly #openingBlocks = new Map<string, Promise<Block | undefined>>()
   /** Reads of sketches in progress. They resolve to false if the store no longer has the sketches. */
   readonly #attachingSketches = new Map<Block, Promise<boolean>>()
 
-  constructor(store: Store, cache: BlockCache) {
+  constructor(store: Pick<Store, 'readBlocks'>, cache: BlockCache) {
     this.#store = store
     this.#cache = cache
   }
 
   /**
    * Reads the section of a metric from each requested block. Returns undefined if the store no longer has a block or
-   * its sketches; the caller then needs a new index snapshot. `pinned` are the blocks that the caller keeps in memory,
-   * by name; the requested blocks are added to them.
+   * its sketches; the caller then needs a new index snapshot. The requested blocks are added to those of the session.
    */
   async read(
     partition: number,
     metricId: Id64,
     requests: readonly BlockRequest[],
     withSketches: boolean,
-    pinned: Map<string, Block>,
+    session: ReadSession,
   ): Promise<BlockSections | undefined> {
-    const blocksInMemory = requests.map(({ name }) => pinned.get(name) ?? this.#cache.get(name))
-    const notInMemory = requests.filter((_, i) => blocksInMemory[i] === undefined)
-    const openedBlocks = notInMemory.length === 0 ? [] : await this.#openBlocks(partition, notInMemory, pinned)
-    const blocks: Block[] = []
-    let nextOpened = 0
-    for (const blockInMemory of blocksInMemory) {
-      const block = blockInMemory ?? openedBlocks[nextOpened++]
-      if (block === undefined) return undefined
-      blocks.push(block)
-      pinned.set(block.name, block)
+    const pinned = session.blocks
+    const pace = session.createPace()
+    const notInMemory: BlockRequest[] = []
+    for (const request of requests) {
+      const block = pinned.get(request.name) ?? this.#cache.get(request.name)
+      if (block === undefined) notInMemory.push(request)
+      else pinned.set(request.name, block)
     }
+    for (const [i, batch] of batchesOf(notInMemory, openedScalarBytes).entries()) {
+      if (i > 0) await pace.pause()
+      for (const block of await this.#openBlocks(partition, batch, pinned)) {
+        if (block === undefined) return undefined
+        pinned.set(block.name, block)
+      }
+    }
+    const blocks = requests.map(({ name }) => pinned.get(name)!)
     const sections = blocks.map((block) => block.section(metricId))
     if (withSketches) {
-      const withoutSketches = blocks.filter(
-        (block, i) => requests[i]!.sketchBytes > 0 && sections[i] !== undefined && !block.areSketchesAttached,
+      const withoutSketches = requests.filter(
+        ({ sketchBytes }, i) => sketchBytes > 0 && sections[i] !== undefined && !blocks[i]!.areSketchesAttached,
       )
-      if (withoutSketches.length > 0 && !(await this.#attachSketches(partition, withoutSketches))) return undefined
+      for (const [i, batch] of batchesOf(withoutSketches, openedSketchBytes).entries()) {
+        if (i > 0) await pace.pause()
+        const batchBlocks = batch.map(({ name }) => pinned.get(name)!)
+        if (!(await this.#attachSketches(partition, batchBlocks))) return undefined
+      }
     }
     return { sections, cacheHitCount: requests.length - notInMemory.length }
   }
@@ -122,4 +145,12 @@ export class BlockReader {
     }
     promise.then(remove, remove)
   }
+}
+
+function openedScalarBytes({ scalarBytes, bytesMin }: BlockRequest): number {
+  return Math.max(bytesMin, scalarBytes)
+}
+
+function openedSketchBytes({ sketchBytes, bytesMin }: BlockRequest): number {
+  return Math.max(bytesMin, sketchBytes)
 }

@@ -1,5 +1,4 @@
 import { formatId, type Id64 } from '../../model/id.ts'
-import { Pacer } from '../../model/pacer.ts'
 import { acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { type Block, type MetricSection, openBlock } from '../../rollup/block/block.ts'
 import { encodeBlock } from '../../rollup/block/encode-block.ts'
@@ -7,8 +6,9 @@ import { mergeRows } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { InboxEntry, Store } from '../../store/store.ts'
+import { INBOX_BLOCK_BYTES_MIN } from './block-batches.ts'
 import type { BlockCache } from './block-cache.ts'
-import type { BlockReader, BlockRequest } from './block-reader.ts'
+import type { BlockReader, BlockRequest, ReadSession } from './block-reader.ts'
 
 /** Number of consecutive arrival numbers whose inbox blocks are merged into one digest block. */
 const BLOCKS_PER_DIGEST = 64
@@ -52,7 +52,6 @@ export class InboxReader {
   /**
    * Reads the sections of a metric from the inbox entries of a snapshot. Returns undefined if the store no longer has a
    * block or its sketches. `isSketched` says whether rollups of the metric have sketches; these are then read too.
-   * `pinned` are the blocks that the caller keeps in memory, by name.
    */
   async read(
     partition: number,
@@ -60,18 +59,18 @@ export class InboxReader {
     inbox: readonly InboxEntry[],
     resolutionMs: number,
     isSketched: boolean,
-    pinned: Map<string, Block>,
+    session: ReadSession,
   ): Promise<InboxContents | undefined> {
     const indexPart = indexPartOfInbox(partition)
     const groups = groupByArrival(inbox)
     const incompleteGroup = groups.pop() ?? []
     const sections: MetricSection[] = []
     let cacheHitCount = 0
-    const pacer = new Pacer()
+    const pace = session.createPace()
     for (const group of groups) {
-      await pacer.pause()
+      await pace.pause()
       const digestName = `${formatId(metricId)} ${resolutionMs} ${group[0]!.block} ${group.length}`
-      const digest = pinned.get(digestName) ?? this.#cache.get(digestName)
+      const digest = session.blocks.get(digestName) ?? this.#cache.get(digestName)
       if (digest !== undefined) {
         cacheHitCount += group.length
         addSection(sections, digest.section(metricId))
@@ -87,7 +86,7 @@ export class InboxReader {
           blockRequests,
           resolutionMs,
           isSketched,
-          pinned,
+          session,
         )
         this.#digestsInProgress.set(digestName, digestInProgress)
       }
@@ -96,7 +95,7 @@ export class InboxReader {
       for (const section of digestSections) sections.push(section)
     }
     const blockRequests = incompleteGroup.map((entry) => blockRequestOf(entry, indexPart))
-    const incompleteRead = await this.#blockReader.read(partition, metricId, blockRequests, isSketched, pinned)
+    const incompleteRead = await this.#blockReader.read(partition, metricId, blockRequests, isSketched, session)
     if (incompleteRead === undefined) return undefined
     for (const section of incompleteRead.sections) addSection(sections, section)
     return { sections, blockCount: inbox.length, cacheHitCount: cacheHitCount + incompleteRead.cacheHitCount }
@@ -113,7 +112,7 @@ export class InboxReader {
     group: readonly BlockRequest[],
     resolutionMs: number,
     isSketched: boolean,
-    pinned: Map<string, Block>,
+    session: ReadSession,
   ): Promise<readonly MetricSection[] | undefined> {
     const names = group.map(({ name }) => name)
     const namesWithSketches = isSketched
@@ -133,12 +132,12 @@ export class InboxReader {
     }
     const digest = encodeDigest(digestName, metricId, blockStrings, resolutionMs)
     if (digest === undefined) {
-      const read = await this.#blockReader.read(partition, metricId, group, isSketched, pinned)
+      const read = await this.#blockReader.read(partition, metricId, group, isSketched, session)
       return read?.sections.filter((section) => section !== undefined)
     }
     const { indexPart, position } = group[0]!
     this.#cache.put(digest, { indexPart, position })
-    pinned.set(digestName, digest)
+    session.blocks.set(digestName, digest)
     // The digest replaces these blocks, which may have been cached while the group was incomplete. Queries of other
     // metrics make other digests and read the blocks again.
     for (const name of names) this.#cache.remove(name)
@@ -192,8 +191,8 @@ function encodeDigest(
   }
 }
 
-function blockRequestOf({ block, sketchBytes, order }: InboxEntry, indexPart: string): BlockRequest {
-  return { name: block, sketchBytes, indexPart, position: order }
+function blockRequestOf({ block, scalarBytes, sketchBytes, order }: InboxEntry, indexPart: string): BlockRequest {
+  return { name: block, scalarBytes, sketchBytes, bytesMin: INBOX_BLOCK_BYTES_MIN, indexPart, position: order }
 }
 
 function addSection(sections: MetricSection[], section: MetricSection | undefined): void {

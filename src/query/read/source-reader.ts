@@ -1,16 +1,16 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { RollupKind } from '../../model/metric.ts'
-import { Pacer } from '../../model/pacer.ts'
-import { StepBudget } from '../../model/steps.ts'
-import type { Block, MetricSection } from '../../rollup/block/block.ts'
+import { type Pace, StepBudget } from '../../model/steps.ts'
+import type { MetricSection } from '../../rollup/block/block.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { MetricRow } from '../../store/catalog.ts'
 import type { IndexRemovals, IndexRequest, IndexSnapshot, Store } from '../../store/store.ts'
 import { windowWidthMs } from '../../store/windows.ts'
 import type { PlannedPeriod } from '../plan/period.ts'
 import type { SeriesList } from '../plan/series-cache.ts'
+import { TIMELINE_BLOCK_BYTES_MIN } from './block-batches.ts'
 import { BlockCache } from './block-cache.ts'
-import { BlockReader } from './block-reader.ts'
+import { BlockReader, type ReadSession } from './block-reader.ts'
 import { InboxReader, indexPartOfInbox } from './inbox-reader.ts'
 
 /**
@@ -88,20 +88,21 @@ export class SourceReader {
 
   /**
    * Opens the blocks of a period. The result has the blocks of the timelines in arrival order within each level, then
-   * those of the inbox. Returns undefined if the store no longer has a block or its sketches. `pinned` are the blocks
-   * that the caller keeps in memory, by name.
+   * those of the inbox. Returns undefined if the store no longer has a block or its sketches.
    */
   async open(
     { partition, metricId }: MetricRow,
     kind: RollupKind,
     { timelines, inboxEntries, blocksToRead }: PlannedPeriod,
     withSketches: boolean,
-    pinned: Map<string, Block>,
+    session: ReadSession,
   ): Promise<OpenedBlocks | undefined> {
     const indexParts = timelines.map(({ resolutionMs }) => indexPartOfTimeline(metricId, resolutionMs))
-    const blockRequests = blocksToRead.map(({ level, entry: { block, sketchBytes, windowMs } }) => ({
+    const blockRequests = blocksToRead.map(({ level, entry: { block, scalarBytes, sketchBytes, windowMs } }) => ({
       name: block,
+      scalarBytes,
       sketchBytes,
+      bytesMin: TIMELINE_BLOCK_BYTES_MIN,
       indexPart: indexParts[level]!,
       position: windowMs,
     }))
@@ -110,7 +111,7 @@ export class SourceReader {
       metricId,
       blockRequests,
       withSketches && kind === 'distribution',
-      pinned,
+      session,
     )
     const resolutionMs = timelines[0]!.resolutionMs
     const inboxRead = await this.#inboxReader.read(
@@ -119,7 +120,7 @@ export class SourceReader {
       inboxEntries,
       resolutionMs,
       kind === 'distribution',
-      pinned,
+      session,
     )
     if (timelineRead === undefined || inboxRead === undefined) return undefined
     const sections: OpenedSection[] = []
@@ -142,14 +143,14 @@ export class SourceReader {
   async sourcesOf(
     openedPeriods: readonly OpenedBlocks[],
     list: SeriesList,
+    pace: Pace,
   ): Promise<readonly (readonly MergeSource[])[] | undefined> {
     const sources: MergeSource[][] = []
-    const pacer = new Pacer()
     const budget = new StepBudget()
     for (const { sections } of openedPeriods) {
       const periodSources: MergeSource[] = []
       for (const opened of sections) {
-        if (budget.spend(SERIES_STEP_UNITS * opened.section.seriesCount)) await pacer.pause()
+        if (budget.spend(SERIES_STEP_UNITS * opened.section.seriesCount)) await pace.pause()
         const ordinals = opened.section.ordinalsIn(list)
         if (ordinals === undefined) return undefined
         periodSources.push({ ...opened, ordinals })
