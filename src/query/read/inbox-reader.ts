@@ -1,12 +1,14 @@
 import { formatId, type Id64 } from '../../model/id.ts'
+import { Pacer } from '../../model/pacer.ts'
+import { runPaced, StepBudget, type Steps } from '../../model/steps.ts'
 import { acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { type Block, type MetricSection, openBlock } from '../../rollup/block/block.ts'
 import { encodeBlock } from '../../rollup/block/encode-block.ts'
-import { mergeRows } from '../../rollup/merge-rows.ts'
+import { mergeRows, mergeRowsInSteps } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { InboxEntry, Store } from '../../store/store.ts'
-import { INBOX_BLOCK_BYTES_MIN } from './block-batches.ts'
+import { batchesOf, INBOX_BLOCK_BYTES_MIN } from './block-batches.ts'
 import type { BlockCache } from './block-cache.ts'
 import type { BlockReader, BlockRequest, ReadSession } from './block-reader.ts'
 
@@ -14,9 +16,13 @@ import type { BlockReader, BlockRequest, ReadSession } from './block-reader.ts'
 const BLOCKS_PER_DIGEST = 64
 /**
  * Maximum number of rollups of the metric in the blocks that a digest merges. If 64 inbox blocks have more, the blocks
- * are large, and merging them in advance would save little.
+ * are large, and merging them in advance would save little. A digest is encoded in one go, which takes up to 10 ms.
  */
-const DIGEST_ROLLUPS_MAX = 1 << 18
+const DIGEST_ROLLUPS_MAX = 1 << 16
+/** Rollups that are merged without a pause. Under load, most digests have fewer. */
+const DIGEST_ROLLUPS_PER_STEP = 1 << 12
+/** Maximum number of groups of blocks that are remembered because they have no digest. */
+const NAMES_WITHOUT_DIGEST_MAX = 1_000
 
 export interface InboxContents {
   /** The sections of the metric in the inbox, in arrival order. */
@@ -40,8 +46,10 @@ export class InboxReader {
   readonly #store: Pick<Store, 'readBlocks'>
   readonly #blockReader: BlockReader
   readonly #cache: BlockCache
-  /** Digests in progress, by name. They resolve to undefined if the store no longer has a block or its sketches. */
-  readonly #digestsInProgress = new Map<string, Promise<readonly MetricSection[] | undefined>>()
+  /** Digests in progress, by name. */
+  readonly #digestsInProgress = new Map<string, Promise<Digest>>()
+  /** The last names for which `encodeDigest` returned no block, so that no later query tries again. */
+  readonly #namesWithoutDigest = new Set<string>()
 
   constructor(store: Pick<Store, 'readBlocks'>, blocks: BlockReader, cache: BlockCache) {
     this.#store = store
@@ -61,7 +69,7 @@ export class InboxReader {
     isSketched: boolean,
     session: ReadSession,
   ): Promise<InboxContents | undefined> {
-    const indexPart = indexPartOfInbox(partition)
+    const source: DigestSource = { partition, metricId, resolutionMs, isSketched }
     const groups = groupByArrival(inbox)
     const incompleteGroup = groups.pop() ?? []
     const sections: MetricSection[] = []
@@ -70,53 +78,79 @@ export class InboxReader {
     for (const group of groups) {
       await pace.pause()
       const digestName = `${formatId(metricId)} ${resolutionMs} ${group[0]!.block} ${group.length}`
-      const digest = session.blocks.get(digestName) ?? this.#cache.get(digestName)
-      if (digest !== undefined) {
-        cacheHitCount += group.length
-        addSection(sections, digest.section(metricId))
+      const cachedDigest = session.blocks.get(digestName) ?? this.#cache.get(digestName)
+      if (cachedDigest !== undefined) cacheHitCount += group.length
+      const digest = cachedDigest ?? (await this.#createDigestOnce(digestName, group, source))
+      if (digest === 'missing') return undefined
+      if (digest === 'none') {
+        const requests = blockRequestsOf(group, source)
+        const groupRead = await this.#blockReader.read(partition, metricId, requests, isSketched, session)
+        if (groupRead === undefined) return undefined
+        for (const section of groupRead.sections) addSection(sections, section)
+        cacheHitCount += groupRead.cacheHitCount
         continue
       }
-      let digestInProgress = this.#digestsInProgress.get(digestName)
-      if (digestInProgress === undefined) {
-        const blockRequests = group.map((entry) => blockRequestOf(entry, indexPart))
-        digestInProgress = this.#createDigest(
-          digestName,
-          partition,
-          metricId,
-          blockRequests,
-          resolutionMs,
-          isSketched,
-          session,
-        )
-        this.#digestsInProgress.set(digestName, digestInProgress)
-      }
-      const digestSections = await digestInProgress.finally(() => this.#digestsInProgress.delete(digestName))
-      if (digestSections === undefined) return undefined
-      for (const section of digestSections) sections.push(section)
+      session.blocks.set(digestName, digest)
+      addSection(sections, digest.section(metricId))
     }
-    const blockRequests = incompleteGroup.map((entry) => blockRequestOf(entry, indexPart))
-    const incompleteRead = await this.#blockReader.read(partition, metricId, blockRequests, isSketched, session)
+    const requests = blockRequestsOf(incompleteGroup, source)
+    const incompleteRead = await this.#blockReader.read(partition, metricId, requests, isSketched, session)
     if (incompleteRead === undefined) return undefined
     for (const section of incompleteRead.sections) addSection(sections, section)
     return { sections, blockCount: inbox.length, cacheHitCount: cacheHitCount + incompleteRead.cacheHitCount }
   }
 
-  /**
-   * Returns the sections of a metric in a group of blocks: the section of a new digest, or the unmerged sections if
-   * `encodeDigest` makes none. Returns undefined if the store no longer has a block or its sketches.
-   */
+  /** Creates a digest, or waits until another query has created it. */
+  async #createDigestOnce(digestName: string, group: readonly InboxEntry[], source: DigestSource): Promise<Digest> {
+    if (this.#namesWithoutDigest.has(digestName)) return 'none'
+    let digestInProgress = this.#digestsInProgress.get(digestName)
+    if (digestInProgress === undefined) {
+      digestInProgress = this.#createDigest(digestName, blockRequestsOf(group, source), source).finally(() =>
+        this.#digestsInProgress.delete(digestName),
+      )
+      this.#digestsInProgress.set(digestName, digestInProgress)
+    }
+    return digestInProgress
+  }
+
+  /** Other queries may wait for the digest, so it is completed even if the query that began it is aborted. */
   async #createDigest(
     digestName: string,
-    partition: number,
-    metricId: Id64,
     group: readonly BlockRequest[],
-    resolutionMs: number,
+    { partition, metricId, resolutionMs, isSketched }: DigestSource,
+  ): Promise<Digest> {
+    const pacer = new Pacer()
+    const blockStrings: BlockStrings[] = []
+    for (const batch of batchesOf(group, ({ scalarBytes, bytesMin }) => Math.max(scalarBytes, bytesMin))) {
+      if (blockStrings.length > 0) await pacer.pause()
+      const batchStrings = await this.#readStrings(partition, batch, isSketched)
+      if (batchStrings === undefined) return 'missing'
+      for (const strings of batchStrings) blockStrings.push(strings)
+    }
+    const digest = await runPaced(encodeDigest(digestName, metricId, blockStrings, resolutionMs), pacer)
+    if (digest === undefined) {
+      this.#namesWithoutDigest.add(digestName)
+      const [oldestName] = this.#namesWithoutDigest
+      if (this.#namesWithoutDigest.size > NAMES_WITHOUT_DIGEST_MAX) this.#namesWithoutDigest.delete(oldestName!)
+      return 'none'
+    }
+    const { indexPart, position } = group[0]!
+    this.#cache.put(digest, { indexPart, position })
+    // The digest replaces these blocks, which may have been cached while the group was incomplete. Queries of other
+    // metrics make other digests and read the blocks again.
+    for (const { name } of group) this.#cache.remove(name)
+    return digest
+  }
+
+  /** Reads the strings of blocks. Returns undefined if the store no longer has one of them. */
+  async #readStrings(
+    partition: number,
+    blocks: readonly BlockRequest[],
     isSketched: boolean,
-    session: ReadSession,
-  ): Promise<readonly MetricSection[] | undefined> {
-    const names = group.map(({ name }) => name)
+  ): Promise<readonly BlockStrings[] | undefined> {
+    const names = blocks.map(({ name }) => name)
     const namesWithSketches = isSketched
-      ? group.filter(({ sketchBytes }) => sketchBytes > 0).map(({ name }) => name)
+      ? blocks.filter(({ sketchBytes }) => sketchBytes > 0).map(({ name }) => name)
       : []
     const [scalars, sketches] = await Promise.all([
       this.#store.readBlocks(partition, names, 'scalars'),
@@ -130,20 +164,20 @@ export class InboxReader {
         return undefined
       blockStrings.push({ name, scalars: scalarBytes, sketches: sketchesByName.get(name) })
     }
-    const digest = encodeDigest(digestName, metricId, blockStrings, resolutionMs)
-    if (digest === undefined) {
-      const read = await this.#blockReader.read(partition, metricId, group, isSketched, session)
-      return read?.sections.filter((section) => section !== undefined)
-    }
-    const { indexPart, position } = group[0]!
-    this.#cache.put(digest, { indexPart, position })
-    session.blocks.set(digestName, digest)
-    // The digest replaces these blocks, which may have been cached while the group was incomplete. Queries of other
-    // metrics make other digests and read the blocks again.
-    for (const name of names) this.#cache.remove(name)
-    return digest.sections
+    return blockStrings
   }
 }
+
+/** Which data of an inbox is read. */
+interface DigestSource {
+  readonly partition: number
+  readonly metricId: Id64
+  readonly resolutionMs: number
+  readonly isSketched: boolean
+}
+
+/** `missing`: the store no longer has a block or its sketches. `none`: the blocks cannot be merged into one. */
+type Digest = Block | 'missing' | 'none'
 
 /** The stored strings of a block. */
 interface BlockStrings {
@@ -152,18 +186,23 @@ interface BlockStrings {
   readonly sketches: Uint8Array | undefined
 }
 
+/** Units of work (`StepBudget`) of opening a block: a few microseconds, and a nanosecond for each byte. */
+const BLOCK_STEP_UNITS = 128
+const BYTES_PER_STEP_UNIT = 16
+
 /**
  * Merges the data of a metric in several blocks into one block, whose name is `digestName`. The source blocks are
  * decoded into reusable buffers and not kept. Returns undefined if there are too many rollups, or if the result cannot
  * be encoded as one block.
  */
-function encodeDigest(
+export function* encodeDigest(
   digestName: string,
   metricId: Id64,
   blocks: readonly BlockStrings[],
   resolutionMs: number,
-): Block | undefined {
+): Steps<Block | undefined> {
   const arena = acquireArena()
+  const budget = new StepBudget()
   let merged: RollupRows | undefined
   try {
     const sections: MetricSection[] = []
@@ -172,12 +211,18 @@ function encodeDigest(
       const block = openBlock(name, scalars, arena)
       if (sketches !== undefined) block.attachSketches(sketches)
       const section = block.section(metricId)
-      if (section === undefined) continue
-      sections.push(section)
-      rollupCount += section.length
+      if (section !== undefined) sections.push(section)
+      rollupCount += section?.length ?? 0
+      if (rollupCount > DIGEST_ROLLUPS_MAX) return undefined
+      const byteCount = scalars.length + (sketches?.length ?? 0)
+      if (budget.spend(BLOCK_STEP_UNITS + byteCount / BYTES_PER_STEP_UNIT)) yield
     }
-    if (rollupCount > DIGEST_ROLLUPS_MAX) return undefined
-    if (sections.length > 0) merged = mergeRows(sections, resolutionMs)
+    if (sections.length > 0) {
+      merged =
+        rollupCount <= DIGEST_ROLLUPS_PER_STEP
+          ? mergeRows(sections, resolutionMs)
+          : yield* mergeRowsInSteps(sections, resolutionMs)
+    }
     const { scalars, sketches } = encodeBlock(resolutionMs, merged === undefined ? [] : [{ metricId, rows: merged }])
     const digest = openBlock(digestName, scalars)
     if (sketches !== undefined) digest.attachSketches(sketches)
@@ -191,8 +236,16 @@ function encodeDigest(
   }
 }
 
-function blockRequestOf({ block, scalarBytes, sketchBytes, order }: InboxEntry, indexPart: string): BlockRequest {
-  return { name: block, scalarBytes, sketchBytes, bytesMin: INBOX_BLOCK_BYTES_MIN, indexPart, position: order }
+function blockRequestsOf(entries: readonly InboxEntry[], { partition }: DigestSource): readonly BlockRequest[] {
+  const indexPart = indexPartOfInbox(partition)
+  return entries.map(({ block, scalarBytes, sketchBytes, order }) => ({
+    name: block,
+    scalarBytes,
+    sketchBytes,
+    bytesMin: INBOX_BLOCK_BYTES_MIN,
+    indexPart,
+    position: order,
+  }))
 }
 
 function addSection(sections: MetricSection[], section: MetricSection | undefined): void {
