@@ -3,7 +3,7 @@ import { CACHED_SERIES_MAX } from '../model/series.ts'
 import { type Pace, runPaced } from '../model/steps.ts'
 import { loadOffsetChanges } from '../model/zone-offsets.ts'
 import type { MetricRow } from '../store/catalog.ts'
-import type { Store, Stretch } from '../store/store.ts'
+import type { Store } from '../store/store.ts'
 import { requiredAccumulatorsOf } from './aggregations.ts'
 import { chargeRollups } from './charge-rollups.ts'
 import { accumulate, type PeriodSources } from './compute/accumulate.ts'
@@ -20,12 +20,12 @@ import { prepareQuery } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
 import { type Grouping, SeriesCache, type SeriesIdRange, type SeriesList } from './plan/series-cache.ts'
 import { queryResult } from './query-result.ts'
+import { QuerySlots } from './query-slots.ts'
 import { missingBlocksError } from './read/lost-blocks.ts'
 import { type MergeSource, type OpenedBlocks, SourceReader } from './read/source-reader.ts'
 import { type QueryOutputs, QuerySession, SharedExecution } from './session.ts'
 import { type PlannedRequest, suggestInterval } from './suggest-interval.ts'
 import { type TagValueCount, tagValuesOf } from './tag-values.ts'
-import { TaskSlots } from './task-slots.ts'
 
 export interface QuerierSettings {
   /** Widths of the stored buckets of all types but sets, finest first. */
@@ -41,11 +41,6 @@ export interface QuerierSettings {
 
 /** Maximum number of attempts to run a query. It runs again if blocks of its index snapshot are gone. */
 const ATTEMPTS_MAX = 4
-/**
- * Maximum number of queries that merge their blocks at the same time. Their cells and sketches are in memory meanwhile,
- * which may be tens of megabytes for each query.
- */
-export const MERGING_QUERIES_MAX = 4
 
 /**
  * Runs queries: validates the input, reads the index, plans, charges the budget, reads blocks, merges their columns and
@@ -58,7 +53,7 @@ export class Querier {
   readonly #now: () => number
   readonly #sourceReader: SourceReader
   readonly #seriesCache: SeriesCache
-  readonly #mergeSlots = new TaskSlots(MERGING_QUERIES_MAX)
+  readonly #slots = new QuerySlots()
 
   constructor(store: Store, settings: QuerierSettings, now: () => number) {
     this.#store = store
@@ -98,93 +93,109 @@ export class Querier {
       withValuesBefore: fill === 'previous',
     }
     const result = await session.executeShared(metric, request.executionKey, outputs, (execution) =>
-      this.#executeWithRetry(metric, request, session, execution),
+      this.#execute(metric, request, session, execution),
     )
     return { ...result, aggregations, fill }
   }
 
-  async #executeWithRetry(
+  /**
+   * Plans the query, waits for a slot, opens and merges its blocks and builds the result. Rejects with the reason if
+   * the session is aborted.
+   */
+  async #execute(
     metric: MetricRow,
     request: QueryRequest,
     session: QuerySession,
     execution: SharedExecution,
   ): Promise<QueryResult> {
-    let stretches: readonly Stretch[] = []
-    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      const outcome = await this.#executeOnce(metric, request, session, execution)
-      if ('groups' in outcome) return outcome
-      stretches = outcome.stretchesRead
-      // The store no longer has a block that the index snapshot lists. Usually a fold or merge replaced it before it
-      // was read. The next attempt reads a new snapshot, and only the blocks that are not in memory yet.
-    }
-    throw await missingBlocksError(this.#store, metric, this.#resolutionsOf(metric), stretches)
+    const startedMs = performance.now()
+    const planned = await this.#planQuery(metric, request, session, execution)
+    const merged = await this.#slots.run(execution.chargedRollups, metric.project, session.signal, () =>
+      this.#mergeWithRetry(metric, request, planned, session, execution),
+    )
+    const { selection, evaluatedPeriods } = merged
+    const cost = execution.closeOutputs().withValuesBefore
+      ? await this.#addValuesBefore(metric, request, evaluatedPeriods, selection.grouping.groups.length, session)
+      : 0
+    return queryResult({
+      ...merged,
+      metric,
+      request,
+      resolutionsMs: this.#resolutionsOf(metric),
+      cost: execution.chargedRollups + cost,
+      durationMs: performance.now() - startedMs,
+    })
   }
 
-  /** Runs the query once. Returns the stretches that it reads if the store no longer has a block in them. */
-  async #executeOnce(
+  /** Selects the series, plans the periods and charges the rollups that they read. */
+  async #planQuery(
     metric: MetricRow,
     request: QueryRequest,
     session: QuerySession,
     execution: SharedExecution,
-  ): Promise<QueryResult | { readonly stretchesRead: readonly Stretch[] }> {
-    const startedMs = performance.now()
-    const resolutionsMs = this.#resolutionsOf(metric)
+  ): Promise<PlannedQuery> {
     const selection = await this.#selectSeries(metric, request)
-    const { current, comparison, earlier } = await this.#planPeriods(
-      metric,
-      request,
-      selection.grouping.idRange,
-      session,
-      execution,
-    )
-    const periods = earlier === undefined ? [current] : [current, earlier]
-    const planned = {
+    const { idRange } = selection.grouping
+    const { current, comparison, earlier } = await this.#planPeriods(metric, request, idRange, session, execution)
+    const plannedRequest = {
       ...request,
-      periods,
-      idRange: selection.grouping.idRange,
+      periods: earlier === undefined ? [current] : [current, earlier],
+      idRange,
       retentionSetting: retentionSettingOf(metric),
       bucketsMax: this.#bucketsMax(request, execution),
       rollupsMax: session.rollupsLeft + execution.chargedRollups,
     }
-    chargeRollups(planned, session, execution)
-    const outputs = execution.closeOutputs()
-    const aggregationsToCompute =
-      request.top === undefined ? outputs.aggregations : [...outputs.aggregations, request.top.by]
-    const openedPeriods = await this.#openBlocks(
-      metric,
-      periods,
-      requiredAccumulatorsOf(aggregationsToCompute, metric.type).needsSketches,
-      session,
-    )
-    if (openedPeriods === undefined) return { stretchesRead: periods.map(stretchRead) }
+    chargeRollups(plannedRequest, session, execution)
+    return { plannedRequest, selection, comparison }
+  }
+
+  /**
+   * Opens and merges the blocks of a planned query. If the store no longer has a block, plans again: usually a fold or
+   * merge replaced it before it was read. The next attempt reads only the blocks that are not in memory yet.
+   */
+  async #mergeWithRetry(
+    metric: MetricRow,
+    request: QueryRequest,
+    firstPlan: PlannedQuery,
+    session: QuerySession,
+    execution: SharedExecution,
+  ): Promise<MergedQuery> {
+    let planned = firstPlan
+    for (let attempt = 1; ; attempt++) {
+      const merged = await this.#merge(metric, planned, execution.closeOutputs(), session)
+      if (merged !== undefined) return merged
+      if (attempt === ATTEMPTS_MAX) break
+      planned = await this.#planQuery(metric, request, session, execution)
+    }
+    const stretches = planned.plannedRequest.periods.map(stretchRead)
+    throw await missingBlocksError(this.#store, metric, this.#resolutionsOf(metric), stretches)
+  }
+
+  /** Opens and merges the blocks of a planned query. Returns undefined if the store no longer has one of them. */
+  async #merge(
+    metric: MetricRow,
+    planned: PlannedQuery,
+    outputs: ClosedOutputs,
+    session: QuerySession,
+  ): Promise<MergedQuery | undefined> {
+    const { plannedRequest: request, comparison } = planned
+    const { periods, top } = request
+    const aggregationsToCompute = top === undefined ? outputs.aggregations : [...outputs.aggregations, top.by]
+    const { needsSketches } = requiredAccumulatorsOf(aggregationsToCompute, metric.type)
+    const openedPeriods = await this.#openBlocks(metric, periods, needsSketches, session)
+    if (openedPeriods === undefined) return undefined
+    session.signal.throwIfAborted()
     const pace = session.createPace()
-    const { list, grouping, sources } = await this.#addSources(metric, request, selection, openedPeriods, pace)
+    const { sources, ...selection } = await this.#addSources(metric, request, planned.selection, openedPeriods, pace)
     const periodSources = periods.map(({ lookbackReads }, i) => ({
       metric,
-      list,
-      resolutionsMs,
+      list: selection.list,
+      resolutionsMs: this.#resolutionsOf(metric),
       sources: sources[i]!,
       lookbackReads,
     }))
-    const { evaluatedPeriods, isExact } = await this.#mergeSlots.run(() =>
-      this.#evaluatePeriods(planned, periodSources, grouping, outputs, pace),
-    )
-    const cost = outputs.withValuesBefore
-      ? await this.#addValuesBefore(metric, request, evaluatedPeriods, grouping.groups.length, session)
-      : 0
-    return queryResult({
-      metric,
-      request,
-      resolutionsMs,
-      comparison,
-      periods,
-      openedPeriods,
-      sources,
-      evaluatedPeriods,
-      isExact,
-      cost: execution.chargedRollups + cost,
-      durationMs: performance.now() - startedMs,
-    })
+    const evaluated = await this.#evaluatePeriods(request, periodSources, selection.grouping, outputs, pace)
+    return { comparison, periods, openedPeriods, sources, selection, ...evaluated }
   }
 
   /** Plans the range, and the earlier period if a bucket has a counterpart in it. */
@@ -194,7 +205,7 @@ export class Querier {
     idRange: SeriesIdRange | undefined,
     session: QuerySession,
     execution: SharedExecution,
-  ): Promise<PlannedQuery> {
+  ): Promise<PlannedPeriods> {
     const resolutionsMs = this.#resolutionsOf(metric)
     const retentionSetting = retentionSettingOf(metric)
     const { zone, fromMs, toMs } = request
@@ -236,7 +247,7 @@ export class Querier {
     planned: PlannedRequest,
     periodSources: readonly PeriodSources[],
     allGroups: Grouping,
-    { aggregations, withTotals, aggregationsMax }: ReturnType<SharedExecution['closeOutputs']>,
+    { aggregations, withTotals, aggregationsMax }: ClosedOutputs,
     pace: Pace,
   ): Promise<{ readonly evaluatedPeriods: EvaluatedPeriod[]; readonly isExact: boolean }> {
     const { metric, resolutionsMs } = periodSources[0]!
@@ -331,7 +342,7 @@ export class Querier {
         const stretchRequest = { ...request, ...stretch, compare: undefined, top: undefined, bucketsMax }
         const outputs: QueryOutputs = { aggregations: computedAggregations, withTotals: false, withValuesBefore: false }
         const execution = new SharedExecution(outputs, (ownExecution) =>
-          this.#executeWithRetry(metric, stretchRequest, session, ownExecution),
+          this.#execute(metric, stretchRequest, session, ownExecution),
         )
         const result = await execution.result.catch(undefinedIfTooFine)
         cost += execution.chargedRollups
@@ -409,10 +420,29 @@ interface SelectionWithSources extends SeriesSelection {
   readonly sources: readonly (readonly MergeSource[])[]
 }
 
-interface PlannedQuery {
+interface PlannedPeriods {
   /** The period that the query asks for. */
   readonly current: PlannedPeriod
   readonly comparison: Comparison | undefined
   /** The period to compare with. Undefined if the query has no comparison, or if no bucket has a counterpart. */
   readonly earlier: PlannedPeriod | undefined
 }
+
+interface PlannedQuery {
+  readonly plannedRequest: PlannedRequest
+  readonly selection: SeriesSelection
+  readonly comparison: Comparison | undefined
+}
+
+/** A query whose aggregations have been computed. Lists by period have the period of the query first. */
+interface MergedQuery {
+  readonly selection: SeriesSelection
+  readonly comparison: Comparison | undefined
+  readonly periods: readonly PlannedPeriod[]
+  readonly openedPeriods: readonly OpenedBlocks[]
+  readonly sources: readonly (readonly MergeSource[])[]
+  readonly evaluatedPeriods: EvaluatedPeriod[]
+  readonly isExact: boolean
+}
+
+type ClosedOutputs = ReturnType<SharedExecution['closeOutputs']>

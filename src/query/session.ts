@@ -6,6 +6,7 @@ import type { Block } from '../rollup/block/block.ts'
 import type { MetricRow } from '../store/catalog.ts'
 import type { Aggregation } from './aggregations.ts'
 import type { QueryResult } from './compute/result.ts'
+import { QuerySignal } from './query-signal.ts'
 
 /**
  * What a query computes from the data that it reads. Queries that read the same data can share one execution, which
@@ -33,7 +34,8 @@ export class QuerySession {
   #nextTurn = Promise.resolve()
   readonly #metrics = new Map<string, Promise<MetricRow | undefined>>()
   readonly #executions = new Map<string, SharedExecution>()
-  readonly #abortController = new AbortController()
+  /** Aborted when nobody waits for the results of the session any more. */
+  readonly signal = new QuerySignal()
   /** The blocks and digests read by the queries of the request, by name. */
   readonly blocks = new Map<string, Block>()
 
@@ -53,14 +55,9 @@ export class QuerySession {
     return this.#rollupsLeft
   }
 
-  /** Aborted when nobody waits for the results of the session any more. */
-  get signal(): AbortSignal {
-    return this.#abortController.signal
-  }
-
   /** Stops all queries of the session between two steps. They reject with this error. */
   abort(reason: GatewayError): void {
-    this.#abortController.abort(reason)
+    this.signal.abort(reason)
   }
 
   /** Returns a pace for a query of the session. It throws the reason of `abort` after a pause. */

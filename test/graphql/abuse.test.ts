@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { getIntrospectionQuery } from 'graphql'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { startGateway } from '../support/gateway.ts'
 import { type Harness, startGraphQL } from './harness.ts'
 
@@ -179,9 +179,12 @@ describe('time', () => {
 
   test('a query that takes too long is an error, and no further resolver of it starts', async () => {
     const graphql = startGraphQL({ timeoutMs: 20 })
+    const openSession = vi.spyOn(graphql.gateway, 'openSession')
     const release = hold(graphql)
     const response = await graphql.post({ query: '{ metric(name: "latency") { query { interval } } }' })
     expect(response.statusCode).toBe(400)
+    // Its running queries stop.
+    expect(openSession.mock.results[0]!.value.signal.reason).toMatchObject({ code: 'query_too_large' })
     expect(response.json()).toMatchObject({ errors: [{ extensions: { code: 'QUERY_TOO_LARGE', timeoutMs: 20 } }] })
     release()
     await new Promise((resolve) => setImmediate(resolve))

@@ -4,6 +4,7 @@ import type { Gateway, Principal } from '../../gateway.ts'
 import { authenticate } from '../../http/access/authenticate.ts'
 import { takePermit } from '../../http/access/rate-limit.ts'
 import type { PageAssets } from '../../http/pages/page-assets.ts'
+import { abortWhenClosed } from '../../http/response/closed-connection.ts'
 import { asGatewayError } from '../../http/response/error-status.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { GraphQLContext, InternalErrorLog } from '../context.ts'
@@ -81,7 +82,9 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
       method === 'POST'
         ? await paramsOfBody(request.body, gateway.itemCache(principal.project), listItemsMax)
         : paramsOfUrl(request.url)
-    const pendingResult = engine.run(params, method, createContext(options, request, principal))
+    const context = createContext(options, request, principal)
+    abortWhenClosed(reply.raw, context.session)
+    const pendingResult = engine.run(params, method, context)
     if (mediaTypeFor(request) === undefined && !isHttpError(pendingResult)) return sendStream(reply, pendingResult)
     const result = await pendingResult
     return isAsyncIterable(result) ? sendStream(reply, result) : sendResult(engine, reply, result)

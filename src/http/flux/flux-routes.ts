@@ -24,6 +24,7 @@ import {
   TO_PARAMETER,
 } from '../openapi/operation.ts'
 import { listOf, objectOf, refTo } from '../openapi/schemas.ts'
+import { abortWhenClosed } from '../response/closed-connection.ts'
 import { sendCsv, wantsCsv } from '../response/csv.ts'
 import { sendJson, sendJsonStream, sendNoContent } from '../response/json-response.ts'
 import { sendIdempotently } from '../server/idempotency.ts'
@@ -108,7 +109,9 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     async (request, reply) => {
       const input = parseMetricQuery(request.params.name, request.url)
       const isCsv = wantsCsv(request, reply, parseFormat(request.url))
-      const result = await gateway.query(projectOf(request), { ...input, totals: false })
+      const session = gateway.openSession()
+      abortWhenClosed(reply.raw, session)
+      const result = await gateway.query(projectOf(request), { ...input, totals: false }, session)
       const resolutions = formatResolutions(result)
       if (resolutions !== '') reply.header('x-resolution', resolutions)
       reply.header('x-buckets-unavailable', result.meta.bucketsUnavailable)
@@ -235,5 +238,6 @@ const QUERY_METRIC_OPERATION: Operation = {
     'invalid_tags',
     'invalid_value',
     'query_too_large',
+    'overloaded',
   ],
 }

@@ -5,8 +5,8 @@ import { isMutation } from '../operation-type.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**
- * If a query or mutation runs longer than `timeoutMs`, responds with an error, and its resolvers start no further work.
- * It is then unknown whether a mutation was executed.
+ * If a query or mutation runs longer than `timeoutMs`, responds with an error, and its resolvers start no further work
+ * and its queries stop. It is then unknown whether a mutation was executed.
  */
 export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
   return {
@@ -19,6 +19,7 @@ export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
           () => resultOrPromise,
           () => {
             context.deadline.hasPassed = true
+            context.session.abort(queryTimeoutError(timeoutMs))
             throw isMutation(args) ? mutationTimeoutError(timeoutMs) : queryTimeoutError(timeoutMs)
           },
         )
