@@ -134,7 +134,7 @@ export class Querier {
     session: QuerySession,
     execution: SharedExecution,
   ): Promise<PlannedQuery> {
-    const selection = await this.#selectSeries(metric, request)
+    const selection = await this.#selectSeries(metric, request, session.createPace())
     const { idRange } = selection.grouping
     const { current, comparison, earlier } = await this.#planPeriods(metric, request, idRange, session, execution)
     const plannedRequest = {
@@ -291,9 +291,9 @@ export class Querier {
     return rollupKindOf(type) === 'set' ? this.#settings.setResolutionsMs : this.#settings.resolutionsMs
   }
 
-  async #selectSeries(metric: MetricRow, request: QueryRequest): Promise<SeriesSelection> {
+  async #selectSeries(metric: MetricRow, request: QueryRequest, pace: Pace): Promise<SeriesSelection> {
     const list = await this.#seriesCache.sync(metric)
-    return { list, grouping: list.groupingFor(request.selectionKey, request) }
+    return { list, grouping: await runPaced(list.groupingFor(request.selectionKey, request), pace) }
   }
 
   /** Adds the last values before each period. Returns the number of rollups that were charged to find the values. */
@@ -403,7 +403,7 @@ export class Querier {
       // Either a series was registered after the selection, or the store lost writes and has another order of series.
       // In the second case all series must be fetched again.
       if (attemptsLeft === 1) this.#seriesCache.drop(metric)
-      if (attemptsLeft > 0) selection = await this.#selectSeries(metric, request)
+      if (attemptsLeft > 0) selection = await this.#selectSeries(metric, request, pace)
     }
     throw new Error(`a block of metric ${metric.name} has a series that is missing in the catalog`)
   }

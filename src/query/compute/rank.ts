@@ -15,6 +15,8 @@ import { compareTags, secondsOf } from './evaluate.ts'
 const GROUPS_PER_SKETCHED_PASS_MAX = 4_096
 /** The value of a group takes a few microseconds if it is a quantile. */
 const GROUPS_BETWEEN_PAUSES = 64
+/** Number of candidates, or twice the number of ranks if that is more, that are sorted at a time. */
+const CANDIDATES_MAX = 1_024
 
 /**
  * Ranks the groups by one value over the whole range and returns the first n in this order. The other groups are left
@@ -41,7 +43,14 @@ export async function selectTopGroups(
   }
   const accumulators = requiredAccumulatorsOf([top.by], periodSources.metric.type)
   const seconds = secondsOf({ plan: wholeRange, ...clock }, wholeRange.fromMs, wholeRange.toMs)
-  const rankedGroups: { readonly group: number; readonly value: number }[] = []
+  const sign = top.isAscending ? 1 : -1
+  const candidates = new TopCandidates<{ readonly group: number; readonly value: number }>(
+    top.n,
+    (a, b) =>
+      Number(Number.isNaN(a.value)) - Number(Number.isNaN(b.value)) ||
+      sign * (a.value - b.value) ||
+      compareTags(groups[a.group]!.tags, groups[b.group]!.tags),
+  )
   const groupsPerPass =
     accumulators.needsSketches || accumulators.needsCountsByLimit
       ? GROUPS_PER_SKETCHED_PASS_MAX
@@ -60,22 +69,15 @@ export async function selectTopGroups(
       pace,
     )
     for (const [slot, group] of cells.groupsWithCells.entries()) {
-      if (cells.count[slot]! === 0) continue
       if (slot % GROUPS_BETWEEN_PAUSES === 0) await pace.pause()
-      rankedGroups.push({
+      if (cells.count[slot]! === 0) continue
+      candidates.add({
         group: firstGroup + group,
         value: top.by.compute(new CellValues(cells, slot, seconds, distinctCounts?.countOfCell)),
       })
     }
   }
-  const sign = top.isAscending ? 1 : -1
-  rankedGroups.sort(
-    (a, b) =>
-      Number(Number.isNaN(a.value)) - Number(Number.isNaN(b.value)) ||
-      sign * (a.value - b.value) ||
-      compareTags(groups[a.group]!.tags, groups[b.group]!.tags),
-  )
-  const topGroups = rankedGroups.slice(0, top.n)
+  const topGroups = candidates.first()
   const hasRemainder = top.withRemainder && topGroups.length < groups.length
   const rankOfGroup = new Int32Array(groups.length).fill(hasRemainder ? topGroups.length : -1)
   for (const [rank, { group }] of topGroups.entries()) rankOfGroup[group] = rank
@@ -84,5 +86,28 @@ export async function selectTopGroups(
     groups: [...topGroups.map(({ group }) => groups[group]!), ...(hasRemainder ? [REMAINDER] : [])],
     matchedSeriesCount: grouping.matchedSeriesCount,
     idRange: grouping.idRange,
+  }
+}
+
+/** Finds the first n elements in an order without keeping and sorting all of them. */
+class TopCandidates<T> {
+  readonly #n: number
+  readonly #compare: (a: T, b: T) => number
+  readonly #candidates: T[] = []
+
+  constructor(n: number, compare: (a: T, b: T) => number) {
+    this.#n = n
+    this.#compare = compare
+  }
+
+  add(element: T): void {
+    if (this.#candidates.push(element) >= Math.max(CANDIDATES_MAX, 2 * this.#n)) this.first()
+  }
+
+  /** Returns the first n of the elements added so far, in order. */
+  first(): readonly T[] {
+    this.#candidates.sort(this.#compare)
+    if (this.#candidates.length > this.#n) this.#candidates.length = this.#n
+    return this.#candidates
   }
 }

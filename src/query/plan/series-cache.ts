@@ -1,5 +1,6 @@
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { type CanonicalTags, SharedTagPairs } from '../../model/series.ts'
+import { StepBudget, type Steps } from '../../model/steps.ts'
 import type { MetricRow, SeriesRow } from '../../store/catalog.ts'
 import type { Store } from '../../store/store.ts'
 import { type SeriesFilter, tagValueOrEmpty } from './tag-filter.ts'
@@ -47,11 +48,14 @@ export class SeriesList {
   }
 
   /** Groups the series, or returns the grouping cached by `selectionKey`. */
-  groupingFor(selectionKey: string, request: GroupingRequest): Grouping {
-    let grouping = this.#groupings.get(selectionKey)
-    if (grouping === undefined) grouping = groupSeries(this, request)
-    else this.#groupings.delete(selectionKey)
-    if (grouping.groups.length <= GROUPS_PER_CACHED_GROUPING_MAX) this.#groupings.set(selectionKey, grouping)
+  *groupingFor(selectionKey: string, request: GroupingRequest): Steps<Grouping> {
+    const cachedGrouping = this.#groupings.get(selectionKey)
+    const grouping = cachedGrouping ?? (yield* groupSeries(this, request))
+    this.#groupings.delete(selectionKey)
+    // Series may have been added between two steps.
+    const isComplete = grouping.groupOfSeries.length === this.rows.length
+    if (isComplete && grouping.groups.length <= GROUPS_PER_CACHED_GROUPING_MAX)
+      this.#groupings.set(selectionKey, grouping)
     for (const oldest of this.#groupings.keys()) {
       if (this.#groupings.size <= CACHED_GROUPINGS_MAX) break
       this.#groupings.delete(oldest)
@@ -193,35 +197,75 @@ interface GroupingRequest {
   readonly bySeries: boolean
 }
 
-export function groupSeries(list: SeriesList, request: GroupingRequest): Grouping {
-  const { filter } = request
-  const groupOfSeries = new Int32Array(list.rows.length).fill(-1)
-  const groups: GroupIdentity[] = []
-  const groupByKey = new Map<string, number>()
-  let matchedSeriesCount = 0
-  let from: Id64 | undefined
-  let to: Id64 | undefined
-  const isOneGroup = request.groupBy.length === 0 && !request.bySeries
-  if (isOneGroup) groups.push({ tags: [], series: undefined })
-  for (let ordinal = 0; ordinal < list.rows.length; ordinal++) {
-    const { seriesId, tags } = list.rows[ordinal]!
-    if (filter !== undefined && !filter(tags)) continue
-    matchedSeriesCount++
-    if (from === undefined || compareIds(seriesId, from) < 0) from = seriesId
-    if (to === undefined || compareIds(seriesId, to) > 0) to = seriesId
-    if (isOneGroup) groupOfSeries[ordinal] = 0
-    else if (request.bySeries) groupOfSeries[ordinal] = groups.push({ tags, series: { seriesId, tags } }) - 1
-    else {
-      const values = request.groupBy.map((key) => tagValueOrEmpty(tags, key))
-      const key = values.length === 1 ? values[0]! : JSON.stringify(values)
-      let group = groupByKey.get(key)
-      if (group === undefined) {
-        group =
-          groups.push({ tags: request.groupBy.map((name, i) => [name, values[i]!] as const), series: undefined }) - 1
-        groupByKey.set(key, group)
-      }
-      groupOfSeries[ordinal] = group
+/** Units of work (`StepBudget`) of a series: up to a microsecond. */
+const SERIES_STEP_UNITS = 32
+/** Number of series that are grouped before a step may end. */
+const SERIES_PER_STEP = 256
+
+/** Groups the series that the list has at the start. */
+export function* groupSeries(list: SeriesList, request: GroupingRequest): Steps<Grouping> {
+  const seriesCount = list.rows.length
+  const grouper = new SeriesGrouper(seriesCount, request)
+  const budget = new StepBudget()
+  for (let ordinal = 0; ordinal < seriesCount; ordinal += SERIES_PER_STEP) {
+    const endOrdinal = Math.min(seriesCount, ordinal + SERIES_PER_STEP)
+    grouper.add(list.rows, ordinal, endOrdinal)
+    if (budget.spend(SERIES_STEP_UNITS * (endOrdinal - ordinal))) yield
+  }
+  return grouper.grouping
+}
+
+class SeriesGrouper {
+  readonly #request: GroupingRequest
+  readonly #groupOfSeries: Int32Array
+  readonly #groups: GroupIdentity[] = []
+  readonly #groupByKey = new Map<string, number>()
+  #matchedSeriesCount = 0
+  #from: Id64 | undefined
+  #to: Id64 | undefined
+
+  constructor(seriesCount: number, request: GroupingRequest) {
+    this.#request = request
+    this.#groupOfSeries = new Int32Array(seriesCount).fill(-1)
+    if (request.groupBy.length === 0 && !request.bySeries) this.#groups.push({ tags: [], series: undefined })
+  }
+
+  get grouping(): Grouping {
+    const idRange = this.#from && this.#to && { from: this.#from, to: this.#to }
+    return {
+      groupOfSeries: this.#groupOfSeries,
+      groups: this.#groups,
+      matchedSeriesCount: this.#matchedSeriesCount,
+      idRange,
     }
   }
-  return { groupOfSeries, groups, matchedSeriesCount, idRange: from && to && { from, to } }
+
+  /** Groups the series with the ordinals from `fromOrdinal` to `toOrdinal` - 1. */
+  add(rows: readonly SeriesRow[], fromOrdinal: number, toOrdinal: number): void {
+    const { filter } = this.#request
+    for (let ordinal = fromOrdinal; ordinal < toOrdinal; ordinal++) {
+      const row = rows[ordinal]!
+      const { seriesId } = row
+      if (filter !== undefined && !filter(row.tags)) continue
+      this.#matchedSeriesCount++
+      if (this.#from === undefined || compareIds(seriesId, this.#from) < 0) this.#from = seriesId
+      if (this.#to === undefined || compareIds(seriesId, this.#to) > 0) this.#to = seriesId
+      this.#groupOfSeries[ordinal] = this.#groupOf(row)
+    }
+  }
+
+  #groupOf({ seriesId, tags }: SeriesRow): number {
+    const { groupBy, bySeries } = this.#request
+    if (bySeries) return this.#groups.push({ tags, series: { seriesId, tags } }) - 1
+    if (groupBy.length === 0) return 0
+    const values = groupBy.map((key) => tagValueOrEmpty(tags, key))
+    const key = values.length === 1 ? values[0]! : JSON.stringify(values)
+    let group = this.#groupByKey.get(key)
+    if (group === undefined) {
+      const groupTags = groupBy.map((name, i) => [name, values[i]!] as const)
+      group = this.#groups.push({ tags: groupTags, series: undefined }) - 1
+      this.#groupByKey.set(key, group)
+    }
+    return group
+  }
 }

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
-import { groupSeries, SeriesCache, SeriesList } from '../../../src/query/plan/series-cache.ts'
+import { runAtOnce } from '../../../src/model/steps.ts'
+import { groupSeries as groupSeriesInSteps, SeriesCache, SeriesList } from '../../../src/query/plan/series-cache.ts'
 import { type SeriesFilter, tagValueOrEmpty } from '../../../src/query/plan/tag-filter.ts'
 import type { MetricRow, SeriesRow } from '../../../src/store/catalog.ts'
 import type { Store } from '../../../src/store/store.ts'
@@ -142,6 +143,9 @@ describe('groupSeries', () => {
   ]
   list.append(rows.map((tags, i): SeriesRow => ({ seriesId: { hi: 0, lo: i }, tags })))
   const ALL = { filter: undefined, groupBy: [], bySeries: false }
+  type Request = Parameters<typeof groupSeriesInSteps>[1]
+  const groupSeries = (from: SeriesList, request: Request) => runAtOnce(groupSeriesInSteps(from, request))
+  const groupingFor = (from: SeriesList, key: string, request: Request) => runAtOnce(from.groupingFor(key, request))
 
   it('puts all series into one group by default', () => {
     const { groupOfSeries, groups, matchedSeriesCount } = groupSeries(list, ALL)
@@ -174,20 +178,20 @@ describe('groupSeries', () => {
   it('caches groupings until a series is added', () => {
     const own = new SeriesList({ hi: 1, lo: 2 })
     own.append(rows.map((tags, i): SeriesRow => ({ seriesId: { hi: 0, lo: i }, tags })))
-    const first = own.groupingFor('all', ALL)
-    expect(own.groupingFor('all', ALL)).toBe(first)
-    expect(own.groupingFor('by host', { ...ALL, groupBy: ['host'] }).groups).toHaveLength(5)
+    const first = groupingFor(own, 'all', ALL)
+    expect(groupingFor(own, 'all', ALL)).toBe(first)
+    expect(groupingFor(own, 'by host', { ...ALL, groupBy: ['host'] }).groups).toHaveLength(5)
     own.append([])
-    expect(own.groupingFor('all', ALL)).toBe(first)
+    expect(groupingFor(own, 'all', ALL)).toBe(first)
     own.append([{ seriesId: { hi: 9, lo: 9 }, tags: [] }])
-    expect(own.groupingFor('all', ALL)).toMatchObject({
+    expect(groupingFor(own, 'all', ALL)).toMatchObject({
       matchedSeriesCount: 6,
       idRange: { from: { hi: 0, lo: 0 }, to: { hi: 9, lo: 9 } },
     })
     // The most recently used.
-    for (let i = 0; i < 20; i++) own.groupingFor(`other ${i}`, ALL)
-    const last = own.groupingFor('other 19', ALL)
-    expect(own.groupingFor('other 19', ALL)).toBe(last)
+    for (let i = 0; i < 20; i++) groupingFor(own, `other ${i}`, ALL)
+    const last = groupingFor(own, 'other 19', ALL)
+    expect(groupingFor(own, 'other 19', ALL)).toBe(last)
   })
 
   it('makes a group of each series', () => {
@@ -195,5 +199,18 @@ describe('groupSeries', () => {
     const { groupOfSeries, groups } = groupSeries(list, { ...ALL, filter, bySeries: true })
     expect([...groupOfSeries]).toEqual([0, 1, -1, 2, -1])
     expect(groups[2]).toEqual({ tags: rows[3], series: { seriesId: { hi: 0, lo: 3 }, tags: rows[3] } })
+  })
+
+  it('takes many steps for many series, and does not cache a grouping that lacks a series', () => {
+    const long = new SeriesList({ hi: 1, lo: 3 })
+    const rowOf = (i: number): SeriesRow => ({ seriesId: { hi: 1, lo: i }, tags: [['host', `h${i % 10}`]] })
+    long.append(Array.from({ length: 20_000 }, (_, i) => rowOf(i)))
+    const request = { ...ALL, groupBy: ['host'] }
+    const steps = long.groupingFor('by host', request)
+    let stepCount = 0
+    for (; steps.next().done !== true; stepCount++) if (stepCount === 5) long.append([rowOf(20_000)])
+    expect(stepCount).toBeGreaterThan(10)
+    expect(groupingFor(long, 'by host', request)).toMatchObject({ matchedSeriesCount: 20_001 })
+    expect(groupingFor(long, 'by host', request)).toBe(groupingFor(long, 'by host', request))
   })
 })
