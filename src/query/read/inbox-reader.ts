@@ -16,7 +16,7 @@ import type { BlockReader, BlockRequest, ReadSession } from './block-reader.ts'
 const BLOCKS_PER_DIGEST = 64
 /**
  * Maximum number of rollups of the metric in the blocks that a digest merges. If 64 inbox blocks have more, the blocks
- * are large, and merging them in advance would save little. A digest is encoded in one go, which takes up to 10 ms.
+ * are large, and merging them in advance would save little. A digest is encoded in one go, which takes up to 15 ms.
  */
 const DIGEST_ROLLUPS_MAX = 1 << 16
 /** Rollups that are merged without a pause. Under load, most digests have fewer. */
