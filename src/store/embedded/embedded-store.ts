@@ -1,6 +1,7 @@
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import { Listeners } from '../../model/listeners.ts'
+import { Pacer } from '../../model/pacer.ts'
 import type { ApiKeyRow } from '../api-keys.ts'
 import { UNCOMMITTED_BLOCK_KEPT_MS } from '../bookkeeping-lifetimes.ts'
 import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from '../catalog.ts'
@@ -51,8 +52,8 @@ import { sweepOneStep } from './sweep.ts'
 import { commitFold, dueWindows, expireWindow, readTimeline, removeExpiredSets } from './timelines.ts'
 
 /**
- * The store of a single gateway: an LMDB environment and a journal in one folder. Each read sees one snapshot and does
- * not wait for writes. Writes run one after another (`environment.ts`).
+ * The store of a single gateway: an LMDB environment and a journal in one folder. Each read, or each step of a long
+ * read, sees one snapshot and does not wait for writes. Writes run one after another (`environment.ts`).
  */
 
 export interface EmbeddedStoreOptions extends StoreSettings {
@@ -334,7 +335,7 @@ class EmbeddedStore implements Store {
   // Sets
 
   countDistinct(partition: number, unions: readonly (readonly SetKey[])[]): Promise<readonly number[]> {
-    return this.#environment.read((tables) => unions.map((union) => countDistinct(tables, partition, union)))
+    return this.#environment.readInSteps((tables) => countDistinct(tables, partition, unions), new Pacer())
   }
 
   // Events

@@ -1,4 +1,5 @@
 import { FailureLog } from '../../model/failure-log.ts'
+import type { Pace, Steps } from '../../model/steps.ts'
 import type { StoreLog } from '../store-log.ts'
 import { type JournalState, readJournalChanges, writeCheckpoint } from './checkpoint.ts'
 import { Journal, type OpenJournalFile, openJournalFile, removeJournalFilesBefore } from './journal.ts'
@@ -140,6 +141,16 @@ export class Environment {
   async read<T>(verb: (tables: Tables) => T): Promise<T> {
     if (this.#isClosing) throw unavailableError()
     return convertLmdbErrors(() => verb(this.tables))
+  }
+
+  /** Runs a long read. Each step sees one snapshot of the durable data; writes may become visible between two steps. */
+  async readInSteps<T>(verb: (tables: Tables) => Steps<T>, pace: Pace): Promise<T> {
+    const steps = verb(this.tables)
+    for (;;) {
+      const { done, value } = await this.read(() => steps.next())
+      if (done === true) return value
+      await pace.pause()
+    }
   }
 
   /** Runs a write after all earlier ones. Resolves when its changes and all those that it has read are durable. */

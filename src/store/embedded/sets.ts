@@ -1,4 +1,5 @@
 import type { Id64 } from '../../model/id.ts'
+import { StepBudget, type Steps } from '../../model/steps.ts'
 import { HyperLogLog, registerEntryOf } from '../../sketch/hyperloglog.ts'
 import type { SetKey, SetMembers, WindowKey } from '../store.ts'
 import { windowWidthMs } from '../windows.ts'
@@ -81,12 +82,30 @@ function isInAny(sketches: readonly HyperLogLog[], entry: number): boolean {
   return false
 }
 
-export function countDistinct(tables: Tables, partition: number, union: readonly SetKey[]): number {
-  const united = new HyperLogLog()
-  for (const { metricId, resolutionMs, bucketMs, seriesId } of union) {
-    tables.sets.addMembersTo(united, setKey(partition, metricId, resolutionMs, bucketMs, seriesId))
+/** Units of work (`StepBudget`) of reading a sketch or of an estimate: up to about 20 µs. */
+const SKETCH_STEP_UNITS = 512
+
+/**
+ * Returns the estimated number of members of each union. Each step sees the commits that are durable when it runs, so
+ * later unions may have members of later commits.
+ */
+export function* countDistinct(
+  tables: Tables,
+  partition: number,
+  unions: readonly (readonly SetKey[])[],
+): Steps<readonly number[]> {
+  const counts: number[] = []
+  const budget = new StepBudget()
+  for (const union of unions) {
+    const united = new HyperLogLog()
+    for (const { metricId, resolutionMs, bucketMs, seriesId } of union) {
+      tables.sets.addMembersTo(united, setKey(partition, metricId, resolutionMs, bucketMs, seriesId))
+      if (budget.spend(SKETCH_STEP_UNITS)) yield
+    }
+    counts.push(united.estimate())
+    if (budget.spend(SKETCH_STEP_UNITS)) yield
   }
-  return united.estimate()
+  return counts
 }
 
 /** Maximum number of sketches that one call of `removeSketches` removes, which takes a few milliseconds. */

@@ -1,8 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { formatId } from '../../../src/model/id.ts'
+import { Pacer } from '../../../src/model/pacer.ts'
 import type { CanonicalTags } from '../../../src/model/series.ts'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { STORE_FORMAT_VERSION } from '../../../src/store/embedded/format.ts'
@@ -10,6 +11,7 @@ import { FORMAT_KEY, JOURNAL_KEY, metricPrefix, seriesIdKey } from '../../../src
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
 import { SWEEP_STEP_ENTRIES_MAX } from '../../../src/store/embedded/sweep.ts'
+import { Table } from '../../../src/store/embedded/table.ts'
 import type { CommitPart, Store } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 import { describeStore } from '../contract/describe-store.ts'
@@ -246,6 +248,36 @@ describe('an embedded store', () => {
     const between = removed.filter((count) => count > 0 && count < markers.length)
     expect(between).not.toEqual([])
     for (const count of between) expect(count % SWEEP_STEP_ENTRIES_MAX).toBe(0)
+  })
+
+  test('counts the members of many sketches in short steps, between which it can pause', async () => {
+    const store = await openFor(optionsOf(await temporaryFolder()))
+    const metric = metricOf('users', { type: 'set' })
+    const { partition, metricId } = metric
+    const keys = Array.from({ length: 1_000 }, (_, lo) => ({
+      metricId,
+      seriesId: { hi: 0, lo },
+      resolutionMs: SET_RESOLUTION_STEPS[0],
+      bucketMs: NOW,
+    }))
+    const members = keys.map((key) => ({ ...key, members: ['x', `user-${key.seriesId.lo % 10}`] }))
+    await store.append([commit(partition, 1, part({ metrics: [touch(metric)], members }))])
+    const sketchReads = vi.spyOn(Table.prototype, 'addMembersTo')
+    const pauses = vi.spyOn(Pacer.prototype, 'pause')
+    onTestFinished(() => {
+      vi.restoreAllMocks()
+    })
+    const counts = await store.countDistinct(partition, [keys, ...keys.map((key) => [key]), ...keys.map(() => [])])
+    expect(counts).toEqual([11, ...keys.map(() => 2), ...keys.map(() => 0)])
+    expect(sketchReads).toHaveBeenCalledTimes(2_000)
+    const stepEnds = [...pauses.mock.invocationCallOrder, Number.POSITIVE_INFINITY]
+    const readsByStep = stepEnds.map((end, step) => {
+      const start = stepEnds[step - 1] ?? 0
+      return sketchReads.mock.invocationCallOrder.filter((order) => order > start && order < end).length
+    })
+    expect(Math.max(...readsByStep)).toBeLessThanOrEqual(256)
+    // The empty unions are counted in steps too.
+    expect(readsByStep.filter((reads) => reads === 0).length).toBeGreaterThan(2)
   })
 
   test('a second close waits for the first one, which holds the folder until all data is in LMDB', async () => {
