@@ -315,10 +315,8 @@ class EmbeddedStore implements Store {
    * after `SWEEP_STEPS_MAX` steps.
    */
   async #sweepTables(nowMs: number): Promise<void> {
-    let lastEntry: Uint8Array | undefined
     for (let steps = 0; steps < SWEEP_STEPS_MAX; steps++) {
-      lastEntry = await this.#environment.write((writes) => sweepOneStep(writes, nowMs, lastEntry))
-      if (lastEntry === undefined) return
+      if (!(await this.#environment.write((writes) => sweepOneStep(writes, nowMs)))) return
     }
   }
 

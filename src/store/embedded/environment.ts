@@ -226,6 +226,8 @@ export class Environment {
       const writes = new WriteSet(this.#writeTables)
       try {
         const result = convertLmdbErrors(() => waiting.verb(writes))
+        // Before the layer becomes the frame layer, to which later writes are added.
+        noteChanges(this.#writeTables, writes.layer)
         if (this.#frameLayer.isEmpty) this.#frameLayer = writes.layer
         else this.#frameLayer.addWriteSet(writes.layer)
         executedWrites.push({ waiting, writes, result })
@@ -240,11 +242,14 @@ export class Environment {
         await this.#journal.append(frame)
       } catch (cause) {
         this.#failedJournal = this.#journal
+        // The frame may have removed rows that are visible again.
+        forgetEmptyRanges(this.#writeTables)
         for (const { waiting } of executedWrites) waiting.reject(asUnavailable(cause))
         return
       }
       this.#checkpointTimer ??= this.#scheduleCheckpoint(this.#options.checkpointIntervalMs)
       this.#activeLayer.addFrame(frame, (name, key) => this.#mayBeInLmdb(name, key))
+      noteChanges(this.tables, frame)
     }
     for (const { waiting, writes, result } of executedWrites) {
       writes.runActions()
@@ -346,6 +351,9 @@ export class Environment {
   async #writeFrozenLayer(journalState: JournalState): Promise<void> {
     await writeCheckpoint(this.#lmdb, this.#frozenLayer!, journalState, this.#options.log)
     this.#frozenLayer = undefined
+    // LMDB does not have the removed rows any more. Without these ranges, `noteChanges` has less to do.
+    forgetEmptyRanges(this.tables)
+    forgetEmptyRanges(this.#writeTables)
     this.#journalFileRemoval = removeJournalFilesBefore(this.#folder, journalState.first).then(
       () => this.#checkpointFailures.recordSuccess(),
       (error: unknown) => this.#checkpointFailures.recordFailure(error),
@@ -368,4 +376,13 @@ export class Environment {
     if (this.#frozenLayer !== undefined && this.#runningCheckpoint === undefined) this.#startCheckpoint()
     this.write(() => undefined).catch(() => undefined)
   }
+}
+
+/** Tells the tables that the changes of the layer are visible in them. */
+function noteChanges(tables: Tables, layer: Layer): void {
+  for (const [name, changes] of layer.tables()) tables[name].noteChanges(changes)
+}
+
+function forgetEmptyRanges(tables: Tables): void {
+  for (const table of Object.values(tables)) table.forgetEmptyRanges()
 }

@@ -63,9 +63,10 @@ function removeOldest(
   totals: ReceiptTotals,
   exceedsBounds: () => boolean,
 ): void {
+  if (!exceedsBounds()) return
   const start = projectKey(project)
   for (const ageKey of writes.tables['receipt-ages'].keys({ start, end: afterPrefix(start) })) {
-    if (!exceedsBounds()) break
+    if (!exceedsBounds()) return
     const key = receiptKeyOfAge(ageKey)
     if (key.equals(writtenKey)) continue
     const rowBytes = writes.get('receipts', key)

@@ -18,30 +18,17 @@ export const SWEEP_STEP_ENTRIES_MAX = 1_000
 /** A key that is less than every key in `expiry`. */
 const BEFORE_ALL_ENTRIES = expiryKeysEnd(-(2 ** 51))
 
-/**
- * Processes the expired entries after the entry `previous`, at most `SWEEP_STEP_ENTRIES_MAX`. Returns the last entry of
- * the step, which the next step gets as `previous`; undefined if no expired entry is left.
- */
-export function sweepOneStep(writes: WriteSet, nowMs: number, previous?: Uint8Array): Uint8Array | undefined {
-  // A step continues after the previous one. From the beginning of the table, it would first have to skip all entries
-  // that earlier steps have removed but that are still in LMDB.
-  const start = previous ?? BEFORE_ALL_ENTRIES
-  const range = {
-    start,
-    end: expiryKeysEnd(nowMs),
-    limit: SWEEP_STEP_ENTRIES_MAX,
-    exclusiveStart: previous !== undefined,
-  }
-  let lastEntry: Uint8Array | undefined
+/** Processes at most `SWEEP_STEP_ENTRIES_MAX` expired entries. Returns whether more may be left. */
+export function sweepOneStep(writes: WriteSet, nowMs: number): boolean {
+  const range = { start: BEFORE_ALL_ENTRIES, end: expiryKeysEnd(nowMs), limit: SWEEP_STEP_ENTRIES_MAX }
   let entryCount = 0
   for (const entry of writes.tables.expiry.keys(range)) {
     writes.remove('expiry', entry)
     const { kind, key } = readExpiryKey(entry)
     REMOVE_IF_EXPIRED[kind](writes, key, nowMs)
-    lastEntry = entry
     entryCount++
   }
-  return entryCount < SWEEP_STEP_ENTRIES_MAX ? undefined : lastEntry
+  return entryCount === SWEEP_STEP_ENTRIES_MAX
 }
 
 const REMOVE_IF_EXPIRED: Record<ExpiringKind, (writes: WriteSet, key: Uint8Array, nowMs: number) => void> = {

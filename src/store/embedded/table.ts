@@ -1,5 +1,6 @@
 import type { Database } from 'lmdb'
 import { HyperLogLog } from '../../sketch/hyperloglog.ts'
+import { EmptyRanges, keyAfter, type TextRange } from './empty-ranges.ts'
 import { TABLES, type TableName } from './keys.ts'
 import type { Layer } from './layer.ts'
 import type { MemoryTable, RowWrite } from './memory-table.ts'
@@ -9,6 +10,9 @@ import type { MemoryTable, RowWrite } from './memory-table.ts'
  * in LMDB yet). A row of a layer hides rows with the same key in older layers and in LMDB. Only members that a layer
  * adds to a set sketch hide nothing: the sketch is the union of these members and of the sketch in older layers and
  * LMDB.
+ *
+ * A table remembers ranges in which all rows were removed (`EmptyRanges`). So it must be told of all changes that
+ * become visible in its layers.
  */
 
 export type LmdbTable = Database<Uint8Array, Uint8Array>
@@ -33,6 +37,12 @@ export const NO_VALUE: Uint8Array = new Uint8Array(0)
 
 const NO_MEMBERS: readonly HyperLogLog[] = []
 
+/**
+ * A read that meets this many removed rows in succession looks for an empty range to skip, and remembers the range of
+ * the removed rows. For fewer rows, restarting the read beyond them would cost more than it saves.
+ */
+const SKIPPED_ROWS_MIN = 16
+
 export type Tables = Readonly<Record<TableName, Table>>
 
 /** Returns all tables. `layers` returns the layers that are not in LMDB yet, newest first. */
@@ -47,6 +57,7 @@ export class Table {
   readonly name: TableName
   readonly #lmdb: LmdbTable
   readonly #layers: () => readonly Layer[]
+  readonly #emptyRanges = new EmptyRanges()
 
   constructor(name: TableName, lmdb: LmdbTable, layers: () => readonly Layer[]) {
     this.name = name
@@ -126,23 +137,76 @@ export class Table {
   rows(range: KeyRange): Iterable<Row> {
     const layerIterators = this.#layerIterators(range)
     if (layerIterators.length === 0) return this.#lmdb.getRange(range) as Iterable<Row>
-    const lmdbRows = this.#lmdb.getRange(unlimited(range)) as Iterable<Row>
-    return mergedRows(layerIterators, lmdbRows, range)
+    return this.#visibleRows(range, layerIterators, (rest) => this.#lmdb.getRange(rest) as Iterable<Row>)
   }
 
   /** Returns the keys of a range in ascending order, or descending with `reverse`. */
   keys(range: KeyRange): Iterable<Uint8Array> {
+    // A copy of the range, because `getKeys` changes the object.
+    const lmdbKeys = (rest: KeyRange) => this.#lmdb.getKeys({ ...rest }) as Iterable<Uint8Array>
     const layerIterators = this.#layerIterators(range)
-    // A copy, because `getKeys` changes the object.
-    if (layerIterators.length === 0) return this.#lmdb.getKeys({ ...range }) as Iterable<Uint8Array>
-    const lmdbKeys = this.#lmdb.getKeys(unlimited(range)) as Iterable<Uint8Array>
-    return keysOf(mergedRows(layerIterators, withoutValues(lmdbKeys), range))
+    if (layerIterators.length === 0) return lmdbKeys(range)
+    return keysOf(this.#visibleRows(range, layerIterators, (rest) => withoutValues(lmdbKeys(rest))))
   }
 
   /** Returns the row with the greatest key that is at most `key` and greater than `lowerBound`; undefined if none. */
   lastRowUpTo(key: Uint8Array, lowerBound: Uint8Array): Row | undefined {
     for (const row of this.rows({ start: key, end: lowerBound, reverse: true, limit: 1 })) return row
     return undefined
+  }
+
+  /** Must be called for all changes that become visible in the layers, before the next read. */
+  noteChanges(changes: MemoryTable): void {
+    if (this.#emptyRanges.size === 0) return
+    for (const [text, { value, addedMembers }] of changes.entries()) {
+      if (value !== undefined || addedMembers !== undefined) this.#emptyRanges.exclude(text)
+    }
+  }
+
+  /** Must be called when visible changes are dropped from the layers because they could not be written. */
+  forgetEmptyRanges(): void {
+    this.#emptyRanges.clear()
+  }
+
+  /** Yields the visible rows of a range. Skips empty ranges, and remembers those that it finds. */
+  *#visibleRows(
+    range: KeyRange,
+    layerIterators: readonly Iterator<LayeredRow>[],
+    lmdbRows: (range: KeyRange) => Iterable<Row>,
+  ): Generator<Row> {
+    const { limit = Number.POSITIVE_INFINITY, reverse = false } = range
+    let merge = new RowMerge(layerIterators, lmdbRows(unlimited(range)), reverse)
+    let firstRemoved = ''
+    let removedCount = 0
+    try {
+      for (let yieldedCount = 0; yieldedCount < limit; ) {
+        const next = merge.next()
+        const row = next?.row
+        if (next !== undefined && row === undefined) {
+          if (removedCount++ === 0) firstRemoved = next.text
+          const emptyRange = removedCount < SKIPPED_ROWS_MIN ? undefined : this.#emptyRanges.find(next.text)
+          if (emptyRange === undefined) continue
+          merge.close()
+          const rest = rangeBeyond(emptyRange, range)
+          merge = new RowMerge(this.#layerIterators(rest), lmdbRows(rest), reverse)
+          continue
+        }
+        if (removedCount >= SKIPPED_ROWS_MIN) {
+          const nextText = next?.text ?? keyTextOf(range.end)
+          this.#emptyRanges.add(
+            reverse
+              ? { start: keyAfter(nextText), end: keyAfter(firstRemoved) }
+              : { start: firstRemoved, end: nextText },
+          )
+        }
+        removedCount = 0
+        if (row === undefined) return
+        yield row
+        yieldedCount++
+      }
+    } finally {
+      merge.close()
+    }
   }
 
   /** Returns an iterator for each layer that has changes in the range, newest layer first. */
@@ -168,9 +232,9 @@ export class Table {
   }
 
   #rowOf(text: string, { value, addedMembers }: RowWrite): Row | undefined {
+    if (value === undefined && addedMembers === undefined) return undefined
     const key = Buffer.from(text, 'latin1')
     if (value !== undefined) return { key, value }
-    if (addedMembers === undefined) return undefined
     // The union of the members is computed only when the value is read.
     const wholeValue = () => this.get(key, text)!
     return {
@@ -184,6 +248,13 @@ export class Table {
 
 function unlimited({ limit: _, ...range }: KeyRange): KeyRange {
   return range
+}
+
+/** Returns the part of a range that a read reaches after an empty range, without the limit. */
+function rangeBeyond(emptyRange: TextRange, range: KeyRange): KeyRange {
+  const { reverse = false } = range
+  const start = Buffer.from(reverse ? emptyRange.start : emptyRange.end, 'latin1')
+  return { ...unlimited(range), start, exclusiveStart: reverse }
 }
 
 /** Returns a key as a string with one character per byte, as `MemoryTable` needs it. */
@@ -200,30 +271,37 @@ interface LayeredRow {
 }
 
 /**
- * Merges the rows of the layers, newest layer first, and of LMDB in the order of their keys. Of several rows with the
- * same key, the one of the newest layer is used.
+ * Merges the changes of the layers, newest layer first, and the rows of LMDB in the order of their keys. Of several
+ * changes with the same key, the one of the newest layer is used.
  */
-function* mergedRows(layers: Iterator<LayeredRow>[], lmdbRows: Iterable<Row>, range: KeyRange): Generator<Row> {
-  const { limit = Number.POSITIVE_INFINITY, reverse = false } = range
-  const lmdbIterator = lmdbRows[Symbol.iterator]()
-  const sources = [...layers, asLayeredRows(lmdbIterator)]
-  const heads = sources.map(nextOf)
-  try {
-    for (let yieldedCount = 0; yieldedCount < limit; ) {
-      let nextRow: LayeredRow | undefined
-      for (let i = 0; i < heads.length; i++) {
-        const row: LayeredRow | undefined = heads[i]
-        if (row === undefined) continue
-        if (nextRow === undefined || (reverse ? row.text > nextRow.text : row.text < nextRow.text)) nextRow = row
-      }
-      if (nextRow === undefined) return
-      for (let i = 0; i < heads.length; i++) if (heads[i]?.text === nextRow.text) heads[i] = nextOf(sources[i]!)
-      if (nextRow.row === undefined) continue
-      yield nextRow.row
-      yieldedCount++
+class RowMerge {
+  readonly #lmdbRows: Iterator<Row>
+  readonly #sources: readonly Iterator<LayeredRow>[]
+  readonly #heads: (LayeredRow | undefined)[]
+  readonly #reverse: boolean
+
+  constructor(layers: readonly Iterator<LayeredRow>[], lmdbRows: Iterable<Row>, reverse: boolean) {
+    this.#lmdbRows = lmdbRows[Symbol.iterator]()
+    this.#sources = [...layers, asLayeredRows(this.#lmdbRows)]
+    this.#heads = this.#sources.map(nextOf)
+    this.#reverse = reverse
+  }
+
+  /** Returns the next row, which may be a removed one; undefined at the end. */
+  next(): LayeredRow | undefined {
+    const heads = this.#heads
+    let next: LayeredRow | undefined
+    for (const row of heads) {
+      if (row === undefined) continue
+      if (next === undefined || (this.#reverse ? row.text > next.text : row.text < next.text)) next = row
     }
-  } finally {
-    lmdbIterator.return?.()
+    if (next === undefined) return undefined
+    for (let i = 0; i < heads.length; i++) if (heads[i]?.text === next.text) heads[i] = nextOf(this.#sources[i]!)
+    return next
+  }
+
+  close(): void {
+    this.#lmdbRows.return?.()
   }
 }
 

@@ -9,6 +9,7 @@ import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store
 import { STORE_FORMAT_VERSION } from '../../../src/store/embedded/format.ts'
 import { FORMAT_KEY, JOURNAL_KEY, metricPrefix, seriesIdKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
+import { MemoryTable } from '../../../src/store/embedded/memory-table.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
 import { SWEEP_STEP_ENTRIES_MAX } from '../../../src/store/embedded/sweep.ts'
 import { Table } from '../../../src/store/embedded/table.ts'
@@ -278,6 +279,85 @@ describe('an embedded store', () => {
     expect(Math.max(...readsByStep)).toBeLessThanOrEqual(256)
     // The empty unions are counted in steps too.
     expect(readsByStep.filter((reads) => reads === 0).length).toBeGreaterThan(2)
+  })
+
+  describe('removes rows that LMDB has in steps, and no step reads the rows of all earlier ones', () => {
+    const stepCount = 30
+    const stepRows = 50
+    const rowCount = stepCount * stepRows
+
+    /** Reopens the store, so that all rows are in LMDB. Returns how many rows each step has read from layers. */
+    async function rowsReadByStep(
+      store: Store,
+      options: EmbeddedStoreOptions,
+      step: (store: Store) => Promise<unknown>,
+    ) {
+      await store.close()
+      const reopened = await openFor(options)
+      const layerReads = vi.spyOn(MemoryTable.prototype, 'get')
+      onTestFinished(() => layerReads.mockRestore())
+      const counts: number[] = []
+      for (let i = 0; i < stepCount; i++) {
+        layerReads.mockClear()
+        await step(reopened)
+        counts.push(layerReads.mock.calls.length)
+      }
+      return counts
+    }
+
+    /** The first steps find nothing to skip, so the later ones are compared with the third. */
+    function expectLevel(counts: readonly number[]): void {
+      expect(Math.max(...counts)).toBeLessThanOrEqual(2 * counts[2]!)
+    }
+
+    test('of expired events', async () => {
+      const options = optionsOf(await temporaryFolder())
+      const store = await openFor(options)
+      const events = Array.from({ length: rowCount }, (_, i) => ({
+        project: 'shop',
+        id: `event-${i}`,
+        timeMs: NOW,
+        json: '{}',
+      }))
+      await store.append([commit(0, 1, part({ events }))])
+      const counts = await rowsReadByStep(store, options, (opened) => opened.expireEvents(0, NOW, stepRows))
+      expectLevel(counts)
+    })
+
+    test('of a deleted metric', async () => {
+      const options = optionsOf(await temporaryFolder())
+      const store = await openFor(options)
+      const metric = metricOf('cpu')
+      const { partition } = metric
+      const series = Array.from({ length: rowCount }, (_, i) => seriesTouch(metric, [['host', `${i}`]]))
+      await store.append([commit(partition, 1, part({ metrics: [touch(metric)], series }))])
+      await store.deleteMetric({ project: 'shop', name: 'cpu', generation: 1 })
+      expectLevel(await rowsReadByStep(store, options, (opened) => opened.clearDeleted(partition, stepRows, NOW)))
+    })
+
+    test('of the oldest receipts of a project', async () => {
+      const receiptBounds = { receiptsMax: rowCount, receiptsBytesMax: 1e9 }
+      const options = optionsOf(await temporaryFolder(), { receiptBounds })
+      const store = await openFor(options)
+      let written = 0
+      const write = (opened: Store) =>
+        opened.writeReceipt('shop', `key ${written}`, { requestHash: 'c'.repeat(64), status: 200, body: '' }, written++)
+      const writeAll = (opened: Store, count: number) => Promise.all(Array.from({ length: count }, () => write(opened)))
+      await writeAll(store, rowCount)
+      expectLevel(await rowsReadByStep(store, options, (opened) => writeAll(opened, stepRows)))
+    })
+  })
+
+  test('looks for the oldest receipts only if the new one exceeds the bounds of the project', async () => {
+    const store = await openFor(optionsOf(await temporaryFolder()))
+    const keyReads = vi.spyOn(Table.prototype, 'keys')
+    onTestFinished(() => keyReads.mockRestore())
+    const receipt = { requestHash: 'c'.repeat(64), status: 200, body: '' }
+    for (let written = 1; written <= RECEIPTS_MAX + 1; written++) {
+      await store.writeReceipt('shop', `key ${written}`, receipt, NOW + written)
+      const readTables = keyReads.mock.contexts.map((table) => (table as Table).name)
+      expect(readTables).toEqual(written <= RECEIPTS_MAX ? [] : ['receipt-ages'])
+    }
   })
 
   test('a second close waits for the first one, which holds the folder until all data is in LMDB', async () => {

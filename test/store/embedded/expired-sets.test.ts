@@ -1,13 +1,15 @@
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { runAtOnce } from '../../../src/model/steps.ts'
 import { Environment } from '../../../src/store/embedded/environment.ts'
 import { HeldBlocks } from '../../../src/store/embedded/held-blocks.ts'
 import { setKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
+import { MemoryTable } from '../../../src/store/embedded/memory-table.ts'
 import { countDistinct, SetChanges, SKETCHES_PER_REMOVAL_MAX } from '../../../src/store/embedded/sets.ts'
 import { readExpiredStretches } from '../../../src/store/embedded/stretches.ts'
 import { expireWindow, removeExpiredSets } from '../../../src/store/embedded/timelines.ts'
 import { windowWidthMs } from '../../../src/store/windows.ts'
+import { reopenEnvironment } from '../../support/reopen-environment.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const MINUTE = 60_000
@@ -60,6 +62,26 @@ describe('a window with more set sketches than one verb removes', () => {
     expect(await environment.write(removeExpiredSets)).toBe(false)
     expect(await left(environment)).toBe(0)
     expect(await expired(environment, HOUR)).toHaveLength(1)
+  })
+
+  test('loses the sketches that LMDB has in steps, and no step reads the sketches of all earlier ones', async () => {
+    const folder = await temporaryFolder()
+    const first = await Environment.open(folder, new Lmdb(folder))
+    await add(first, 12 * SKETCHES_PER_REMOVAL_MAX)
+    const { environment } = await reopenEnvironment(folder, first, {}, 'reopen')
+    onTestFinished(() => environment.close())
+    const expiry = { partition: PARTITION, window, nowMs: 1 }
+    await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
+    const layerReads = vi.spyOn(MemoryTable.prototype, 'get')
+    onTestFinished(() => layerReads.mockRestore())
+    const readsByStep: number[] = []
+    while (await environment.write(removeExpiredSets)) {
+      readsByStep.push(layerReads.mock.calls.length)
+      layerReads.mockClear()
+    }
+    expect(readsByStep).toHaveLength(11)
+    expect(Math.max(...readsByStep)).toBeLessThanOrEqual(2 * readsByStep[1]!)
+    expect(await left(environment)).toBe(0)
   })
 
   test('at the coarsest resolution is free for new members after its last sketch', async () => {
