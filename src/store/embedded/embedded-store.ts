@@ -277,7 +277,7 @@ class EmbeddedStore implements Store {
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
     const { isExpired, hasSketchesLeft } = await this.#environment.write((writes) =>
-      expireWindow(writes, this.#heldBlocks, expiry),
+      expireWindow(writes, this.#heldBlocks, this.#setResolutions, expiry),
     )
     if (isExpired) this.#indexRemovalListeners.notify(removedByExpiry(expiry))
     if (hasSketchesLeft) await this.#removeExpiredSets()

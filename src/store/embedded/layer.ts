@@ -45,7 +45,8 @@ export class Layer {
 
   /**
    * Adds the changes of a later frame. A removal is not kept, and the row is deleted from this layer, if the row is
-   * known to be new or `mayBeInLmdb` returns false: then no row in LMDB or in the frozen layer has to be hidden.
+   * known to be new or `mayBeInLmdb` returns false: then no row in LMDB or in the frozen layer has to be hidden. Sorts
+   * about as many keys as the frame has, so that a later read does not have to sort the keys of many frames at once.
    */
   addFrame(later: Layer, mayBeInLmdb: (name: TableName, key: string) => boolean): void {
     for (const [name, table] of later.tables()) {
@@ -56,6 +57,7 @@ export class Layer {
         if (isRemoval && (isNew || !mayBeInLmdb(name, key))) target.delete(key)
         else target.set(key, write)
       }
+      target.limitUnsortedKeys()
     }
   }
 

@@ -4,8 +4,8 @@ import { HyperLogLog } from '../../sketch/hyperloglog.ts'
  * The changed rows of one table that are not in LMDB yet. A removed row is kept without a value, so that it hides a row
  * with the same key in LMDB or in an older layer.
  *
- * Keys are strings with one character per byte, which sort like the bytes. Keys are sorted only when a range is read or
- * a checkpoint writes the table, because most tables are rarely read in the order of their keys.
+ * Keys are strings with one character per byte, which sort like the bytes. New keys are sorted later: when a range is
+ * read, when a checkpoint writes the table, or when there are too many. So rows that are soon deleted cost little.
  */
 
 /** A change of a row. Only a row with a set sketch can have added members. */
@@ -29,6 +29,9 @@ export function valueWithMembers(older: Uint8Array | undefined, addedMembers: Hy
 
 /** Estimated memory of a change in addition to its key and value: a string, an object, a buffer and a map entry. */
 const ENTRY_OVERHEAD_BYTES = 200
+
+/** Maximum number of unsorted keys that `limitUnsortedKeys` leaves. Reading a range sorts them in about 1 ms. */
+export const UNSORTED_KEYS_MAX = 1_000
 
 export class MemoryTable {
   readonly #writes = new Map<string, RowWrite>()
@@ -90,6 +93,12 @@ export class MemoryTable {
       this.#unsortedKeys.delete(key)
     }
     return false
+  }
+
+  /** Sorts keys until at most `UNSORTED_KEYS_MAX` are unsorted, the oldest first. */
+  limitUnsortedKeys(): void {
+    const excess = this.#unsortedKeys.size - UNSORTED_KEYS_MAX
+    if (excess > 0) this.sortKeys(excess)
   }
 
   /** Yields the keys from `start` on, in ascending order, or in descending order with `reverse`. */

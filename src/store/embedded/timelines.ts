@@ -261,8 +261,16 @@ export interface ExpiryResult {
   readonly hasSketchesLeft: boolean
 }
 
-/** Expires a window, unless its time of expiry is after `expiry.nowMs`. */
-export function expireWindow(writes: WriteSet, heldBlocks: HeldBlocks, expiry: WindowExpiry): ExpiryResult {
+/**
+ * Expires a window, unless its time of expiry is after `expiry.nowMs`. Only windows of `setResolutions` have set
+ * sketches.
+ */
+export function expireWindow(
+  writes: WriteSet,
+  heldBlocks: HeldBlocks,
+  setResolutions: readonly number[],
+  expiry: WindowExpiry,
+): ExpiryResult {
   const { partition, window, nowMs } = expiry
   const { metricId, resolutionMs, windowMs } = window
   const key = windowKey(partition, metricId, resolutionMs, windowMs)
@@ -270,7 +278,7 @@ export function expireWindow(writes: WriteSet, heldBlocks: HeldBlocks, expiry: W
   if (bytes !== undefined && decodeWindowRow(bytes).expiresMs > nowMs)
     return { isExpired: false, hasSketchesLeft: false }
   removeWindow(writes, heldBlocks, partition, window, nowMs)
-  const hasSketchesLeft = removeSketches(writes, partition, window)
+  const hasSketchesLeft = setResolutions.includes(resolutionMs) && removeSketches(writes, partition, window)
   if (hasSketchesLeft) writes.put('condemned', key, encodeJson(expiry.dropExpiredAtResolutions ?? null))
   // As long as sketches are left, the window is recorded as expired, so that no members can be added to the sketches.
   if (hasSketchesLeft || expiry.dropExpiredAtResolutions === undefined) {

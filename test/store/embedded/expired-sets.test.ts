@@ -7,6 +7,7 @@ import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { MemoryTable } from '../../../src/store/embedded/memory-table.ts'
 import { countDistinct, SetChanges, SKETCHES_PER_REMOVAL_MAX } from '../../../src/store/embedded/sets.ts'
 import { readExpiredStretches } from '../../../src/store/embedded/stretches.ts'
+import { Table } from '../../../src/store/embedded/table.ts'
 import { expireWindow, removeExpiredSets } from '../../../src/store/embedded/timelines.ts'
 import { windowWidthMs } from '../../../src/store/windows.ts'
 import { reopenEnvironment } from '../../support/reopen-environment.ts'
@@ -51,7 +52,7 @@ describe('a window with more set sketches than one verb removes', () => {
   test('expires at once, and its sketches go in bounded steps, in which no member is added to them', async () => {
     const environment = await open()
     const expiry = { partition: PARTITION, window, nowMs: 1 }
-    const outcome = await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
+    const outcome = await environment.write((writes) => expireWindow(writes, new HeldBlocks(), [HOUR], expiry))
     expect(outcome).toEqual({ isExpired: true, hasSketchesLeft: true })
     expect(await expired(environment, HOUR)).toHaveLength(1)
     for (let sketches = SERIES - SKETCHES_PER_REMOVAL_MAX; sketches > 0; sketches -= SKETCHES_PER_REMOVAL_MAX) {
@@ -71,7 +72,7 @@ describe('a window with more set sketches than one verb removes', () => {
     const { environment } = await reopenEnvironment(folder, first, {}, 'reopen')
     onTestFinished(() => environment.close())
     const expiry = { partition: PARTITION, window, nowMs: 1 }
-    await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
+    await environment.write((writes) => expireWindow(writes, new HeldBlocks(), [HOUR], expiry))
     const layerReads = vi.spyOn(MemoryTable.prototype, 'get')
     onTestFinished(() => layerReads.mockRestore())
     const readsByStep: number[] = []
@@ -84,14 +85,25 @@ describe('a window with more set sketches than one verb removes', () => {
     expect(await left(environment)).toBe(0)
   })
 
+  test('has no sketches if its resolution is not one of sets, and they are not looked for', async () => {
+    const environment = await open()
+    const keyReads = vi.spyOn(Table.prototype, 'keys')
+    onTestFinished(() => keyReads.mockRestore())
+    const finer = { ...window, resolutionMs: MINUTE }
+    const expiry = { partition: PARTITION, window: finer, nowMs: 1 }
+    const outcome = await environment.write((writes) => expireWindow(writes, new HeldBlocks(), [HOUR], expiry))
+    expect(outcome).toEqual({ isExpired: true, hasSketchesLeft: false })
+    expect(keyReads.mock.contexts.map((table) => (table as Table).name)).not.toContain('sets')
+  })
+
   test('at the coarsest resolution is free for new members after its last sketch', async () => {
     const environment = await open()
     const finer = { ...window, resolutionMs: MINUTE }
     await environment.write((writes) =>
-      expireWindow(writes, new HeldBlocks(), { partition: PARTITION, window: finer, nowMs: 1 }),
+      expireWindow(writes, new HeldBlocks(), [HOUR], { partition: PARTITION, window: finer, nowMs: 1 }),
     )
     const expiry = { partition: PARTITION, window, dropExpiredAtResolutions: [MINUTE], nowMs: 1 }
-    await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
+    await environment.write((writes) => expireWindow(writes, new HeldBlocks(), [HOUR], expiry))
     expect(await expired(environment, MINUTE)).toHaveLength(1)
     while (await environment.write(removeExpiredSets)) {}
     expect(await expired(environment, MINUTE)).toEqual([])

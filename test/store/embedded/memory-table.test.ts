@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { MemoryTable } from '../../../src/store/embedded/memory-table.ts'
+import { Layer } from '../../../src/store/embedded/layer.ts'
+import { MemoryTable, UNSORTED_KEYS_MAX } from '../../../src/store/embedded/memory-table.ts'
 
 /** Keys of a table in memory while rows are added and deleted, against a sorted set of keys. */
 
@@ -63,4 +64,17 @@ test('keys are sorted in bounded steps', () => {
   table.delete(keyOf(4))
   expect(table.sortKeys(2)).toBe(false)
   expect([...table.keysFrom('', false)]).toEqual([0, 1, 2, 3].map(keyOf))
+})
+
+test('a layer leaves few keys unsorted, however many frames are added', () => {
+  const layer = new Layer()
+  for (let frames = 0; frames < 6; frames++) {
+    const frame = new Layer()
+    for (let i = 0; i < 700; i++)
+      frame.set('sets', keyOf(((frames * 700 + i) * 11) % 4_200), { value: new Uint8Array(1) })
+    layer.addFrame(frame, () => true)
+  }
+  const table = layer.table('sets')!
+  expect(table.size).toBe(4_200)
+  expect(table.sortKeys(UNSORTED_KEYS_MAX)).toBe(false)
 })
