@@ -11,7 +11,7 @@ import {
   readWindowKey,
 } from './keys.ts'
 import { decodeOrder } from './rows.ts'
-import { removeWindow } from './timelines.ts'
+import { INDEX_ENTRIES_PER_REMOVAL_MAX, removeIndexEntries, removeWindowRow } from './timelines.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
@@ -76,8 +76,9 @@ function oldestInboxOrder(writes: WriteSet, partition: number): number {
 }
 
 /**
- * Removes at most `max` windows and rows of a metric. Returns the number removed. If it is less than `max`, none are
- * left.
+ * Removes at most `max` windows and rows of a metric, with at most `INDEX_ENTRIES_PER_REMOVAL_MAX` index entries.
+ * Returns the number of windows and rows removed, or `max` if index entries may be left. If it is less than `max`,
+ * nothing is left.
  */
 function clearMetric(
   writes: WriteSet,
@@ -90,9 +91,12 @@ function clearMetric(
   const prefix = metricPrefix(partition, metricId)
   const range = { start: prefix, end: afterPrefix(prefix) }
   let removedCount = 0
+  let entriesLeft = INDEX_ENTRIES_PER_REMOVAL_MAX
   for (const key of writes.tables.windows.keys({ ...range, limit: max })) {
     const window: WindowKey = readWindowKey(key)
-    removeWindow(writes, heldBlocks, partition, window, nowMs)
+    entriesLeft -= removeIndexEntries(writes, heldBlocks, partition, window, entriesLeft, nowMs)
+    if (entriesLeft === 0) return max
+    removeWindowRow(writes, partition, window)
     removedCount++
   }
   for (const table of CLEARED_TABLES) {

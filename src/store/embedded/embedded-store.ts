@@ -49,7 +49,7 @@ import { readReceipt, writeReceipt } from './receipts.ts'
 import { decodePartition, decodeTime, decodeWatermark } from './rows.ts'
 import { countDistinct } from './sets.ts'
 import { sweepOneStep } from './sweep.ts'
-import { commitFold, dueWindows, expireWindow, readTimeline, removeExpiredSets } from './timelines.ts'
+import { commitFold, dueWindows, expireWindow, readTimeline, removeExpiredData } from './timelines.ts'
 
 /**
  * The store of a single gateway: an LMDB environment and a journal in one folder. Each read, or each step of a long
@@ -93,8 +93,8 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   }
 }
 
-/** Maximum number of steps of one call of `#removeExpiredSets`: together they remove at most a million set sketches. */
-const SET_REMOVAL_STEPS_MAX = 1_000
+/** Maximum number of steps of one call of `#removeExpiredData`: together they remove at most a million set sketches. */
+const DATA_REMOVAL_STEPS_MAX = 1_000
 /**
  * Maximum number of steps in which one sweep removes expired rows: together they process at most 250,000 entries. The
  * number is limited because a gateway that stops waits for the sweep (`FoldLoop.stop`).
@@ -276,11 +276,11 @@ class EmbeddedStore implements Store {
   }
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
-    const { isExpired, hasSketchesLeft } = await this.#environment.write((writes) =>
+    const { isExpired, hasDataLeft } = await this.#environment.write((writes) =>
       expireWindow(writes, this.#heldBlocks, this.#setResolutions, expiry),
     )
     if (isExpired) this.#indexRemovalListeners.notify(removedByExpiry(expiry))
-    if (hasSketchesLeft) await this.#removeExpiredSets()
+    if (hasDataLeft) await this.#removeExpiredData(expiry.nowMs)
     return isExpired
   }
 
@@ -307,7 +307,7 @@ class EmbeddedStore implements Store {
     this.#heldBlocks.sweep(nowMs)
     this.#permits.sweep(nowMs)
     await this.#sweepTables(nowMs)
-    await this.#removeExpiredSets()
+    await this.#removeExpiredData(nowMs)
   }
 
   /**
@@ -321,12 +321,15 @@ class EmbeddedStore implements Store {
   }
 
   /**
-   * Removes the set sketches of expired windows in steps; other reads and writes run between the steps. The next call
-   * removes what is left after `SET_REMOVAL_STEPS_MAX` steps.
+   * Removes the data of condemned windows in steps; other reads and writes run between the steps. The next call removes
+   * what is left after `DATA_REMOVAL_STEPS_MAX` steps.
    */
-  async #removeExpiredSets(): Promise<void> {
-    for (let steps = 0; steps < SET_REMOVAL_STEPS_MAX; steps++) {
-      if (!(await this.#environment.write(removeExpiredSets))) return
+  async #removeExpiredData(nowMs: number): Promise<void> {
+    for (let steps = 0; steps < DATA_REMOVAL_STEPS_MAX; steps++) {
+      const mayHaveMore = await this.#environment.write((writes) =>
+        removeExpiredData(writes, this.#heldBlocks, this.#setResolutions, nowMs),
+      )
+      if (!mayHaveMore) return
     }
   }
 

@@ -75,7 +75,7 @@ export const TABLES = [
   /** time, kind u8, key in the kind's table → nothing: the rows that `sweep` checks from that time on. */
   'expiry',
   /**
-   * Expired windows whose set sketches are not removed yet: key in `windows` → JSON of
+   * Expired windows whose index entries or set sketches are not all removed yet: key in `windows` → JSON of
    * `WindowExpiry.dropExpiredAtResolutions`, or null.
    */
   'condemned',

@@ -66,9 +66,11 @@ export function readTimeline(
   if (stretch.toMs > stretch.fromMs && !expiredOnly) {
     const start = windowKey(partition, metricId, resolutionMs, windowStart(resolutionMs, stretch.fromMs))
     const end = windowKey(partition, metricId, resolutionMs, stretch.toMs)
+    const condemned = new Set([...tables.condemned.keys({ start, end })].map((key) => readWindowKey(key).windowMs))
     for (const { key, value } of tables.index.rows({ start, end })) {
-      if (seriesRange === undefined || overlapsSeries(key, value, seriesRange.from, seriesRange.to))
-        entries.push(decodeIndexEntry(key, value))
+      if (seriesRange !== undefined && !overlapsSeries(key, value, seriesRange.from, seriesRange.to)) continue
+      const entry = decodeIndexEntry(key, value)
+      if (!condemned.has(entry.windowMs)) entries.push(entry)
     }
     // Rows are sorted by key, but the key does not contain the tier.
     entries.sort(compareIndexEntries)
@@ -123,16 +125,27 @@ function isApplicable(writes: WriteSet, heldBlocks: HeldBlocks, fold: FoldCommit
   }
   for (const { timeline, entry } of fold.removed) {
     if (!writes.has('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))) return false
+    if (isCondemned(writes, partition, timeline, entry)) return false
   }
   for (const { timeline, entry } of fold.added) {
     const exists =
       heldBlocks.get(partition, entry.block, nowMs) !== undefined || blockExists(writes, partition, entry.block)
-    if (!exists) return false
+    if (!exists || isCondemned(writes, partition, timeline, entry)) return false
     const { metricId, resolutionMs } = timeline
     const window = stretchOf({ ...timeline, windowMs: entry.windowMs })
     if (readExpiredStretches(writes.tables, partition, metricId, resolutionMs, window).length > 0) return false
   }
   return true
+}
+
+/** Returns whether the window of an entry has expired, but its data is not removed yet. */
+function isCondemned(
+  writes: WriteSet,
+  partition: number,
+  { metricId, resolutionMs }: TimelineKey,
+  { windowMs }: IndexEntry,
+): boolean {
+  return writes.has('condemned', windowKey(partition, metricId, resolutionMs, windowMs))
 }
 
 function removeFromInbox(writes: WriteSet, inboxes: Inboxes, partition: number, entries: readonly InboxEntry[]): void {
@@ -251,19 +264,23 @@ export function dueWindows(tables: Tables, partition: number, nowMs: number, max
   return windows
 }
 
+/** Maximum number of index entries that one step of an expiry or a deletion removes, which takes a few milliseconds. */
+export const INDEX_ENTRIES_PER_REMOVAL_MAX = 500
+
 /** Is after every key in `condemned`: these begin with a partition, which is at most 0xfffe. */
 const CONDEMNED_END = Buffer.alloc(3, 0xff)
 
 export interface ExpiryResult {
   /** Whether the window is expired now. */
   readonly isExpired: boolean
-  /** Whether the expired window still has set sketches, which `removeExpiredSets` removes. */
-  readonly hasSketchesLeft: boolean
+  /** Whether the expired window may still have index entries or set sketches, which `removeExpiredData` removes. */
+  readonly hasDataLeft: boolean
 }
 
 /**
- * Expires a window, unless its time of expiry is after `expiry.nowMs`. Only windows of `setResolutions` have set
- * sketches.
+ * Expires a window, unless its time of expiry is after `expiry.nowMs`. If it has much data, removes only a part of it;
+ * the window is then condemned. Readers do not see index entries of a condemned window, and a fold that changes them is
+ * refused. Only windows of `setResolutions` have set sketches.
  */
 export function expireWindow(
   writes: WriteSet,
@@ -271,31 +288,42 @@ export function expireWindow(
   setResolutions: readonly number[],
   expiry: WindowExpiry,
 ): ExpiryResult {
-  const { partition, window, nowMs } = expiry
+  const { partition, window, nowMs, dropExpiredAtResolutions } = expiry
   const { metricId, resolutionMs, windowMs } = window
   const key = windowKey(partition, metricId, resolutionMs, windowMs)
   const bytes = writes.get('windows', key)
-  if (bytes !== undefined && decodeWindowRow(bytes).expiresMs > nowMs)
-    return { isExpired: false, hasSketchesLeft: false }
-  removeWindow(writes, heldBlocks, partition, window, nowMs)
+  if (bytes !== undefined && decodeWindowRow(bytes).expiresMs > nowMs) return { isExpired: false, hasDataLeft: false }
+  removeWindowRow(writes, partition, window)
+  // A window of the coarsest resolution is not recorded as expired, so new entries may be added to it afterwards.
+  // Therefore no old entry may be left.
+  const entriesMax = dropExpiredAtResolutions === undefined ? INDEX_ENTRIES_PER_REMOVAL_MAX : Number.POSITIVE_INFINITY
+  const hasEntriesLeft = removeIndexEntries(writes, heldBlocks, partition, window, entriesMax, nowMs) === entriesMax
   const hasSketchesLeft = setResolutions.includes(resolutionMs) && removeSketches(writes, partition, window)
-  if (hasSketchesLeft) writes.put('condemned', key, encodeJson(expiry.dropExpiredAtResolutions ?? null))
+  const hasDataLeft = hasEntriesLeft || hasSketchesLeft
+  if (hasDataLeft) writes.put('condemned', key, encodeJson(dropExpiredAtResolutions ?? null))
   // As long as sketches are left, the window is recorded as expired, so that no members can be added to the sketches.
-  if (hasSketchesLeft || expiry.dropExpiredAtResolutions === undefined) {
+  if (hasSketchesLeft || dropExpiredAtResolutions === undefined) {
     addExpiredStretch(writes, partition, metricId, resolutionMs, stretchOf(window))
-  } else removeStretchesOfWindow(writes, partition, window, expiry.dropExpiredAtResolutions)
-  return { isExpired: true, hasSketchesLeft }
+  } else removeStretchesOfWindow(writes, partition, window, dropExpiredAtResolutions)
+  return { isExpired: true, hasDataLeft }
 }
 
 /**
- * Removes some set sketches of one expired window. Once no sketch is left, completes the expiry of the window. Returns
- * false if no expired window was waiting for the removal of its sketches.
+ * Removes a part of the data of one condemned window. Once no data is left, completes the expiry of the window. Returns
+ * false if no window was condemned.
  */
-export function removeExpiredSets(writes: WriteSet): boolean {
+export function removeExpiredData(
+  writes: WriteSet,
+  heldBlocks: HeldBlocks,
+  setResolutions: readonly number[],
+  nowMs: number,
+): boolean {
   for (const { key, value } of writes.tables.condemned.rows({ start: partitionKey(0), end: CONDEMNED_END, limit: 1 })) {
     const partition = readPartition(key)
     const window = readWindowKey(key)
-    if (removeSketches(writes, partition, window)) return true
+    const entriesMax = INDEX_ENTRIES_PER_REMOVAL_MAX
+    if (removeIndexEntries(writes, heldBlocks, partition, window, entriesMax, nowMs) === entriesMax) return true
+    if (setResolutions.includes(window.resolutionMs) && removeSketches(writes, partition, window)) return true
     writes.remove('condemned', key)
     const resolutions = decodeJson(value) as readonly number[] | null
     if (resolutions !== null) removeStretchesOfWindow(writes, partition, window, [...resolutions, window.resolutionMs])
@@ -315,29 +343,36 @@ function removeStretchesOfWindow(
   }
 }
 
-/** Removes a window and its index entries, but not its set sketches. Does not check whether the window has expired. */
-export function removeWindow(
+/** Removes at most `max` index entries of a window. Returns the number removed. */
+export function removeIndexEntries(
   writes: WriteSet,
   heldBlocks: HeldBlocks,
   partition: number,
-  window: WindowKey,
+  { metricId, resolutionMs, windowMs }: WindowKey,
+  max: number,
   nowMs: number,
-): void {
-  const { metricId, resolutionMs, windowMs } = window
-  const key = windowKey(partition, metricId, resolutionMs, windowMs)
-  const bytes = writes.get('windows', key)
+): number {
+  const start = windowKey(partition, metricId, resolutionMs, windowMs)
   const blockNames = new Set<string>()
-  for (const { key: entryKey, value } of writes.tables.index.rows({ start: key, end: afterPrefix(key) })) {
-    const { block } = decodeIndexEntry(entryKey, value)
-    writes.remove('index', entryKey)
+  let removedCount = 0
+  for (const { key, value } of writes.tables.index.rows({ start, end: afterPrefix(start), limit: max })) {
+    const { block } = decodeIndexEntry(key, value)
+    writes.remove('index', key)
     decrementListings(writes, partition, block)
     blockNames.add(block)
+    removedCount++
   }
   for (const name of blockNames) expireBlockIfUnlisted(writes, heldBlocks, partition, name, nowMs)
-  if (bytes !== undefined) {
-    writes.remove('windows', key)
-    writes.remove('due', dueKey(partition, decodeWindowRow(bytes).expiresMs, window))
-  }
+  return removedCount
+}
+
+/** Removes the rows of a window in `windows` and `due`. */
+export function removeWindowRow(writes: WriteSet, partition: number, window: WindowKey): void {
+  const key = windowKey(partition, window.metricId, window.resolutionMs, window.windowMs)
+  const bytes = writes.get('windows', key)
+  if (bytes === undefined) return
+  writes.remove('windows', key)
+  writes.remove('due', dueKey(partition, decodeWindowRow(bytes).expiresMs, window))
 }
 
 function stretchOf(window: WindowKey): Stretch {

@@ -13,12 +13,16 @@ import { MemoryTable } from '../../../src/store/embedded/memory-table.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
 import { SWEEP_STEP_ENTRIES_MAX } from '../../../src/store/embedded/sweep.ts'
 import { Table } from '../../../src/store/embedded/table.ts'
+import { INDEX_ENTRIES_PER_REMOVAL_MAX } from '../../../src/store/embedded/timelines.ts'
+import { WriteSet } from '../../../src/store/embedded/write-set.ts'
 import type { CommitPart, Store } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 import { describeStore } from '../contract/describe-store.ts'
 import {
+  block,
   commit,
   DAY,
+  entryOf,
   metricOf,
   NOW,
   PARTITIONS,
@@ -358,6 +362,29 @@ describe('an embedded store', () => {
       const readTables = keyReads.mock.contexts.map((table) => (table as Table).name)
       expect(readTables).toEqual(written <= RECEIPTS_MAX ? [] : ['receipt-ages'])
     }
+  })
+
+  test('removes the index entries of a deleted metric in bounded steps', async () => {
+    const store = await openFor(optionsOf(await temporaryFolder()))
+    const { definition, metricId, partition } = metricOf('cpu')
+    await store.defineMetrics([definition])
+    const windows = [0, 1, 2].map((n) => ({ metricId, resolutionMs: 10_000, windowMs: NOW + n * 3_600_000 }))
+    const blocks = Array.from({ length: 1_800 }, (_, i) => ({ ...block(1), windowMs: windows[i % 3]!.windowMs }))
+    await store.writeBlocks(partition, blocks, NOW)
+    const timeline = { metricId, resolutionMs: 10_000 }
+    const added = blocks.map(({ name, windowMs }, order) => ({ timeline, entry: entryOf(name, windowMs, { order }) }))
+    const touched = windows.map((window) => ({ ...window, expiresMs: NOW + DAY }))
+    expect(await store.commitFold({ partition, inbox: [], removed: [], added, touched, nowMs: NOW })).toBe(true)
+    await store.deleteMetric({ project: 'shop', name: 'cpu', generation: 1 })
+    const removals = vi.spyOn(WriteSet.prototype, 'remove')
+    onTestFinished(() => removals.mockRestore())
+    const removedByStep: number[] = []
+    for (let mayHaveMore = true; mayHaveMore; removals.mockClear()) {
+      mayHaveMore = await store.clearDeleted(partition, 100, NOW)
+      removedByStep.push(removals.mock.calls.filter(([table]) => table === 'index').length)
+    }
+    expect(removedByStep.reduce((sum, count) => sum + count)).toBe(1_800)
+    expect(Math.max(...removedByStep)).toBe(INDEX_ENTRIES_PER_REMOVAL_MAX)
   })
 
   test('a second close waits for the first one, which holds the folder until all data is in LMDB', async () => {
