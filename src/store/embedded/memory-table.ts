@@ -30,8 +30,11 @@ export function valueWithMembers(older: Uint8Array | undefined, addedMembers: Hy
 /** Estimated memory of a change in addition to its key and value: a string, an object, a buffer and a map entry. */
 const ENTRY_OVERHEAD_BYTES = 200
 
-/** Maximum number of unsorted keys that `limitUnsortedKeys` leaves. Reading a range sorts them in about 1 ms. */
-export const UNSORTED_KEYS_MAX = 1_000
+/**
+ * Maximum number of unsorted keys that `limitUnsortedKeys` leaves. Reading a range sorts them in about 8 ms. Most keys of
+ * the inboxes are removed before this many follow, and then they are never sorted.
+ */
+export const UNSORTED_KEYS_MAX = 8_192
 
 export class MemoryTable {
   readonly #writes = new Map<string, RowWrite>()
