@@ -195,19 +195,19 @@ export class MetricSection implements RollupRows {
 
   get max(): Float64Array {
     if (!this.#hasShapes) return NO_NUMBERS
-    this.#max ??= this.#decode('max', this.#decodeMax)
+    this.#max ??= this.#decode('max', this.#decodeFullColumn)
     return this.#max
   }
 
   get first(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
-    this.#first ??= this.#decode('first', this.#decodeFirst)
+    this.#first ??= this.#decode('first', this.#decodeFullColumn)
     return this.#first
   }
 
   get last(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
-    this.#last ??= this.#decode('last', this.#decodeLast)
+    this.#last ??= this.#decode('last', this.#decodeFullColumn)
     return this.#last
   }
 
@@ -263,10 +263,10 @@ export class MetricSection implements RollupRows {
     return hasShapes(this.kind)
   }
 
-  /** Calls a method that decodes `what`. It is passed as it is, because a new function for each call would be garbage. */
-  #decode<T>(what: string, read: (this: MetricSection) => T): T {
+  /** Calls a method that decodes `what`. Not an arrow function, because a new one for each column would be garbage. */
+  #decode<T, What extends string>(what: What, read: (this: MetricSection, what: What) => T): T {
     try {
-      return read.call(this)
+      return read.call(this, what)
     } catch (error) {
       throw asBlockError(this.#blockName, `${what} of metric ${formatId(this.metricId)}`, error)
     }
@@ -305,16 +305,8 @@ export class MetricSection implements RollupRows {
     return this.#decodeExpandedColumn('min', SHAPE_FLAT, this.sum)
   }
 
-  #decodeMax(): Float64Array {
-    return this.#decodeExpandedColumn('max', SHAPE_FULL, this.min)
-  }
-
-  #decodeFirst(): Float64Array {
-    return this.#decodeExpandedColumn('first', SHAPE_FULL, this.min)
-  }
-
-  #decodeLast(): Float64Array {
-    return this.#decodeExpandedColumn('last', SHAPE_FULL, this.min)
+  #decodeFullColumn(name: 'max' | 'first' | 'last'): Float64Array {
+    return this.#decodeExpandedColumn(name, SHAPE_FULL, this.min)
   }
 
   #decodeFirstMs(): Float64Array {

@@ -152,7 +152,7 @@ const SCRATCH_VALUES_MAX = 1 << 16
 class ScratchMemory implements ColumnMemory {
   #column = new Float64Array(1_024)
 
-  /** Returns a column of at least this length. The next call may return it too. A long column, which is rare, is new. */
+  /** Returns a column of at least this length. The next call may return it too. A long column is new; it is rare. */
   allocateNumbers(length: number): Float64Array {
     if (length > SCRATCH_VALUES_MAX) return new Float64Array(length)
     if (this.#column.length < length) this.#column = new Float64Array(Math.min(SCRATCH_VALUES_MAX, length * 2))

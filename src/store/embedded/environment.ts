@@ -365,11 +365,12 @@ export class Environment {
   }
 
   /**
-   * Adds an empty write to the queue, so that the queue freezes the layer and starts the checkpoint. If there is a frozen
-   * layer, starts its checkpoint unless it is running. The first write after that checkpoint freezes the next layer.
+   * Adds an empty write to the queue, so that the queue freezes the layer and starts the checkpoint. If there is a
+   * frozen layer, starts its checkpoint unless it is running. The first write after that checkpoint freezes the next
+   * layer.
    */
   async #makeCheckpointDue(): Promise<void> {
-    // Creating a file takes several syncs. Writes go on meanwhile. If it fails, `#freezeLayer` fails with the same error.
+    // Creating a file takes several syncs; writes go on meanwhile. If it fails, `#freezeLayer` fails with its error.
     await this.#createNextJournal().catch(() => undefined)
     this.#checkpointTimer = undefined
     this.#isCheckpointDue = true

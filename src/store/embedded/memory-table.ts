@@ -31,8 +31,8 @@ export function valueWithMembers(older: Uint8Array | undefined, addedMembers: Hy
 const ENTRY_OVERHEAD_BYTES = 200
 
 /**
- * Maximum number of unsorted keys that `limitUnsortedKeys` leaves. Reading a range sorts them in about 8 ms. Most keys of
- * the inboxes are removed before this many follow, and then they are never sorted.
+ * Maximum number of unsorted keys that `limitUnsortedKeys` leaves. Reading a range sorts them in about 8 ms. Most keys
+ * of the inboxes are removed before this many follow, and then they are never sorted.
  */
 export const UNSORTED_KEYS_MAX = 8_192
 
