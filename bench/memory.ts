@@ -1,11 +1,13 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { createFleet, type Fleet } from './fleet.ts'
 import { HiccupMeter } from './hiccups.ts'
+import { Latencies } from './latencies.ts'
 import { Connection, get, getBytes } from './load.ts'
 import type { Options } from './options.ts'
-import { percentile, type Report } from './report.ts'
+import type { Report } from './report.ts'
 import { API_KEY, pause, type ServerProcess, startGateway } from './server-process.ts'
 import { onStore, openStore, type StoreKind } from './store.ts'
 
@@ -43,6 +45,7 @@ const RSS_MB_BUDGET = 400
 const GROWTH_BUDGET = 1.1
 const P99_MS_BUDGET = 25
 const STALL_MS_BUDGET = 100
+const CLIENT_DELAY_RESOLUTION_MS = 5
 const MB = 1e6
 
 export async function measureMemory(
@@ -66,6 +69,9 @@ async function measureScenario(
   const store = await openStore(kind, folder)
   const gateway = await startGateway({ entry: options.entry, store, profileDir: profileDir && join(profileDir, name) })
   const hiccups = new HiccupMeter()
+  // A response is read late if the thread of this client is busy. The intervals include the resolution.
+  const clientDelay = monitorEventLoopDelay({ resolution: CLIENT_DELAY_RESOLUTION_MS })
+  clientDelay.enable()
   try {
     const fleet = createFleet({ series: METRICS * seriesPerMetric, metrics: METRICS, batch: BATCH, clock: 'now' })
     const rate =
@@ -94,8 +100,9 @@ async function measureScenario(
       })
       if (atMs <= warmUpMs) warmMb = memory.rssMb
       if (atMs === warmUpMs) {
-        load.forgetLatencies()
+        load.batchLatencies.clear()
         hiccups.reset()
+        clientDelay.reset()
       }
       maximumMb = Math.max(maximumMb, memory.rssMb)
     }
@@ -109,17 +116,16 @@ async function measureScenario(
       floor: warmMb,
       budget: GROWTH_BUDGET,
     })
-    const latenciesMs = load.batchLatenciesMs()
-    const p99Ms = percentile(latenciesMs, 0.99)
+    const { batchLatencies } = load
+    const p99Ms = batchLatencies.percentile(0.99)
     report.add({ section, name: 'batches, p99', measured: p99Ms, unit: 'ms', budget: P99_MS_BUDGET })
-    const longestMs = percentile(latenciesMs, 1)
     report.add({
       section,
       name: 'batches, longest',
-      measured: longestMs,
+      measured: batchLatencies.maximumMs,
       unit: 'ms',
       budget: STALL_MS_BUDGET,
-      note: `an idle thread of the machine woke up to ${hiccups.maximumMs().toFixed(0)} ms late`,
+      note: `the client's thread was busy for up to ${(clientDelay.max / 1e6 - CLIENT_DELAY_RESOLUTION_MS).toFixed(0)} ms, an idle thread of the machine woke up to ${hiccups.maximumMs().toFixed(0)} ms late`,
     })
   } finally {
     await hiccups.stop()
@@ -182,7 +188,7 @@ class Load {
   pointCount = 0
   #queries = 0
   #queryMs = 0
-  #batchLatenciesMs: number[] = []
+  readonly batchLatencies = new Latencies()
 
   constructor(gateway: ServerProcess, fleet: Fleet, pointsPerSecond: number, untilMs: number) {
     this.#gateway = gateway
@@ -198,7 +204,7 @@ class Load {
         () => this.#fleet.next(),
         (tookMs) => {
           this.pointCount += BATCH
-          this.#batchLatenciesMs.push(tookMs)
+          this.batchLatencies.add(tookMs)
         },
       ),
     )
@@ -214,18 +220,9 @@ class Load {
 
   describe(): string {
     const seconds = (performance.now() - this.#startMs) / 1_000
-    const latenciesMs = this.batchLatenciesMs()
-    const batches = `batches p99 ${percentile(latenciesMs, 0.99).toFixed(1)} ms, longest ${percentile(latenciesMs, 1).toFixed(0)} ms`
+    const { batchLatencies } = this
+    const batches = `batches p99 ${batchLatencies.percentile(0.99).toFixed(1)} ms, longest ${batchLatencies.maximumMs.toFixed(0)} ms`
     return `${Math.round(this.pointCount / seconds).toLocaleString('en-US')} points/s, ${batches}, ${this.#queries} queries of ${(this.#queryMs / this.#queries).toFixed(0)} ms`
-  }
-
-  /** In ascending order. */
-  batchLatenciesMs(): Float64Array {
-    return Float64Array.from(this.#batchLatenciesMs).sort()
-  }
-
-  forgetLatencies(): void {
-    this.#batchLatenciesMs = []
   }
 
   async #repeat(perSecond: number, next: () => Uint8Array, onResponse: (tookMs: number) => void): Promise<void> {
