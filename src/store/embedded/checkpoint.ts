@@ -24,9 +24,12 @@ export interface JournalState {
 
 const NO_JOURNAL: JournalState = { first: 1, isClosed: true }
 
-/** A transaction ends with the row that reaches one of these bounds. It blocks this thread for a few milliseconds. */
-const TRANSACTION_ROWS_MAX = 1_000
-const TRANSACTION_BYTES_MAX = 1_048_576
+/**
+ * A transaction ends with the row that reaches one of these bounds. It blocks this thread for about a millisecond. A
+ * commit takes several turns of the event loop, and each may contain a transaction.
+ */
+const TRANSACTION_ROWS_MAX = 200
+const TRANSACTION_BYTES_MAX = 131_072
 
 /**
  * Writes a layer to LMDB in several transactions, and then `journalState` in the last transaction. If a set sketch in
