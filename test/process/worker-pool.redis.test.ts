@@ -88,7 +88,7 @@ const ANSWER_MS_MAX = 5_000
 /** Sends points over eight connections at once, each until it is acknowledged or nobody listens any more. */
 function load(url: string, key: string): Load {
   const servedBy = new Set<string>()
-  let [acknowledged, failed, requests, isOver] = [0, 0, 0, false]
+  let [acknowledged, failed, requests, isOver, isGone] = [0, 0, 0, false, false]
   const sendOne = async (body: string, request: string): Promise<boolean> => {
     try {
       const response = await fetch(`${url}/api/v1/metrics`, {
@@ -103,7 +103,7 @@ function load(url: string, key: string): Load {
       return response.status === 201
     } catch (error) {
       const { cause } = error as { cause?: { code?: string } }
-      if (cause?.code === 'ECONNREFUSED') isOver = true
+      if (cause?.code === 'ECONNREFUSED') isOver = isGone = true
       return false
     }
   }
@@ -113,7 +113,8 @@ function load(url: string, key: string): Load {
       const request = `request-${requests++}`
       while (!(await sendOne(body, request))) {
         failed++
-        if (isOver) return
+        // A request whose response came too late may be counted, so it is sent again also when the load ends.
+        if (isGone) return
       }
       acknowledged++
     }
