@@ -1,8 +1,10 @@
-import { request } from 'node:http'
+import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import type { Gateway } from '../../../src/gateway.ts'
+import { abortWhenClosed } from '../../../src/http/response/closed-connection.ts'
+import type { GatewayError } from '../../../src/model/errors.ts'
 import type { QuerySignal } from '../../../src/query/query-signal.ts'
 import type { QuerySession } from '../../../src/query/session.ts'
 import { startGraphQL } from '../../graphql/harness.ts'
@@ -61,6 +63,21 @@ test('the queries of a GraphQL request are aborted when its client closes the co
   const query = encodeURIComponent('{ query(metric: "latency") { interval } }')
   const signal = await signalAfterClose(app, gateway, `/graphql?query=${query}`, 'both', isHolding)
   expect(signal.reason).toMatchObject({ code: 'request_timeout' })
+})
+
+test('the queries of a request whose client closed the connection earlier are aborted at once', async () => {
+  const aborted = new Promise<GatewayError>((resolve) => {
+    const server = createServer((_, response) =>
+      response.once('close', () => setImmediate(() => abortWhenClosed(response, { abort: resolve }))),
+    )
+    onTestFinished(() => void server.close())
+    server.listen(0, () => {
+      const sent = request({ port: (server.address() as AddressInfo).port })
+      sent.on('error', () => {}).end()
+      server.once('request', () => sent.destroy())
+    })
+  })
+  expect(await aborted).toMatchObject({ code: 'request_timeout' })
 })
 
 test('a complete response does not abort the queries', async () => {
