@@ -1,14 +1,13 @@
 import { expect, test } from 'vitest'
-import { fixedInterval } from '../../../src/model/interval.ts'
 import { parseAggregation, requiredAccumulatorsOf } from '../../../src/query/aggregations.ts'
 import { Cells } from '../../../src/query/compute/cells.ts'
 import { countDistinct } from '../../../src/query/compute/distinct.ts'
 import { NO_BUCKET_LIMITS } from '../../../src/query/compute/limit-counts.ts'
-import type { Plan } from '../../../src/query/plan/plan.ts'
 import { SeriesList } from '../../../src/query/plan/series-cache.ts'
 import { RollupTable } from '../../../src/rollup/rollup-table.ts'
 import type { SetKey } from '../../../src/store/store.ts'
 import { metricRow } from '../../support/fake-gateway.ts'
+import { planOf } from '../../support/plan-of.ts'
 
 /** Which sketches the counts of distinct members read, and in how many calls. */
 
@@ -26,20 +25,11 @@ async function count(
   const table = new RollupTable('set')
   for (let series = 0; series < seriesCount; series++)
     for (let bucket = 0; bucket < buckets; bucket++) table.addMember(table.addRow(0, series, bucket * WIDTH_MS))
-  const plan: Plan = {
-    interval: fixedInterval(WIDTH_MS)!,
-    fromMs: 0,
-    toMs: BUCKETS * WIDTH_MS,
-    edges: Float64Array.from({ length: BUCKETS + 1 }, (_, bucket) => bucket * WIDTH_MS),
-    reads: [{ level: 0, fromMs: 0, toMs: BUCKETS * WIDTH_MS }],
-    unavailableBuckets: new Uint8Array(BUCKETS),
-    unavailableCount: 0,
-  }
   const accumulators = requiredAccumulatorsOf([parseAggregation('count')!], 'set')
   const section = table.toSortedRows()
   const ordinals = Int32Array.from({ length: seriesCount }, (_, ordinal) => ordinal)
   const input = {
-    plan,
+    plan: planOf(BUCKETS, WIDTH_MS),
     resolutionsMs: [WIDTH_MS],
     // The inbox may have the same buckets as a timeline.
     sources: [false, true].map((isInbox) => ({ section, level: 0, isInbox, ordinals })),

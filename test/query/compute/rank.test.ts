@@ -1,26 +1,17 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { fixedInterval } from '../../../src/model/interval.ts'
 import { parseAggregation } from '../../../src/query/aggregations.ts'
 import { selectTopGroups } from '../../../src/query/compute/rank.ts'
-import type { Plan } from '../../../src/query/plan/plan.ts'
 import { REMAINDER, SeriesList } from '../../../src/query/plan/series-cache.ts'
 import { RollupTable } from '../../../src/rollup/rollup-table.ts'
 import { metricRow } from '../../support/fake-gateway.ts'
 import { FaultyStore } from '../../support/faulty-store.ts'
+import { planOf } from '../../support/plan-of.ts'
 import { openTestStore } from '../../support/test-writer.ts'
 
 const WIDTH_MS = 10_000
 const GROUPS = 5_000
 
-const PLAN: Plan = {
-  interval: fixedInterval(WIDTH_MS)!,
-  fromMs: 0,
-  toMs: WIDTH_MS,
-  edges: Float64Array.of(0, WIDTH_MS),
-  reads: [{ level: 0, fromMs: 0, toMs: WIDTH_MS }],
-  unavailableBuckets: new Uint8Array(1),
-  unavailableCount: 0,
-}
+const PLAN = planOf(1, WIDTH_MS)
 
 /** Ranks many groups by their sums, of which many are equal. Returns the names of the first n. */
 async function topOf(n: number, isAscending: boolean, numberOf: (group: number) => number): Promise<readonly string[]> {

@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import { fixedInterval } from '../../../src/model/interval.ts'
 import { type RollupKind, rollupKindOf } from '../../../src/model/metric.ts'
 import type { Steps } from '../../../src/model/steps.ts'
 import { parseAggregation, requiredAccumulatorsOf } from '../../../src/query/aggregations.ts'
@@ -8,8 +7,8 @@ import { evaluate } from '../../../src/query/compute/evaluate.ts'
 import { NO_BUCKET_LIMITS } from '../../../src/query/compute/limit-counts.ts'
 import { mergeFirstAndLast, mergeRunningTotals } from '../../../src/query/compute/merge-ordered.ts'
 import { type CellMergeInput, mergeUnordered } from '../../../src/query/compute/merge-unordered.ts'
-import type { Plan } from '../../../src/query/plan/plan.ts'
 import { RollupTable } from '../../../src/rollup/rollup-table.ts'
+import { planOf } from '../../support/plan-of.ts'
 
 /** Merging and evaluating many rollups takes many steps, between which other requests can run. */
 
@@ -18,15 +17,7 @@ const BUCKETS = 360
 const WIDTH_MS = 10_000
 const VALUE = 3
 
-const PLAN: Plan = {
-  interval: fixedInterval(WIDTH_MS)!,
-  fromMs: 0,
-  toMs: BUCKETS * WIDTH_MS,
-  edges: Float64Array.from({ length: BUCKETS + 1 }, (_, bucket) => bucket * WIDTH_MS),
-  reads: [{ level: 0, fromMs: 0, toMs: BUCKETS * WIDTH_MS }],
-  unavailableBuckets: new Uint8Array(BUCKETS),
-  unavailableCount: 0,
-}
+const PLAN = planOf(BUCKETS, WIDTH_MS)
 
 function rollups(kind: RollupKind, add: (table: RollupTable, row: number, timeMs: number) => void): RollupTable {
   const table = new RollupTable(kind)
