@@ -1,10 +1,9 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { createHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
 import { createFleet, type Fleet } from './fleet.ts'
 import { HiccupMeter } from './hiccups.ts'
-import { Latencies } from './latencies.ts'
 import { Connection, get, getBytes } from './load.ts'
 import type { Options } from './options.ts'
 import type { Report } from './report.ts'
@@ -100,7 +99,7 @@ async function measureScenario(
       })
       if (atMs <= warmUpMs) warmMb = memory.rssMb
       if (atMs === warmUpMs) {
-        load.batchLatencies.clear()
+        load.batchLatencies.reset()
         hiccups.reset()
         clientDelay.reset()
       }
@@ -117,12 +116,12 @@ async function measureScenario(
       budget: GROWTH_BUDGET,
     })
     const { batchLatencies } = load
-    const p99Ms = batchLatencies.percentile(0.99)
+    const p99Ms = batchLatencies.percentile(99) / 1_000
     report.add({ section, name: 'batches, p99', measured: p99Ms, unit: 'ms', budget: P99_MS_BUDGET })
     report.add({
       section,
       name: 'batches, longest',
-      measured: batchLatencies.maximumMs,
+      measured: batchLatencies.max / 1_000,
       unit: 'ms',
       budget: STALL_MS_BUDGET,
       note: `the client's thread was busy for up to ${(clientDelay.max / 1e6 - CLIENT_DELAY_RESOLUTION_MS).toFixed(0)} ms, an idle thread of the machine woke up to ${hiccups.maximumMs().toFixed(0)} ms late`,
@@ -188,7 +187,8 @@ class Load {
   pointCount = 0
   #queries = 0
   #queryMs = 0
-  readonly batchLatencies = new Latencies()
+  /** In microseconds. A histogram, because sorting many latencies would hold up the connections. */
+  readonly batchLatencies = createHistogram()
 
   constructor(gateway: ServerProcess, fleet: Fleet, pointsPerSecond: number, untilMs: number) {
     this.#gateway = gateway
@@ -204,7 +204,7 @@ class Load {
         () => this.#fleet.next(),
         (tookMs) => {
           this.pointCount += BATCH
-          this.batchLatencies.add(tookMs)
+          this.batchLatencies.record(Math.ceil(tookMs * 1_000))
         },
       ),
     )
@@ -221,7 +221,7 @@ class Load {
   describe(): string {
     const seconds = (performance.now() - this.#startMs) / 1_000
     const { batchLatencies } = this
-    const batches = `batches p99 ${batchLatencies.percentile(0.99).toFixed(1)} ms, longest ${batchLatencies.maximumMs.toFixed(0)} ms`
+    const batches = `batches p99 ${(batchLatencies.percentile(99) / 1_000).toFixed(1)} ms, longest ${(batchLatencies.max / 1_000).toFixed(0)} ms`
     return `${Math.round(this.pointCount / seconds).toLocaleString('en-US')} points/s, ${batches}, ${this.#queries} queries of ${(this.#queryMs / this.#queries).toFixed(0)} ms`
   }
 
