@@ -6,9 +6,10 @@ import type { Store } from '../../store/store.ts'
 import { type FoldSettings, foldInbox } from './fold.ts'
 import type { OmittedData } from './fold-step.ts'
 import { FoldLeases } from './leases.ts'
-import { mergeWindow, RUNS_PER_MERGE } from './merge-window.ts'
+import { mergeWindow } from './merge-window.ts'
 import { type OpenWindow, OpenWindows } from './open-windows.ts'
 import { clearDeletedMetrics, expireDueWindows, expireEvents } from './remove-expired.ts'
+import { RUNS_PER_MERGE } from './runs-to-merge.ts'
 
 export interface FoldLoopSettings extends FoldSettings {
   /** A partition is folded when its inbox holds this many bytes. */
@@ -316,7 +317,7 @@ export class FoldScheduler {
     const pacer = new Pacer()
     for (const open of this.#openWindows.withRunsToMerge()) {
       await pacer.pause()
-      // A merge adds a run to the next tier, which may then have enough runs for another merge.
+      // A merge may take several steps, and adds a run to the next tier, which may then have enough runs for another.
       let isMerged: boolean | undefined
       while ((isMerged = await this.#mergeOneWindow(open, false))) if (this.#mustStopMerging(++steps)) return
       if (isMerged === false) open.foldsSinceMerge = 0
@@ -324,14 +325,15 @@ export class FoldScheduler {
     }
     for (const open of this.#openWindows.sealable(this.#context.now)) {
       await pacer.pause()
-      if ((await this.#mergeOneWindow(open, true)) === undefined) continue
-      this.#openWindows.delete(open)
-      if (this.#mustStopMerging(++steps)) return
+      let isSealed: boolean | undefined
+      // A large window needs several steps. The last call finds nothing to do.
+      while ((isSealed = await this.#mergeOneWindow(open, true))) if (this.#mustStopMerging(++steps)) return
+      if (isSealed === false) this.#openWindows.delete(open)
     }
   }
 
   /**
-   * Merges runs of one window, or seals the window. Returns true if that was committed. Returns false if there was
+   * Does one step of merging runs of a window, or of sealing it. Returns true if that was committed. Returns false if there was
    * nothing to merge, if the window changed meanwhile, or if its data is missing or cannot be merged. Returns
    * undefined if the partition is paused, if the scheduler is stopped, if another gateway has the lease, or if the work
    * failed for another reason.
@@ -352,8 +354,8 @@ export class FoldScheduler {
       )
       if (step === undefined) return false
       totals.bytesWritten += step.bytesWritten
-      if (isSealing) totals.seals++
-      else totals.merges++
+      if (step.isComplete && isSealing) totals.seals++
+      else if (step.isComplete) totals.merges++
       await new Promise(setImmediate)
       return true
     })

@@ -1,27 +1,28 @@
-import { formatId, type Id64 } from '../../model/id.ts'
+import { compareIds, type Id64 } from '../../model/id.ts'
 import { Pacer } from '../../model/pacer.ts'
 import { runPaced } from '../../model/steps.ts'
 import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { BlockError } from '../../rollup/block/block.ts'
-import { mergeRowsInSteps } from '../../rollup/merge-rows.ts'
+import { divideRows, mergeRowsInSteps } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { IndexEntry, Store, WindowKey } from '../../store/store.ts'
 import { windowWidthMs } from '../../store/windows.ts'
+import { chooseRunsToSeal, chooseTierMerge, type Run, runsOf, type SeriesRange, seriesRanges } from './runs-to-merge.ts'
 import { bytesOfBlocks, encodeRun, openAllBlocks, type RunProperties, type TimelineBlock } from './timeline-blocks.ts'
 
 /**
- * Number of neighbouring runs of one tier that a merge replaces by one run of the next tier. The tier of a run that is
- * not sealed is how often its rollups were merged: 0 for a run that a fold wrote.
+ * Size of the merged blocks at which a step ends. The commit of a step cannot be divided, so it must be small. Most
+ * windows need only one step. A step that is not the last also writes the rest of the blocks that it has read in part,
+ * so with smaller steps much data would be written several times.
  */
-export const RUNS_PER_MERGE = 8
+const STEP_BYTES_MAX = 4_194_304
 
-/** The tier of the run that a sealing writes. Only another sealing merges this run, after a late fold. */
-export const SEALED_TIER = 255
-
-export interface MergeResult {
+export interface MergeStepResult {
   readonly bytesRead: number
   readonly bytesWritten: number
+  /** Whether all series of the runs are merged. If not, the next step goes on with the series after them. */
+  readonly isComplete: boolean
 }
 
 export interface MergeWindowOptions {
@@ -30,11 +31,17 @@ export interface MergeWindowOptions {
   /** Whether the window's resolution is coarser than the base resolution. */
   readonly isCoarse?: boolean
   readonly nowMs: number
+  /** The default is `STEP_BYTES_MAX`. */
+  readonly stepBytesMax?: number
 }
 
 /**
  * Merges runs of a window: eight neighbouring runs of one tier become one run of the next tier, so a rollup is
  * rewritten about log8(folds of the window) times. With `isSealing`, for a window that has ended, all runs become one.
+ *
+ * Does one step of the merge: merges the next series, in one atomic commit. A query sees each rollup exactly once,
+ * before, between and after the steps. Another process can do the next step.
+ *
  * Returns undefined if there was nothing to merge, or if the window changed meanwhile. Throws a BlockError or a
  * RangeError if a block is missing, or if the data cannot be decoded, merged or encoded.
  */
@@ -42,48 +49,98 @@ export async function mergeWindow(
   store: Store,
   partition: number,
   window: WindowKey,
-  options: MergeWindowOptions,
-): Promise<MergeResult | undefined> {
-  const { metricId, resolutionMs } = window
+  { isSealing, isCoarse = false, nowMs, stepBytesMax = STEP_BYTES_MAX }: MergeWindowOptions,
+): Promise<MergeStepResult | undefined> {
   const runs = runsOf(await readEntries(store, partition, window))
-  const chosen = options.isSealing ? chooseRunsToSeal(runs) : chooseTierMerge(runs)
+  const chosen = isSealing ? chooseRunsToSeal(runs) : chooseTierMerge(runs)
   if (chosen === undefined) return undefined
-  const entries = chosen.runs.flatMap((run) => run.entries)
-  const order = chosen.runs[chosen.runs.length - 1]!.order
-  const timeline = { metricId, resolutionMs }
-  const newRun = { tier: chosen.tier, order, deflate: options.isSealing }
-  const blocksByRange: TimelineBlock[][] = []
-  const pacer = new Pacer()
-  for (const range of seriesRanges(chosen.runs)) {
-    const mergeOptions = { ...range, isCoarse: options.isCoarse ?? false }
-    try {
-      blocksByRange.push(await mergeRange(store, partition, window, chosen.runs, mergeOptions, newRun, pacer))
-    } catch (cause) {
-      // A block may be missing because another merge has replaced it meanwhile, or because the window has expired.
-      if (cause instanceof BlockError && !(await areListed(store, partition, window, entries))) return undefined
-      throw cause
-    }
-    // Lets requests run between the ranges of a large window.
-    await pacer.pause()
+  const source = { store, partition, window, runs: chosen.runs }
+  let merged: MergedSeries
+  try {
+    merged = await mergeSeries(
+      source,
+      { tier: chosen.tier, order: chosen.order, deflate: isSealing },
+      isCoarse,
+      stepBytesMax,
+    )
+  } catch (cause) {
+    // A block may be missing because another merge has replaced it meanwhile, or because the window has expired.
+    if (cause instanceof BlockError && !(await areListed(source))) return undefined
+    throw cause
   }
-  // Nothing is written before all ranges are merged: the store may keep the blocks of an abandoned merge for a while.
+  const { blocksByRange, removed, isComplete } = merged
+  // Nothing is written before all blocks are made: the store may keep the blocks of an abandoned merge for a while.
   for (const blocks of blocksByRange)
     await store.writeBlocks(
       partition,
       blocks.map(({ block }) => block),
-      options.nowMs,
+      nowMs,
     )
   const written = blocksByRange.flat()
+  const timeline = { metricId: window.metricId, resolutionMs: window.resolutionMs }
   const isCommitted = await store.commitFold({
     partition,
     inbox: [],
-    removed: entries.map((entry) => ({ timeline, entry })),
+    removed: removed.map((entry) => ({ timeline, entry })),
     added: written.map(({ added }) => added),
     touched: [],
-    nowMs: options.nowMs,
+    nowMs,
   })
-  const bytesRead = entries.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
-  return isCommitted ? { bytesRead, bytesWritten: bytesOfBlocks(written) } : undefined
+  const bytesRead = removed.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
+  return isCommitted ? { bytesRead, bytesWritten: bytesOfBlocks(written), isComplete } : undefined
+}
+
+/** The runs of a window that are merged. */
+interface MergeSource {
+  readonly store: Store
+  readonly partition: number
+  readonly window: WindowKey
+  readonly runs: readonly Run[]
+}
+
+interface MergedSeries {
+  /** The blocks to write, range by range. */
+  readonly blocksByRange: readonly (readonly TimelineBlock[])[]
+  /** The index entries that they replace. */
+  readonly removed: readonly IndexEntry[]
+  readonly isComplete: boolean
+}
+
+/**
+ * Merges the rows of one range of series after another, until the blocks have `bytesMax` together. Later series stay in
+ * their runs: blocks that also have some of the merged series are replaced by blocks without them.
+ */
+async function mergeSeries(
+  source: MergeSource,
+  newRun: RunProperties,
+  isCoarse: boolean,
+  bytesMax: number,
+): Promise<MergedSeries> {
+  const blocksByRange: TimelineBlock[][] = []
+  const ranges = seriesRanges(source.runs)
+  const pacer = new Pacer()
+  let bytes = 0
+  let lastSeries = ranges[0]!.seriesTo
+  for (const range of ranges) {
+    if (bytes >= bytesMax) break
+    const blocks = await mergeRange(source, { ...range, isCoarse }, newRun, pacer)
+    blocksByRange.push(blocks)
+    bytes += bytesOfBlocks(blocks)
+    lastSeries = range.seriesTo
+    // Lets requests run between the ranges of a large window.
+    await pacer.pause()
+  }
+  const isComplete = blocksByRange.length === ranges.length
+  if (!isComplete) {
+    for (const run of source.runs) {
+      blocksByRange.push(await encodeSeriesAfter(source, run, lastSeries))
+      await pacer.pause()
+    }
+  }
+  const removed = source.runs.flatMap(({ entries }) =>
+    entries.filter(({ seriesFrom }) => compareIds(seriesFrom, lastSeries) <= 0),
+  )
+  return { blocksByRange, removed, isComplete }
 }
 
 /** Returns the index entries of a window. */
@@ -98,30 +155,27 @@ async function readEntries(store: Store, partition: number, window: WindowKey): 
   return timelines[0]!.entries.filter((entry) => entry.windowMs === windowMs)
 }
 
-/** Whether the index still lists all of these entries of a window. */
-async function areListed(
-  store: Store,
-  partition: number,
-  window: WindowKey,
-  entries: readonly IndexEntry[],
-): Promise<boolean> {
+/** Whether the index still lists all entries of the runs. */
+async function areListed({ store, partition, window, runs }: MergeSource): Promise<boolean> {
   const listed = new Set((await readEntries(store, partition, window)).map(({ block }) => block))
-  return entries.every(({ block }) => listed.has(block))
+  return runs.every(({ entries }) => entries.every(({ block }) => listed.has(block)))
 }
 
 /** Merges and encodes the rows in a range of series. Throws a BlockError if a block to be merged cannot be read. */
 async function mergeRange(
-  store: Store,
-  partition: number,
-  window: WindowKey,
-  runs: readonly Run[],
+  source: MergeSource,
   mergeOptions: SeriesRange & { readonly isCoarse: boolean },
   newRun: RunProperties,
   pacer: Pacer,
 ): Promise<TimelineBlock[]> {
+  const { window, runs } = source
+  const { seriesFrom, seriesTo } = mergeOptions
+  const overlaps = (entry: IndexEntry): boolean =>
+    compareIds(entry.seriesTo, seriesFrom) >= 0 && compareIds(entry.seriesFrom, seriesTo) <= 0
+  const entries = runs.flatMap((run) => run.entries.filter(overlaps))
   const arena = acquireArena()
   try {
-    const sections = await readRange(store, partition, runs, window.metricId, mergeOptions, arena)
+    const sections = await readSections(source, entries, arena)
     const rows = await runPaced(mergeRowsInSteps(sections, window.resolutionMs, mergeOptions), pacer)
     const blocks = rows.length === 0 ? [] : encodeRun(window, rows, newRun)
     releaseMergedRows(rows)
@@ -131,92 +185,39 @@ async function mergeRange(
   }
 }
 
-interface Run {
-  readonly tier: number
-  readonly order: number
-  readonly entries: readonly IndexEntry[]
-}
-
 /**
- * Groups index entries, which are sorted by `compareIndexEntries`, into runs in the order of arrival. The entries of a
- * run are sorted by series.
+ * Encodes the rows of those blocks of a run that have both the series `lastSeries` or earlier ones, and later ones. The
+ * result, which belongs to the same run, has only the later ones.
  */
-function runsOf(entries: readonly IndexEntry[]): Run[] {
-  const runs: { order: number; tier: number; entries: IndexEntry[] }[] = []
-  for (const entry of entries) {
-    const { order, tier } = entry
-    const last = runs.at(-1)
-    if (last?.order === order && last.tier === tier) last.entries.push(entry)
-    else runs.push({ order, tier, entries: [entry] })
+async function encodeSeriesAfter(source: MergeSource, run: Run, lastSeries: Id64): Promise<TimelineBlock[]> {
+  const { tier, order } = run
+  const entries = run.entries.filter(
+    ({ seriesFrom, seriesTo }) => compareIds(seriesFrom, lastSeries) <= 0 && compareIds(seriesTo, lastSeries) > 0,
+  )
+  const arena = acquireArena()
+  try {
+    const blocks: TimelineBlock[] = []
+    for (const section of await readSections(source, entries, arena)) {
+      const isLater = (series: number): boolean =>
+        compareIds({ hi: section.seriesHi[series]!, lo: section.seriesLo[series]! }, lastSeries) > 0
+      const [later, earlier] = divideRows(section, isLater)
+      for (const block of encodeRun(source.window, later, { tier, order, deflate: false })) blocks.push(block)
+      releaseMergedRows(later)
+      releaseMergedRows(earlier)
+    }
+    return blocks
+  } finally {
+    releaseArena(arena)
   }
-  return runs
 }
 
-/**
- * Returns the first eight neighbouring runs of one tier, and the tier of the run that they become. Undefined if there
- * are none.
- */
-function chooseTierMerge(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
-  for (let end = RUNS_PER_MERGE; end <= runs.length; end++) {
-    const neighbours = runs.slice(end - RUNS_PER_MERGE, end)
-    const { tier } = neighbours[0]!
-    if (tier !== SEALED_TIER && neighbours.every((run) => run.tier === tier))
-      return { runs: neighbours, tier: tier + 1 }
-  }
-  return undefined
-}
-
-/**
- * Returns all runs, which become one run of tier {@link SEALED_TIER}. Undefined if there are none, or if the window is
- * sealed: its only run has that tier.
- */
-function chooseRunsToSeal(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
-  if (runs.length === 0 || (runs.length === 1 && runs[0]!.tier === SEALED_TIER)) return undefined
-  return { runs, tier: SEALED_TIER }
-}
-
-interface SeriesRange {
-  readonly seriesFrom: Id64
-  readonly seriesTo: Id64
-}
-
-/**
- * Divides all series into ascending, disjoint ranges that are merged one at a time. Each range but the last ends where
- * a block of the run with the most blocks ends.
- */
-function seriesRanges(runs: readonly Run[]): SeriesRange[] {
-  const largest = runs.reduce((a, b) => (b.entries.length > a.entries.length ? b : a))
-  const ends = [...new Map(largest.entries.map((entry) => [formatId(entry.seriesTo), entry.seriesTo])).entries()]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, id]) => id)
-  ends[ends.length - 1] = { hi: 0xffff_ffff, lo: 0xffff_ffff }
-  let seriesFrom: Id64 = { hi: 0, lo: 0 }
-  return ends.map((seriesTo) => {
-    const range = { seriesFrom, seriesTo }
-    seriesFrom = nextId(seriesTo)
-    return range
-  })
-}
-
-function nextId({ hi, lo }: Id64): Id64 {
-  return lo === 0xffff_ffff ? { hi: hi + 1, lo: 0 } : { hi, lo: lo + 1 }
-}
-
-/** Reads the sections of the blocks that overlap a range of series, in arrival order. */
-async function readRange(
-  store: Store,
-  partition: number,
-  runs: readonly Run[],
-  metricId: Id64,
-  { seriesFrom, seriesTo }: SeriesRange,
+/** Reads the sections of blocks. Throws a BlockError if one cannot be read. */
+async function readSections(
+  { store, partition, window }: MergeSource,
+  entries: readonly IndexEntry[],
   arena: Arena,
 ): Promise<RollupRows[]> {
-  const from = formatId(seriesFrom)
-  const to = formatId(seriesTo)
-  const names = runs
-    .flatMap((run) => run.entries)
-    .filter((entry) => formatId(entry.seriesTo) >= from && formatId(entry.seriesFrom) <= to)
-    .map(({ block }) => block)
+  const names = entries.map(({ block }) => block)
   const blocks = await openAllBlocks(store, partition, names, arena)
-  return blocks.map((block) => block.section(metricId)).filter((section) => section !== undefined)
+  return blocks.map((block) => block.section(window.metricId)).filter((section) => section !== undefined)
 }

@@ -1,7 +1,7 @@
 import { formatId } from '../../model/id.ts'
 import type { WindowKey } from '../../store/store.ts'
 import { windowWidthMs } from '../../store/windows.ts'
-import { RUNS_PER_MERGE } from './merge-window.ts'
+import { RUNS_PER_MERGE } from './runs-to-merge.ts'
 
 /**
  * Windows of a group of partitions that this process loaded at its start, or to which its folds have written, in the

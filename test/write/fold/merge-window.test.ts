@@ -1,8 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { compareIds } from '../../../src/model/id.ts'
 import type { IndexEntry, Store } from '../../../src/store/store.ts'
 import type { Writer } from '../../../src/write/commit/writer.ts'
 import { foldInbox } from '../../../src/write/fold/fold.ts'
-import { mergeWindow, RUNS_PER_MERGE, SEALED_TIER } from '../../../src/write/fold/merge-window.ts'
+import { mergeWindow } from '../../../src/write/fold/merge-window.ts'
+import { RUNS_PER_MERGE, runsOf, SEALED_TIER } from '../../../src/write/fold/runs-to-merge.ts'
 import { ask, decoderOf, FOLD_SETTINGS, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
 import { FaultyStore, gate } from '../../support/faulty-store.ts'
 import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
@@ -113,23 +115,14 @@ describe('mergeWindow', () => {
   })
 
   it('splits a large window into blocks by series and merges it range by range', async () => {
-    const series = 1_000
-    const buckets = 30
-    const wide = (n: number) =>
-      Array.from({ length: series * buckets }, (_, i): TestPoint => {
-        const bucket = Math.floor(i / series)
-        // Values without a pattern, so that blocks are large.
-        const value = Math.sin(i * 12.9898 + n) * 43_758.5453
-        return gauge(value, T0_MS + bucket * 30_000 + n, { host: `host-${i % series}` })
-      })
-    for (let n = 0; n < 3; n++) await track(...wide(n))
+    for (let n = 0; n < 3; n++) await track(...wideWindow(n))
     while ((await fold()) !== undefined);
     const before = await totals()
     const window = await windowOf(store, 'level', 10_000)
     expect(await mergeWindow(store, 0, window, { isSealing: true, nowMs: NOW_MS })).toBeDefined()
     const blocks = await entriesOf(store, 'level', 10_000)
     expect(await totals()).toEqual(before)
-    for (let n = 3; n < 5; n++) await track(...wide(n))
+    for (let n = 3; n < 5; n++) await track(...wideWindow(n))
     while ((await fold()) !== undefined);
     const after = await totals()
     // A merge that fails in a later range has written no block.
@@ -143,17 +136,124 @@ describe('mergeWindow', () => {
     expect(faulty.calls('writeBlocks')).toEqual([])
     expect(await mergeWindow(store, 0, window, { isSealing: true, nowMs: NOW_MS })).toBeDefined()
     expect(await totals()).toEqual(after)
-    expect(after).toMatchObject({ count: series * buckets * 5 })
+    expect(after).toMatchObject({ count: pointsOf(5) })
     expect(blocks.length).toBeGreaterThan(1)
     const sealed = await entriesOf(store, 'level', 10_000)
     expect(sealed.length).toBeGreaterThanOrEqual(blocks.length)
     expect(new Set(sealed.map(({ order }) => order)).size).toBe(1)
-
-    async function totals() {
-      const aggregations = ['count', 'min', 'max', 'last']
-      const { groups } = await ask(store, 'level', { aggregations, groupBy: ['host'], interval: '1d' })
-      const count = groups.reduce((sum, group) => sum + group.totals.get('count')!, 0)
-      return { count, groups: groups.map((group) => [group.tags, [...group.totals]]) }
-    }
   })
+
+  describe('in several steps', () => {
+    const STEP = { nowMs: NOW_MS, stepBytesMax: 1 }
+    const RUNS = 9
+
+    async function foldRuns(from: number, to: number): Promise<void> {
+      for (let n = from; n < to; n++) {
+        await track(...wideWindow(n))
+        while ((await fold()) !== undefined);
+      }
+    }
+
+    const runsOfWindow = async () => runsOf(await entriesOf(store, 'level', 10_000))
+
+    it('merges a tier, also when points arrive between two steps', async () => {
+      await foldRuns(0, RUNS - 1)
+      const window = await windowOf(store, 'level', 10_000)
+      let expected = await totals()
+      let steps = 0
+      for (; ; steps++) {
+        const step = await mergeWindow(store, 0, window, { isSealing: false, ...STEP })
+        expect(step).toBeDefined()
+        expect(await totals()).toEqual(expected)
+        if (step!.isComplete) break
+        const [first, second] = await runsOfWindow()
+        expect([first!.tier, second!.tier]).toEqual([0, 0])
+        if (steps === 0) {
+          await foldRuns(RUNS - 1, RUNS)
+          expected = await totals()
+        }
+      }
+      expect(steps).toBeGreaterThan(1)
+      expect((await runsOfWindow()).map(({ tier }) => tier)).toEqual([1, 0])
+      expect(await mergeWindow(store, 0, window, { isSealing: false, ...STEP })).toBeUndefined()
+    })
+
+    it('seals a window, begins again after late points, and ends with one run', async () => {
+      await foldRuns(0, 3)
+      const window = await windowOf(store, 'level', 10_000)
+      // Interrupted: a merge of the first runs that is not complete.
+      for (let n = 0; n < 2; n++) {
+        const step = await mergeWindow(store, 0, window, { isSealing: true, ...STEP })
+        expect(step).toMatchObject({ isComplete: false })
+      }
+      await foldRuns(3, 4)
+      const expected = await totals()
+      let steps = 0
+      let bytesWritten = 0
+      for (let isComplete = false; !isComplete; steps++) {
+        const step = await mergeWindow(store, 0, window, { isSealing: true, ...STEP })
+        bytesWritten += step!.bytesWritten
+        isComplete = step!.isComplete
+        expect(await totals()).toEqual(expected)
+      }
+      expect(steps).toBeGreaterThan(1)
+      const sealed = await runsOfWindow()
+      expect(sealed.map(({ tier }) => tier)).toEqual([SEALED_TIER])
+      // No series is in two blocks of the run.
+      const { entries } = sealed[0]!
+      for (const [i, { seriesFrom }] of entries.entries())
+        if (i > 0) expect(compareIds(entries[i - 1]!.seriesTo, seriesFrom)).toBeLessThan(0)
+      expect(bytesWritten).toBeGreaterThan(entries.reduce((sum, { scalarBytes }) => sum + scalarBytes, 0))
+      expect(await mergeWindow(store, 0, window, { isSealing: true, ...STEP })).toBeUndefined()
+      expect(expected.count).toBe(pointsOf(4))
+    })
+
+    it('ends each step when its blocks have the maximum size', async () => {
+      await foldRuns(0, 2)
+      const window = await windowOf(store, 'level', 10_000)
+      const observed = new FaultyStore(store)
+      const stepBytesMax = 300_000
+      let isComplete = false
+      while (!isComplete)
+        isComplete = (await mergeWindow(observed.store, 0, window, { isSealing: true, nowMs: NOW_MS, stepBytesMax }))!
+          .isComplete
+      const commits = observed.calls('commitFold').map(([{ added }]) => added)
+      expect(commits.length).toBeGreaterThan(1)
+      for (const added of commits) {
+        const bytes = added
+          .filter(({ entry }) => entry.tier === SEALED_TIER)
+          .reduce((sum, { entry }) => sum + entry.scalarBytes, 0)
+        // The last range of series of a step has at most one block of each source run.
+        expect(bytes).toBeLessThan(stepBytesMax + 2 * 131_072)
+      }
+    })
+  })
+
+  const WIDE_SERIES = 1_000
+  const WIDE_BUCKETS = 30
+
+  /** Points of many series and buckets. The blocks of each run end at other series, because other points are missing. */
+  function wideWindow(n: number): TestPoint[] {
+    const points: TestPoint[] = []
+    for (let i = 0; i < WIDE_SERIES * WIDE_BUCKETS; i++) {
+      if (i % (n + 5) === 0) continue
+      const bucket = Math.floor(i / WIDE_SERIES)
+      // Values without a pattern, so that blocks are large.
+      const value = Math.sin(i * 12.9898 + n) * 43_758.5453
+      points.push(gauge(value, T0_MS + bucket * 30_000 + n, { host: `host-${i % WIDE_SERIES}` }))
+    }
+    return points
+  }
+
+  /** Number of points of the first `runs` runs. */
+  function pointsOf(runs: number): number {
+    return Array.from({ length: runs }, (_, n) => wideWindow(n).length).reduce((sum, length) => sum + length)
+  }
+
+  async function totals() {
+    const aggregations = ['count', 'min', 'max', 'last']
+    const { groups } = await ask(store, 'level', { aggregations, groupBy: ['host'], interval: '1d' })
+    const count = groups.reduce((sum, group) => sum + group.totals.get('count')!, 0)
+    return { count, groups: groups.map((group) => [group.tags, [...group.totals]]) }
+  }
 })

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { WindowKey } from '../../../src/store/store.ts'
-import { RUNS_PER_MERGE } from '../../../src/write/fold/merge-window.ts'
 import { OpenWindows } from '../../../src/write/fold/open-windows.ts'
+import { RUNS_PER_MERGE } from '../../../src/write/fold/runs-to-merge.ts'
 
 const WINDOW_MS = 3_600_000
 const MANY = 100_001
