@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { GatewayError } from '../../model/errors.ts'
-import { Pacer } from '../../model/pacer.ts'
+import { Pacer, UrgentPacer } from '../../model/pacer.ts'
 import { type Pace, runPaced } from '../../model/steps.ts'
 import { withTimeout } from '../../model/with-timeout.ts'
 import type { MetricDeletion } from '../../store/catalog.ts'
@@ -303,7 +303,7 @@ export class GroupCommit {
     const rounds = [this.#openRound, ...this.#markedRounds]
     const waiting = this.#waitingRequests
     this.#openNewRound()
-    await this.#encodeAndEnqueue(rounds, waiting)
+    await this.#encodeAndEnqueue(rounds, waiting, new UrgentPacer())
   }
 
   /** Begins to encode queued large rounds, until `LARGE_ROUNDS_MAX` rounds are in progress. */
@@ -311,14 +311,14 @@ export class GroupCommit {
     let inProgress = this.#roundsBeingEncoded.size
     for (const { steps } of this.#closedRounds) if (steps.length > 1) inProgress++
     for (const { round, waiting } of this.#queuedLargeRounds.splice(0, Math.max(0, LARGE_ROUNDS_MAX - inProgress)))
-      void this.#encodeAndEnqueue([round], [waiting])
+      void this.#encodeAndEnqueue([round], [waiting], new Pacer())
   }
 
   /**
    * Encodes rounds and queues them for commits. Rejects the requests whose points cannot be encoded; rejects all of
    * them after an unexpected error, or if the store is unavailable by then. The returned promise always resolves.
    */
-  async #encodeAndEnqueue(rounds: readonly Round[], waiting: readonly WaitingRequest[]): Promise<void> {
+  async #encodeAndEnqueue(rounds: readonly Round[], waiting: readonly WaitingRequest[], pace: Pace): Promise<void> {
     const { version } = this.#context.registry
     let memoryBytes = 0
     for (const round of rounds) {
@@ -327,8 +327,8 @@ export class GroupCommit {
     }
     this.#unencodedBytes -= memoryBytes
     try {
-      const { parts, faults } = await this.#encodeRounds(rounds)
-      const steps = await runPaced(commitSteps(parts), new Pacer())
+      const { parts, faults } = await this.#encodeRounds(rounds, pace)
+      const steps = await runPaced(commitSteps(parts), pace)
       const encodedRequests = waiting.filter((request) => !rejectIfFaulty(request, faults))
       if (this.isUnavailable) rejectAll(encodedRequests, nothingStoredError())
       else {
@@ -354,13 +354,13 @@ export class GroupCommit {
    * Returns the encoded parts of the rounds by partition, in the order of the rounds, and the encoding faults of each
    * round that has any.
    */
-  async #encodeRounds(rounds: readonly Round[]) {
+  async #encodeRounds(rounds: readonly Round[], pace: Pace) {
     const { now, newBlockName } = this.#context
     const nowMs = now()
     const parts = new Map<number, EncodedPart[]>()
     const faults = new Map<Round, readonly EncodingFault[]>()
     for (const round of rounds) {
-      const encoded = await round.encode(nowMs, newBlockName)
+      const encoded = await round.encode(nowMs, newBlockName, pace)
       if (encoded.faults.length > 0) {
         faults.set(round, encoded.faults)
         // If the round has only one request, the request is rejected because of the fault: none of it is committed.

@@ -333,7 +333,7 @@ export class FoldScheduler {
   }
 
   /**
-   * Does one step of merging runs of a window, or of sealing it. Returns true if that was committed. Returns false if there was
+      // A merge may take several steps, and adds a run to the next tier, which may then have enough for another merge.
    * nothing to merge, if the window changed meanwhile, or if its data is missing or cannot be merged. Returns
    * undefined if the partition is paused, if the scheduler is stopped, if another gateway has the lease, or if the work
    * failed for another reason.

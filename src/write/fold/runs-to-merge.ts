@@ -31,7 +31,7 @@ export interface RunsToMerge {
   readonly order: number
 }
 
-/** Groups the index entries of a window, which are sorted by `compareIndexEntries`, into runs in the order of arrival. */
+/** Groups index entries of a window, which are sorted by `compareIndexEntries`, into runs in the order of arrival. */
 export function runsOf(entries: readonly IndexEntry[]): Run[] {
   const runs: { order: number; tier: number; entries: IndexEntry[] }[] = []
   for (const entry of entries) {

@@ -1,5 +1,4 @@
-import { Pacer } from '../../model/pacer.ts'
-import type { Steps } from '../../model/steps.ts'
+import type { Pace, Steps } from '../../model/steps.ts'
 import type { StoredEvent } from '../../store/events.ts'
 import type { CommitPart, IdempotencyMarker } from '../../store/store.ts'
 import type { Metric, Series } from './cached-metric.ts'
@@ -218,9 +217,9 @@ export class Round {
 
   /**
    * Encodes the round as parts of commits. No point or event may be added afterwards. `newBlockName` returns a name
-   * that was never used before. Encoding yields to the event loop.
+   * that was never used before.
    */
-  async encode(nowMs: number, newBlockName: (partition: number) => string): Promise<EncodedRound> {
+  async encode(nowMs: number, newBlockName: (partition: number) => string, pace: Pace): Promise<EncodedRound> {
     const byPartition = new Map<number, RoundMetric[]>()
     for (const roundMetric of this.#metrics) {
       const { partition } = roundMetric.metric.row!
@@ -230,13 +229,12 @@ export class Round {
     }
     const parts = new Map<number, EncodedPart[]>()
     const faults: EncodingFault[] = []
-    const pacer = new Pacer()
     const onFault: OnEncodingFault = (failed, cause) => {
       for (const { requestIndexes } of failed) faults.push({ requestIndexes, cause })
     }
     for (const [partition, roundMetrics] of byPartition) {
       const newName = (): string => newBlockName(partition)
-      parts.set(partition, await this.#encodePartition(roundMetrics, nowMs, newName, onFault, pacer))
+      parts.set(partition, await this.#encodePartition(roundMetrics, nowMs, newName, onFault, pace))
     }
     for (const { table } of this.#metrics) this.#context.tablePool.giveBack(table)
     for (const [partition, events] of this.#events) {
@@ -253,7 +251,7 @@ export class Round {
     nowMs: number,
     newBlockName: () => string,
     onFault: OnEncodingFault,
-    pacer: Pacer,
+    pace: Pace,
   ): Promise<EncodedPart[]> {
     const { baseResolutionMs, baseSetResolutionMs } = this.#context.settings
     const parts: EncodedPart[] = []
@@ -262,7 +260,7 @@ export class Round {
       let position = 0
       const sameKind = roundMetrics.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
       if (sameKind.length === 0) continue
-      for (const { block, roundMetrics } of await encodeMetrics(resolutionMs, sameKind, onFault, pacer)) {
+      for (const { block, roundMetrics } of await encodeMetrics(resolutionMs, sameKind, onFault, pace)) {
         const { scalars, sketches } = block
         const series =
           roundMetrics.length === 1

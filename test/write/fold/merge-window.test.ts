@@ -232,7 +232,7 @@ describe('mergeWindow', () => {
   const WIDE_SERIES = 1_000
   const WIDE_BUCKETS = 30
 
-  /** Points of many series and buckets. The blocks of each run end at other series, because other points are missing. */
+  /** Points of many series and buckets. In each run, other points are missing, so its blocks end at other series. */
   function wideWindow(n: number): TestPoint[] {
     const points: TestPoint[] = []
     for (let i = 0; i < WIDE_SERIES * WIDE_BUCKETS; i++) {
