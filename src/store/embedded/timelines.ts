@@ -294,15 +294,14 @@ export function expireWindow(
   const bytes = writes.get('windows', key)
   if (bytes !== undefined && decodeWindowRow(bytes).expiresMs > nowMs) return { isExpired: false, hasDataLeft: false }
   removeWindowRow(writes, partition, window)
-  // A window of the coarsest resolution is not recorded as expired, so new entries may be added to it afterwards.
-  // Therefore no old entry may be left.
-  const entriesMax = dropExpiredAtResolutions === undefined ? INDEX_ENTRIES_PER_REMOVAL_MAX : Number.POSITIVE_INFINITY
+  const entriesMax = INDEX_ENTRIES_PER_REMOVAL_MAX
   const hasEntriesLeft = removeIndexEntries(writes, heldBlocks, partition, window, entriesMax, nowMs) === entriesMax
   const hasSketchesLeft = setResolutions.includes(resolutionMs) && removeSketches(writes, partition, window)
   const hasDataLeft = hasEntriesLeft || hasSketchesLeft
   if (hasDataLeft) writes.put('condemned', key, encodeJson(dropExpiredAtResolutions ?? null))
-  // As long as sketches are left, the window is recorded as expired, so that no members can be added to the sketches.
-  if (hasSketchesLeft || dropExpiredAtResolutions === undefined) {
+  // As long as data is left, a window of the coarsest resolution is recorded as expired too, so that nothing new is added
+  // to it.
+  if (hasDataLeft || dropExpiredAtResolutions === undefined) {
     addExpiredStretch(writes, partition, metricId, resolutionMs, stretchOf(window))
   } else removeStretchesOfWindow(writes, partition, window, dropExpiredAtResolutions)
   return { isExpired: true, hasDataLeft }

@@ -176,13 +176,25 @@ describe('a window with more index entries than one write removes', () => {
     expect(await visible(environment)).toMatchObject({ entries: [], expired: [{ fromMs: 0 }] })
   })
 
-  test('at the coarsest resolution loses all of them in one write, and a fold may add entries again', async () => {
+  test('at the coarsest resolution counts as expired until they are gone, and then a fold may add entries', async () => {
     const { environment, heldBlocks, fold } = await openWithEntries()
-    const expiry = { partition: PARTITION, window: finer, dropExpiredAtResolutions: [], nowMs: 1 }
-    const outcome = await environment.write((writes) => expireWindow(writes, heldBlocks, [HOUR], expiry))
-    expect(outcome).toEqual({ isExpired: true, hasDataLeft: false })
+    const finest = { ...finer, resolutionMs: 10_000 }
+    await environment.write((writes) =>
+      expireWindow(writes, heldBlocks, [], { partition: PARTITION, window: finest, nowMs: 1 }),
+    )
+    expect(await expired(environment, 10_000)).toHaveLength(1)
+    const expiry = { partition: PARTITION, window: finer, dropExpiredAtResolutions: [10_000], nowMs: 1 }
+    const outcome = await environment.write((writes) => expireWindow(writes, heldBlocks, [], expiry))
+    expect(outcome).toEqual({ isExpired: true, hasDataLeft: true })
+    for (let count = ENTRIES - INDEX_ENTRIES_PER_REMOVAL_MAX; count > 0; count -= INDEX_ENTRIES_PER_REMOVAL_MAX) {
+      expect(await rowCount(environment, 'index')).toBe(count)
+      expect(await visible(environment)).toMatchObject({ entries: [], expired: [{ fromMs: 0 }] })
+      expect(await expired(environment, 10_000)).toHaveLength(1)
+      expect(await removeStep(environment, heldBlocks)).toBe(true)
+    }
     expect(await rowCount(environment, 'index')).toBe(0)
     expect(await visible(environment)).toMatchObject({ entries: [], expired: [] })
+    expect(await expired(environment, 10_000)).toEqual([])
     heldBlocks.addUncommitted(PARTITION, { name: 'late', scalars: new Uint8Array(1), sketches: undefined }, 10)
     const late = { timeline, entry: entryOf('late', 0) }
     expect(await fold({ added: [late], touched: [{ ...finer, expiresMs: 2 }] })).toBe(true)
