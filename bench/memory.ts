@@ -7,13 +7,14 @@ import { HiccupMeter } from './hiccups.ts'
 import { Connection, get, getBytes } from './load.ts'
 import type { Options } from './options.ts'
 import type { Report } from './report.ts'
-import { API_KEY, pause, type ServerProcess, startGateway } from './server-process.ts'
+import { API_KEY, pause, type ServerProcess, startFloor, startGateway } from './server-process.ts'
 import { onStore, openStore, type StoreKind } from './store.ts'
 
 /**
  * Memory of a gateway with default settings under a steady load: a fleet sends points at a fixed rate while dashboards
  * query the last hour. Measures the resident memory of the process, which is what an operator pays for, and how long
- * batches wait for their response. How late an idle thread wakes shows what the machine itself adds to that.
+ * batches wait for their response. What the machine itself adds to that is shown by how late an idle thread wakes, and by
+ * the same batches to a server that only parses and syncs them.
  */
 interface Scenario {
   readonly name: string
@@ -38,6 +39,8 @@ const SAMPLE_MS_QUICK = 10_000
 /** Memory and latencies are compared with the goals after this time, when caches are full and code is compiled. */
 const WARM_UP_MS = 300_000
 const PEAK_MS = 20_000
+const FLOOR_MS = 60_000
+const FLOOR_MS_QUICK = 3_000
 const PEAK_MS_QUICK = 3_000
 const RSS_MB_BUDGET = 400
 /** The greatest resident memory after the warm-up, relative to that at its end. */
@@ -82,7 +85,7 @@ async function measureScenario(
     const sampleMs = options.quick ? SAMPLE_MS_QUICK : SAMPLE_MS
     const warmUpMs = options.quick ? sampleMs : WARM_UP_MS
     const untilMs = performance.now() + loadMs
-    const load = new Load(gateway, fleet, rate, untilMs)
+    const load = new Load(gateway, fleet, rate, QUERIES_PER_SECOND, untilMs)
     const running = load.run()
     let warmMb = 0
     let maximumMb = 0
@@ -126,6 +129,8 @@ async function measureScenario(
       budget: STALL_MS_BUDGET,
       note: `the client's thread was busy for up to ${(clientDelay.max / 1e6 - CLIENT_DELAY_RESOLUTION_MS).toFixed(0)} ms, an idle thread of the machine woke up to ${hiccups.maximumMs().toFixed(0)} ms late`,
     })
+    await gateway.stop()
+    await measureFloor(report, section, fleet, rate, join(folder, 'floor'), options.quick)
   } finally {
     await hiccups.stop()
     await gateway.stop()
@@ -134,10 +139,33 @@ async function measureScenario(
   }
 }
 
+/** Sends the same batches, without queries, to a server that parses each and syncs a part of it to disk. */
+async function measureFloor(
+  report: Report,
+  section: string,
+  fleet: Fleet,
+  pointsPerSecond: number,
+  path: string,
+  isQuick: boolean,
+): Promise<void> {
+  const server = await startFloor('sync', path)
+  try {
+    const untilMs = performance.now() + (isQuick ? FLOOR_MS_QUICK : FLOOR_MS)
+    const load = new Load(server, fleet, pointsPerSecond, 0, untilMs)
+    await load.run()
+    const note = 'a server that parses each batch and syncs a fifth of it to disk; no queries'
+    const p99Ms = load.batchLatencies.percentile(99) / 1_000
+    report.add({ section, name: 'floor: batches, p99', measured: p99Ms, unit: 'ms', note })
+    report.add({ section, name: 'floor: batches, longest', measured: load.batchLatencies.max / 1_000, unit: 'ms' })
+  } finally {
+    await server.stop()
+  }
+}
+
 /** Points per second when they are sent as fast as the gateway responds. */
 async function peakRate(gateway: ServerProcess, fleet: Fleet, loadMs: number): Promise<number> {
   const startMs = performance.now()
-  const load = new Load(gateway, fleet, Number.POSITIVE_INFINITY, startMs + loadMs)
+  const load = new Load(gateway, fleet, Number.POSITIVE_INFINITY, QUERIES_PER_SECOND, startMs + loadMs)
   await load.run()
   return load.pointCount / ((performance.now() - startMs) / 1_000)
 }
@@ -182,6 +210,7 @@ class Load {
   readonly #gateway: ServerProcess
   readonly #fleet: Fleet
   readonly #pointsPerSecond: number
+  readonly #queriesPerSecond: number
   readonly #startMs = performance.now()
   readonly #untilMs: number
   pointCount = 0
@@ -190,15 +219,22 @@ class Load {
   /** In microseconds. A histogram, because sorting many latencies would hold up the connections. */
   readonly batchLatencies = createHistogram()
 
-  constructor(gateway: ServerProcess, fleet: Fleet, pointsPerSecond: number, untilMs: number) {
+  constructor(
+    gateway: ServerProcess,
+    fleet: Fleet,
+    pointsPerSecond: number,
+    queriesPerSecond: number,
+    untilMs: number,
+  ) {
     this.#gateway = gateway
     this.#fleet = fleet
     this.#pointsPerSecond = pointsPerSecond
+    this.#queriesPerSecond = queriesPerSecond
     this.#untilMs = untilMs
   }
 
   async run(): Promise<void> {
-    const writers = Array.from({ length: CONNECTIONS }, () =>
+    const connections = Array.from({ length: CONNECTIONS }, () =>
       this.#repeat(
         this.#pointsPerSecond / BATCH / CONNECTIONS,
         () => this.#fleet.next(),
@@ -208,14 +244,17 @@ class Load {
         },
       ),
     )
-    const reader = this.#repeat(
-      QUERIES_PER_SECOND,
-      () => getBytes(this.#nextQuery(), API_KEY),
-      (tookMs) => {
-        this.#queryMs += tookMs
-      },
-    )
-    await Promise.all([...writers, reader])
+    if (this.#queriesPerSecond > 0)
+      connections.push(
+        this.#repeat(
+          this.#queriesPerSecond,
+          () => getBytes(this.#nextQuery(), API_KEY),
+          (tookMs) => {
+            this.#queryMs += tookMs
+          },
+        ),
+      )
+    await Promise.all(connections)
   }
 
   describe(): string {

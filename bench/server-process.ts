@@ -54,9 +54,14 @@ export function startYoga(store: BenchStore): Promise<ServerProcess> {
   return startServer('yoga', [fileURLToPath(new URL('yoga.js', import.meta.url))], settings, store.pids)
 }
 
-/** `discard` reads the body and drops it; `parse` also parses it. */
-export function startFloor(kind: 'discard' | 'parse'): Promise<ServerProcess> {
-  return startServer(kind, [fileURLToPath(new URL('floors.js', import.meta.url)), kind], {})
+/**
+ * `discard` reads the body and drops it; `parse` also parses it; `sync` parses it and writes a part of it to the file at
+ * `path`, synced to disk.
+ */
+export function startFloor(kind: 'discard' | 'parse'): Promise<ServerProcess>
+export function startFloor(kind: 'sync', path: string): Promise<ServerProcess>
+export function startFloor(kind: string, ...path: readonly string[]): Promise<ServerProcess> {
+  return startServer(kind, [fileURLToPath(new URL('floors.js', import.meta.url)), kind, ...path], {})
 }
 
 async function startServer(

@@ -11,7 +11,8 @@ import type { Receipt } from './idempotency-keys.ts'
  *
  * - Atomic: each commit of `append`, each definition or deletion of a metric, `commitFold`, `expireWindow` (but not the
  *   removal of set sketches), `writeReceipt`. They happen completely or not at all, and no verb (method) sees a part of
- *   them. Other verbs that remove expired or deleted data may take several steps.
+ *   them, except that `countDistinct` may see the new members of a commit in some of its unions only. Other verbs that
+ *   remove expired or deleted data may take several steps.
  * - When one of these or `saveKey` resolves, its effect is durable, unless `mayLoseWrites` is true.
  * - An unavailable store rejects with `GatewayError('store_unavailable')`. A rejected write may have been applied.
  *
