@@ -13,8 +13,8 @@ import { onStore, openStore, type StoreKind } from './store.ts'
 /**
  * Memory of a gateway with default settings under a steady load: a fleet sends points at a fixed rate while dashboards
  * query the last hour. Measures the resident memory of the process, which is what an operator pays for, and how long
- * batches wait for their response. What the machine itself adds to that is shown by how late an idle thread wakes, and by
- * the same batches to a server that only parses and syncs them.
+ * batches wait for their response. What the machine itself adds to that is shown by how late an idle thread wakes, and
+ * by the same batches to a server that only parses and syncs them.
  */
 interface Scenario {
   readonly name: string

@@ -55,8 +55,8 @@ export function startYoga(store: BenchStore): Promise<ServerProcess> {
 }
 
 /**
- * `discard` reads the body and drops it; `parse` also parses it; `sync` parses it and writes a part of it to the file at
- * `path`, synced to disk.
+ * `discard` reads the body and drops it; `parse` also parses it; `sync` parses it and writes a part of it to the file
+ * at `path`, synced to disk.
  */
 export function startFloor(kind: 'discard' | 'parse'): Promise<ServerProcess>
 export function startFloor(kind: 'sync', path: string): Promise<ServerProcess>

@@ -299,8 +299,8 @@ export function expireWindow(
   const hasSketchesLeft = setResolutions.includes(resolutionMs) && removeSketches(writes, partition, window)
   const hasDataLeft = hasEntriesLeft || hasSketchesLeft
   if (hasDataLeft) writes.put('condemned', key, encodeJson(dropExpiredAtResolutions ?? null))
-  // As long as data is left, a window of the coarsest resolution is recorded as expired too, so that nothing new is added
-  // to it.
+  // As long as data is left, a window of the coarsest resolution is recorded as expired too, so that nothing new is
+  // added to it.
   if (hasDataLeft || dropExpiredAtResolutions === undefined) {
     addExpiredStretch(writes, partition, metricId, resolutionMs, stretchOf(window))
   } else removeStretchesOfWindow(writes, partition, window, dropExpiredAtResolutions)
