@@ -18,6 +18,8 @@ export interface FoldLoopSettings extends FoldSettings {
   readonly inboxAgeMsMax: number
   /** How long events are kept after their commit. */
   readonly eventsKeptMs: number
+  /** Size of the merged blocks at which a step of a merge ends. The default is that of `mergeWindow`. */
+  readonly mergeStepBytesMax?: number
 }
 
 /** Totals since the start of the process, for the gateway's own metrics, benchmarks and tests. */
@@ -343,15 +345,15 @@ export class FoldScheduler {
     return this.#runUnlessPaused(partition, async () => {
       if (!(await this.#holdLease(partition))) return undefined
       const isCoarse = window.resolutionMs > settings.resolutions[0]!.bucketWidthMs
-      const step = await mergeWindow(store, partition, window, { isSealing, isCoarse, nowMs: now() }).catch(
-        (cause: unknown) => {
-          if (!(cause instanceof BlockError || cause instanceof RangeError)) throw cause
-          // Other windows are merged. This window is tried again after further folds. If a merge (not a seal) failed,
-          // it is also tried again when it can be sealed.
-          onFailure(partition, cause)
-          return undefined
-        },
-      )
+      const stepBytesMax = settings.mergeStepBytesMax
+      const options = { isSealing, isCoarse, nowMs: now(), stepBytesMax }
+      const step = await mergeWindow(store, partition, window, options).catch((cause: unknown) => {
+        if (!(cause instanceof BlockError || cause instanceof RangeError)) throw cause
+        // Other windows are merged. This window is tried again after further folds. If a merge (not a seal) failed,
+        // it is also tried again when it can be sealed.
+        onFailure(partition, cause)
+        return undefined
+      })
       if (step === undefined) return false
       totals.bytesWritten += step.bytesWritten
       if (step.isComplete && isSealing) totals.seals++

@@ -1,9 +1,9 @@
-import { compareIds, type Id64 } from '../../model/id.ts'
+import { compareIds } from '../../model/id.ts'
 import { Pacer } from '../../model/pacer.ts'
 import { runPaced } from '../../model/steps.ts'
 import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { BlockError } from '../../rollup/block/block.ts'
-import { divideRows, mergeRowsInSteps } from '../../rollup/merge-rows.ts'
+import { mergeRowsInSteps } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { IndexEntry, Store, WindowKey } from '../../store/store.ts'
@@ -32,7 +32,7 @@ export interface MergeWindowOptions {
   readonly isCoarse?: boolean
   readonly nowMs: number
   /** The default is `STEP_BYTES_MAX`. */
-  readonly stepBytesMax?: number
+  readonly stepBytesMax?: number | undefined
 }
 
 /**
@@ -130,17 +130,26 @@ async function mergeSeries(
     // Lets requests run between the ranges of a large window.
     await pacer.pause()
   }
-  const isComplete = blocksByRange.length === ranges.length
-  if (!isComplete) {
-    for (const run of source.runs) {
-      blocksByRange.push(await encodeSeriesAfter(source, run, lastSeries))
+  const nextRange = ranges[blocksByRange.length]
+  if (nextRange !== undefined) {
+    const { seriesFrom } = nextRange
+    const { seriesTo } = ranges[ranges.length - 1]!
+    for (const { tier, order, entries } of source.runs) {
+      const divided = entries.filter(
+        (entry) => compareIds(entry.seriesFrom, lastSeries) <= 0 && compareIds(entry.seriesTo, lastSeries) > 0,
+      )
+      if (divided.length === 0) continue
+      const rest = { ...source, runs: [{ tier, order, entries: divided }] }
+      blocksByRange.push(
+        await mergeRange(rest, { seriesFrom, seriesTo, isCoarse: false }, { tier, order, deflate: false }, pacer),
+      )
       await pacer.pause()
     }
   }
   const removed = source.runs.flatMap(({ entries }) =>
     entries.filter(({ seriesFrom }) => compareIds(seriesFrom, lastSeries) <= 0),
   )
-  return { blocksByRange, removed, isComplete }
+  return { blocksByRange, removed, isComplete: nextRange === undefined }
 }
 
 /** Returns the index entries of a window. */
@@ -179,32 +188,6 @@ async function mergeRange(
     const rows = await runPaced(mergeRowsInSteps(sections, window.resolutionMs, mergeOptions), pacer)
     const blocks = rows.length === 0 ? [] : encodeRun(window, rows, newRun)
     releaseMergedRows(rows)
-    return blocks
-  } finally {
-    releaseArena(arena)
-  }
-}
-
-/**
- * Encodes the rows of those blocks of a run that have both the series `lastSeries` or earlier ones, and later ones. The
- * result, which belongs to the same run, has only the later ones.
- */
-async function encodeSeriesAfter(source: MergeSource, run: Run, lastSeries: Id64): Promise<TimelineBlock[]> {
-  const { tier, order } = run
-  const entries = run.entries.filter(
-    ({ seriesFrom, seriesTo }) => compareIds(seriesFrom, lastSeries) <= 0 && compareIds(seriesTo, lastSeries) > 0,
-  )
-  const arena = acquireArena()
-  try {
-    const blocks: TimelineBlock[] = []
-    for (const section of await readSections(source, entries, arena)) {
-      const isLater = (series: number): boolean =>
-        compareIds({ hi: section.seriesHi[series]!, lo: section.seriesLo[series]! }, lastSeries) > 0
-      const [later, earlier] = divideRows(section, isLater)
-      for (const block of encodeRun(source.window, later, { tier, order, deflate: false })) blocks.push(block)
-      releaseMergedRows(later)
-      releaseMergedRows(earlier)
-    }
     return blocks
   } finally {
     releaseArena(arena)

@@ -142,6 +142,44 @@ describe('the scheduler of folds', () => {
     expect(await totalOf(store, 'level', 'last')).toBe(7)
   })
 
+  it('seals a large window in several steps, and again after a point that arrives between two of them', async () => {
+    const faulty = new FaultyStore(store)
+    const { loop, advance } = newLoop(faulty.store, { mergeStepBytesMax: 1 })
+    const series = 1_000
+    const points = Array.from({ length: 20 * series }, (_, i) =>
+      gauge(Math.sin(i), T0_MS + Math.floor(i / series) * 30_000, { host: `${i % series}` }),
+    )
+    await track(...points)
+    await noteInbox(loop)
+    await loop.drain()
+    advance(2 * HOUR_MS)
+    let isLate = true
+    faulty.alwaysOf('commitFold', async (proceed, [{ inbox }]) => {
+      const isDone = await proceed()
+      if (inbox.length === 0 && isLate) {
+        isLate = false
+        await track(gauge(1, T0_MS, { host: '7' }))
+        await noteInbox(loop)
+      }
+      return isDone
+    })
+    await loop.drain()
+    const steps = faulty.calls('commitFold').filter(([{ inbox }]) => inbox.length === 0)
+    expect(steps.length).toBeGreaterThan(loop.totals.seals)
+    expect(loop.totals.seals).toBeGreaterThan(0)
+    // The point is folded, and then the window is sealed again.
+    for (let n = 0; n < 2; n++) {
+      await loop.drain()
+      advance(HOUR_MS)
+    }
+    await loop.drain()
+    const entries = await entriesOf(store, 'level', 10_000)
+    expect(new Set(entries.map(({ tier, order }) => `${tier} ${order}`)).size).toBe(1)
+    expect(entries[0]!.tier).toBe(SEALED_TIER)
+    expect(loop.totals.failures).toBe(0)
+    expect(await totalOf(store, 'level', 'count')).toBe(points.length + 1)
+  })
+
   it('does not count the age of a commit without blocks', async () => {
     const faulty = new FaultyStore(store)
     const { loop, advance } = newLoop(faulty.store)
