@@ -31,12 +31,13 @@ const server = createServer((request, response) => {
     if (parses) chunks.push(chunk)
   })
   request.on('end', () => {
-    const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
-    if (parses) parse(body, request.headers['content-type'])
     const respond = (): void => {
       response.writeHead(201, HEADERS)
       response.end(RESPONSE)
     }
+    if (!parses) return respond()
+    const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+    parse(body, request.headers['content-type'])
     if (file === undefined) respond()
     else void file.write(body.subarray(0, Math.ceil(body.length * SYNCED_SHARE))).then(respond)
   })
