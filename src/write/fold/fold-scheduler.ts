@@ -335,10 +335,10 @@ export class FoldScheduler {
   }
 
   /**
-      // A merge may take several steps, and adds a run to the next tier, which may then have enough for another merge.
-   * nothing to merge, if the window changed meanwhile, or if its data is missing or cannot be merged. Returns
-   * undefined if the partition is paused, if the scheduler is stopped, if another gateway has the lease, or if the work
-   * failed for another reason.
+   * Takes one step of a merge of the window's runs, or of its seal. Returns true if the step was committed. Returns
+   * false if there was nothing to merge, if the window changed meanwhile, or if its data is missing or cannot be
+   * merged. Returns undefined if the partition is paused, if the scheduler is stopped, if another gateway has the
+   * lease, or if the work failed for another reason.
    */
   #mergeOneWindow({ partition, window }: OpenWindow, isSealing: boolean): Promise<boolean | undefined> {
     const { store, settings, totals, now, onFailure } = this.#context
