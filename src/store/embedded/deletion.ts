@@ -11,8 +11,8 @@ import {
   readWindowKey,
 } from './keys.ts'
 import { decodeOrder } from './rows.ts'
-import { INDEX_ENTRIES_PER_REMOVAL_MAX, removeIndexEntries, removeWindowRow } from './timelines.ts'
-import type { WriteSet } from './write-set.ts'
+import { removeIndexEntries, removeWindowRow } from './timelines.ts'
+import { REMOVALS_PER_WRITE_MAX, type WriteSet } from './write-set.ts'
 
 /**
  * Removes the data of deleted metrics, after the inbox entries that existed at the deletion are folded. From then on,
@@ -76,7 +76,7 @@ function oldestInboxOrder(writes: WriteSet, partition: number): number {
 }
 
 /**
- * Removes at most `max` windows and rows of a metric, with at most `INDEX_ENTRIES_PER_REMOVAL_MAX` index entries.
+ * Removes at most `max` windows and rows of a metric, with at most `REMOVALS_PER_WRITE_MAX` index entries.
  * Returns the number of windows and rows removed, or `max` if index entries may be left. If it is less than `max`,
  * nothing is left.
  */
@@ -91,7 +91,7 @@ function clearMetric(
   const prefix = metricPrefix(partition, metricId)
   const range = { start: prefix, end: afterPrefix(prefix) }
   let removedCount = 0
-  let entriesLeft = INDEX_ENTRIES_PER_REMOVAL_MAX
+  let entriesLeft = REMOVALS_PER_WRITE_MAX
   for (const key of writes.tables.windows.keys({ ...range, limit: max })) {
     const window: WindowKey = readWindowKey(key)
     entriesLeft -= removeIndexEntries(writes, heldBlocks, partition, window, entriesLeft, nowMs)

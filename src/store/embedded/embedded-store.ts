@@ -50,6 +50,7 @@ import { decodePartition, decodeTime, decodeWatermark } from './rows.ts'
 import { countDistinct } from './sets.ts'
 import { sweepOneStep } from './sweep.ts'
 import { commitFold, dueWindows, expireWindow, readTimeline, removeExpiredData } from './timelines.ts'
+import { REMOVALS_PER_WRITE_MAX } from './write-set.ts'
 
 /**
  * The store of a single gateway: an LMDB environment and a journal in one folder. Each read, or each step of a long
@@ -93,13 +94,12 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   }
 }
 
-/** Maximum number of steps of one call of `#removeExpiredData`: together they remove at most a million set sketches. */
-const DATA_REMOVAL_STEPS_MAX = 1_000
 /**
- * Maximum number of steps in which one sweep removes expired rows: together they process at most 250,000 entries. The
- * number is limited because a gateway that stops waits for the sweep (`FoldLoop.stop`).
+ * Maximum number of steps in which one sweep removes expired rows, and also of those in which one call of
+ * `#removeExpiredData` removes index entries and set sketches. They process at most 250,000 of each. The number is
+ * limited because a gateway that stops waits for the sweep (`FoldLoop.stop`).
  */
-const SWEEP_STEPS_MAX = 250
+const REMOVAL_STEPS_MAX = 2_500
 
 class EmbeddedStore implements Store {
   readonly partitions: number
@@ -291,15 +291,16 @@ class EmbeddedStore implements Store {
   async clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean> {
     let remaining = max
     let previous: Uint8Array | undefined
-    do {
+    while (remaining > 0) {
+      const stepMax = Math.min(REMOVALS_PER_WRITE_MAX, remaining)
       const { removedCount, lastMetric } = await this.#environment.write((writes) =>
-        clearDeletedOneStep(writes, this.#heldBlocks, partition, remaining, nowMs, previous),
+        clearDeletedOneStep(writes, this.#heldBlocks, partition, stepMax, nowMs, previous),
       )
       remaining -= removedCount
-      if (remaining <= 0) return true
-      previous = lastMetric
-    } while (previous !== undefined)
-    return false
+      // The step has visited all metrics after `previous`, or as many as a step may visit.
+      if (removedCount < stepMax && (previous = lastMetric) === undefined) return false
+    }
+    return true
   }
 
   async sweep(nowMs: number): Promise<void> {
@@ -312,20 +313,20 @@ class EmbeddedStore implements Store {
 
   /**
    * Removes expired rows in steps; other reads and writes run between the steps. The next sweep removes what is left
-   * after `SWEEP_STEPS_MAX` steps.
+   * after `REMOVAL_STEPS_MAX` steps.
    */
   async #sweepTables(nowMs: number): Promise<void> {
-    for (let steps = 0; steps < SWEEP_STEPS_MAX; steps++) {
+    for (let steps = 0; steps < REMOVAL_STEPS_MAX; steps++) {
       if (!(await this.#environment.write((writes) => sweepOneStep(writes, nowMs)))) return
     }
   }
 
   /**
    * Removes the data of condemned windows in steps; other reads and writes run between the steps. The next call removes
-   * what is left after `DATA_REMOVAL_STEPS_MAX` steps.
+   * what is left after `REMOVAL_STEPS_MAX` steps.
    */
   async #removeExpiredData(nowMs: number): Promise<void> {
-    for (let steps = 0; steps < DATA_REMOVAL_STEPS_MAX; steps++) {
+    for (let steps = 0; steps < REMOVAL_STEPS_MAX; steps++) {
       const mayHaveMore = await this.#environment.write((writes) =>
         removeExpiredData(writes, this.#heldBlocks, this.#setResolutions, nowMs),
       )
@@ -345,8 +346,16 @@ class EmbeddedStore implements Store {
     return this.#environment.read((tables) => readEvents(tables, request))
   }
 
-  expireEvents(partition: number, committedByMs: number, max: number): Promise<number> {
-    return this.#environment.write((writes) => expireEvents(writes, partition, committedByMs, max))
+  async expireEvents(partition: number, committedByMs: number, max: number): Promise<number> {
+    let removedCount = 0
+    let stepMax: number
+    let removedByStep: number
+    do {
+      stepMax = Math.min(REMOVALS_PER_WRITE_MAX, max - removedCount)
+      removedByStep = await this.#environment.write((writes) => expireEvents(writes, partition, committedByMs, stepMax))
+      removedCount += removedByStep
+    } while (removedByStep === stepMax && removedCount < max)
+    return removedCount
   }
 
   // Requests

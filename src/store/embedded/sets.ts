@@ -6,7 +6,7 @@ import { windowWidthMs } from '../windows.ts'
 import { setKey, windowKey } from './keys.ts'
 import { hasExpiredStretch, isTimeExpired } from './stretches.ts'
 import { keyTextOf, type Tables } from './table.ts'
-import type { WriteSet } from './write-set.ts'
+import { REMOVALS_PER_WRITE_MAX, type WriteSet } from './write-set.ts'
 
 /**
  * Stores set sketches: one HyperLogLog for each series and bucket of a set metric, at each set resolution.
@@ -108,10 +108,7 @@ export function* countDistinct(
   return counts
 }
 
-/** Maximum number of sketches that one call of `removeSketches` removes, which takes a few milliseconds. */
-export const SKETCHES_PER_REMOVAL_MAX = 1_000
-
-/** Removes at most `SKETCHES_PER_REMOVAL_MAX` sketches of a window. Returns whether more are left. */
+/** Removes at most `REMOVALS_PER_WRITE_MAX` sketches of a window. Returns whether more are left. */
 export function removeSketches(
   writes: WriteSet,
   partition: number,
@@ -120,8 +117,8 @@ export function removeSketches(
   const start = windowKey(partition, metricId, resolutionMs, windowMs)
   const end = windowKey(partition, metricId, resolutionMs, windowMs + windowWidthMs(resolutionMs))
   let removed = 0
-  for (const key of writes.tables.sets.keys({ start, end, limit: SKETCHES_PER_REMOVAL_MAX + 1 })) {
-    if (removed === SKETCHES_PER_REMOVAL_MAX) return true
+  for (const key of writes.tables.sets.keys({ start, end, limit: REMOVALS_PER_WRITE_MAX + 1 })) {
+    if (removed === REMOVALS_PER_WRITE_MAX) return true
     writes.remove('sets', key)
     removed++
   }

@@ -4,7 +4,7 @@ import { type ExpiringKind, expiryKey, expiryKeysEnd, readExpiryKey } from './ke
 import { removeReceiptIfExpired } from './receipts.ts'
 import { decodeTime, decodeWatermark } from './rows.ts'
 import { NO_VALUE } from './table.ts'
-import type { WriteSet } from './write-set.ts'
+import { REMOVALS_PER_WRITE_MAX, type WriteSet } from './write-set.ts'
 
 /**
  * Removes expired rows. The table `expiry` is a queue, ordered by time: each entry names a row and the earliest time at
@@ -12,15 +12,12 @@ import type { WriteSet } from './write-set.ts'
  * entry. So a commit that updates a watermark need not change the queue.
  */
 
-/** Maximum number of entries in one step, which takes a few milliseconds. */
-export const SWEEP_STEP_ENTRIES_MAX = 1_000
-
 /** A key that is less than every key in `expiry`. */
 const BEFORE_ALL_ENTRIES = expiryKeysEnd(-(2 ** 51))
 
-/** Processes at most `SWEEP_STEP_ENTRIES_MAX` expired entries. Returns whether more may be left. */
+/** Processes at most `REMOVALS_PER_WRITE_MAX` expired entries. Returns whether more may be left. */
 export function sweepOneStep(writes: WriteSet, nowMs: number): boolean {
-  const range = { start: BEFORE_ALL_ENTRIES, end: expiryKeysEnd(nowMs), limit: SWEEP_STEP_ENTRIES_MAX }
+  const range = { start: BEFORE_ALL_ENTRIES, end: expiryKeysEnd(nowMs), limit: REMOVALS_PER_WRITE_MAX }
   let entryCount = 0
   for (const entry of writes.tables.expiry.keys(range)) {
     writes.remove('expiry', entry)
@@ -28,7 +25,7 @@ export function sweepOneStep(writes: WriteSet, nowMs: number): boolean {
     REMOVE_IF_EXPIRED[kind](writes, key, nowMs)
     entryCount++
   }
-  return entryCount === SWEEP_STEP_ENTRIES_MAX
+  return entryCount === REMOVALS_PER_WRITE_MAX
 }
 
 const REMOVE_IF_EXPIRED: Record<ExpiringKind, (writes: WriteSet, key: Uint8Array, nowMs: number) => void> = {

@@ -46,7 +46,7 @@ import {
 import { removeSketches } from './sets.ts'
 import { addExpiredStretch, readExpiredStretches, removeExpiredStretches } from './stretches.ts'
 import { NO_VALUE, type Tables } from './table.ts'
-import type { WriteSet } from './write-set.ts'
+import { REMOVALS_PER_WRITE_MAX, type WriteSet } from './write-set.ts'
 
 /**
  * Stores the index of inboxes and timelines (which blocks have which data), and runs the atomic steps of folding and
@@ -264,9 +264,6 @@ export function dueWindows(tables: Tables, partition: number, nowMs: number, max
   return windows
 }
 
-/** Maximum number of index entries that one step of an expiry or a deletion removes, which takes a few milliseconds. */
-export const INDEX_ENTRIES_PER_REMOVAL_MAX = 500
-
 /** Is after every key in `condemned`: these begin with a partition, which is at most 0xfffe. */
 const CONDEMNED_END = Buffer.alloc(3, 0xff)
 
@@ -294,7 +291,7 @@ export function expireWindow(
   const bytes = writes.get('windows', key)
   if (bytes !== undefined && decodeWindowRow(bytes).expiresMs > nowMs) return { isExpired: false, hasDataLeft: false }
   removeWindowRow(writes, partition, window)
-  const entriesMax = INDEX_ENTRIES_PER_REMOVAL_MAX
+  const entriesMax = REMOVALS_PER_WRITE_MAX
   const hasEntriesLeft = removeIndexEntries(writes, heldBlocks, partition, window, entriesMax, nowMs) === entriesMax
   const hasSketchesLeft = setResolutions.includes(resolutionMs) && removeSketches(writes, partition, window)
   const hasDataLeft = hasEntriesLeft || hasSketchesLeft
@@ -320,7 +317,7 @@ export function removeExpiredData(
   for (const { key, value } of writes.tables.condemned.rows({ start: partitionKey(0), end: CONDEMNED_END, limit: 1 })) {
     const partition = readPartition(key)
     const window = readWindowKey(key)
-    const entriesMax = INDEX_ENTRIES_PER_REMOVAL_MAX
+    const entriesMax = REMOVALS_PER_WRITE_MAX
     if (removeIndexEntries(writes, heldBlocks, partition, window, entriesMax, nowMs) === entriesMax) return true
     if (setResolutions.includes(window.resolutionMs) && removeSketches(writes, partition, window)) return true
     writes.remove('condemned', key)

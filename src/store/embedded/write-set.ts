@@ -4,6 +4,12 @@ import { Layer } from './layer.ts'
 import { keyTextOf, type Tables } from './table.ts'
 
 /**
+ * Maximum number of entries that one write of background work removes. With its look-ups in LMDB, an entry costs up to
+ * 20 µs, and the writes of requests wait for as long as this write runs. Work with more to remove takes several writes.
+ */
+export const REMOVALS_PER_WRITE_MAX = 100
+
+/**
  * The changes of one write to the store. `get` and `has` see these changes, but reads through `tables` do not. After
  * `addMembers`, `get` and `has` do not find the set sketch.
  */

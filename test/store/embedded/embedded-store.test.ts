@@ -7,14 +7,12 @@ import { Pacer } from '../../../src/model/pacer.ts'
 import type { CanonicalTags } from '../../../src/model/series.ts'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { STORE_FORMAT_VERSION } from '../../../src/store/embedded/format.ts'
-import { FORMAT_KEY, JOURNAL_KEY, metricPrefix, seriesIdKey } from '../../../src/store/embedded/keys.ts'
+import { FORMAT_KEY, JOURNAL_KEY, metricPrefix, seriesIdKey, type TableName } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { MemoryTable } from '../../../src/store/embedded/memory-table.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
-import { SWEEP_STEP_ENTRIES_MAX } from '../../../src/store/embedded/sweep.ts'
 import { Table } from '../../../src/store/embedded/table.ts'
-import { INDEX_ENTRIES_PER_REMOVAL_MAX } from '../../../src/store/embedded/timelines.ts'
-import { WriteSet } from '../../../src/store/embedded/write-set.ts'
+import { REMOVALS_PER_WRITE_MAX, WriteSet } from '../../../src/store/embedded/write-set.ts'
 import type { CommitPart, Store } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 import { describeStore } from '../contract/describe-store.ts'
@@ -223,7 +221,7 @@ describe('an embedded store', () => {
   ])('sweeps all that has expired in %s, in bounded steps between which other writes run', async (_, isReopened) => {
     const folder = await temporaryFolder()
     let store = await openFor(optionsOf(folder))
-    const markers = Array.from({ length: 3 * SWEEP_STEP_ENTRIES_MAX + 200 }, (_, i) => ({
+    const markers = Array.from({ length: 30 * REMOVALS_PER_WRITE_MAX + 50 }, (_, i) => ({
       project: 'shop',
       key: `key-${i}`,
     }))
@@ -252,7 +250,7 @@ describe('an embedded store', () => {
     expect(await left()).toBe(0)
     const between = removed.filter((count) => count > 0 && count < markers.length)
     expect(between).not.toEqual([])
-    for (const count of between) expect(count % SWEEP_STEP_ENTRIES_MAX).toBe(0)
+    for (const count of between) expect(count % REMOVALS_PER_WRITE_MAX).toBe(0)
   })
 
   test('counts the members of many sketches in short steps, between which it can pause', async () => {
@@ -384,7 +382,65 @@ describe('an embedded store', () => {
       removedByStep.push(removals.mock.calls.filter(([table]) => table === 'index').length)
     }
     expect(removedByStep.reduce((sum, count) => sum + count)).toBe(1_800)
-    expect(Math.max(...removedByStep)).toBe(INDEX_ENTRIES_PER_REMOVAL_MAX)
+    expect(Math.max(...removedByStep)).toBe(REMOVALS_PER_WRITE_MAX)
+  })
+
+  describe('removes in several short writes, whatever the limit of the call,', () => {
+    const count = 3 * REMOVALS_PER_WRITE_MAX + 50
+    const max = 2 * REMOVALS_PER_WRITE_MAX + 10
+
+    /** Runs `remove` and returns how many rows of a table each write has removed. */
+    async function removedByWrite(table: TableName, remove: () => Promise<unknown>): Promise<number[]> {
+      const removals = vi.spyOn(WriteSet.prototype, 'remove')
+      await remove()
+      const counts = new Map<unknown, number>()
+      removals.mock.calls.forEach(([name], i) => {
+        const writes = removals.mock.contexts[i]
+        if (name === table) counts.set(writes, (counts.get(writes) ?? 0) + 1)
+      })
+      removals.mockRestore()
+      return [...counts.values()]
+    }
+
+    test('events', async () => {
+      const store = await openFor(optionsOf(await temporaryFolder()))
+      const events = Array.from({ length: count }, (_, i) => ({
+        project: 'shop',
+        id: `e${i}`,
+        timeMs: NOW,
+        json: '{}',
+      }))
+      await store.append([commit(0, 1, part({ events }))])
+      const expire = () => store.expireEvents(0, NOW, max)
+      expect(await removedByWrite('events', async () => expect(await expire()).toBe(max))).toEqual([
+        REMOVALS_PER_WRITE_MAX,
+        REMOVALS_PER_WRITE_MAX,
+        10,
+      ])
+      expect(await removedByWrite('events', async () => expect(await expire()).toBe(count - max))).toEqual([
+        REMOVALS_PER_WRITE_MAX,
+        40,
+      ])
+      expect(await expire()).toBe(0)
+    })
+
+    test('the data of a deleted metric', async () => {
+      const store = await openFor(optionsOf(await temporaryFolder()))
+      const metric = metricOf('cpu')
+      const { partition } = metric
+      const series = Array.from({ length: count }, (_, i) => seriesTouch(metric, [['host', `host-${i}`]]))
+      await store.append([commit(partition, 1, part({ metrics: [touch(metric)], series }))])
+      await store.deleteMetric({ project: 'shop', name: 'cpu', generation: 1 })
+      const clear = () => store.clearDeleted(partition, max, NOW)
+      expect(await removedByWrite('series-ids', async () => expect(await clear()).toBe(true))).toEqual([
+        REMOVALS_PER_WRITE_MAX,
+        REMOVALS_PER_WRITE_MAX,
+        10,
+      ])
+      let mayHaveMore = true
+      while (mayHaveMore) mayHaveMore = await clear()
+      expect(await store.readSeries(partition, metric.metricId, 0, 10)).toEqual([])
+    })
   })
 
   test('a second close waits for the first one, which holds the folder until all data is in LMDB', async () => {

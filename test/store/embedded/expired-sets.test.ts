@@ -6,16 +6,11 @@ import { Inboxes } from '../../../src/store/embedded/inboxes.ts'
 import { partitionKey, setKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { MemoryTable } from '../../../src/store/embedded/memory-table.ts'
-import { countDistinct, SetChanges, SKETCHES_PER_REMOVAL_MAX } from '../../../src/store/embedded/sets.ts'
+import { countDistinct, SetChanges } from '../../../src/store/embedded/sets.ts'
 import { readExpiredStretches } from '../../../src/store/embedded/stretches.ts'
 import { Table } from '../../../src/store/embedded/table.ts'
-import {
-  commitFold,
-  expireWindow,
-  INDEX_ENTRIES_PER_REMOVAL_MAX,
-  readTimeline,
-  removeExpiredData,
-} from '../../../src/store/embedded/timelines.ts'
+import { commitFold, expireWindow, readTimeline, removeExpiredData } from '../../../src/store/embedded/timelines.ts'
+import { REMOVALS_PER_WRITE_MAX } from '../../../src/store/embedded/write-set.ts'
 import type { FoldCommit } from '../../../src/store/store.ts'
 import { windowWidthMs } from '../../../src/store/windows.ts'
 import { reopenEnvironment } from '../../support/reopen-environment.ts'
@@ -28,7 +23,7 @@ const PARTITION = 3
 const metricId = { hi: 1, lo: 2 }
 const window = { metricId, resolutionMs: HOUR, windowMs: 0 }
 const seriesOf = (lo: number) => ({ hi: 0, lo })
-const SERIES = 2 * SKETCHES_PER_REMOVAL_MAX + 100
+const SERIES = 2 * REMOVALS_PER_WRITE_MAX + 50
 
 async function open(): Promise<Environment> {
   const folder = await temporaryFolder()
@@ -67,7 +62,7 @@ describe('a window with more set sketches than one verb removes', () => {
     const outcome = await environment.write((writes) => expireWindow(writes, new HeldBlocks(), [HOUR], expiry))
     expect(outcome).toEqual({ isExpired: true, hasDataLeft: true })
     expect(await expired(environment, HOUR)).toHaveLength(1)
-    for (let sketches = SERIES - SKETCHES_PER_REMOVAL_MAX; sketches > 0; sketches -= SKETCHES_PER_REMOVAL_MAX) {
+    for (let sketches = SERIES - REMOVALS_PER_WRITE_MAX; sketches > 0; sketches -= REMOVALS_PER_WRITE_MAX) {
       expect(await left(environment)).toBe(sketches)
       await add(environment, 10)
       expect(await removeStep(environment)).toBe(true)
@@ -80,7 +75,7 @@ describe('a window with more set sketches than one verb removes', () => {
   test('loses the sketches that LMDB has in steps, and no step reads the sketches of all earlier ones', async () => {
     const folder = await temporaryFolder()
     const first = await Environment.open(folder, new Lmdb(folder))
-    await add(first, 12 * SKETCHES_PER_REMOVAL_MAX)
+    await add(first, 12 * REMOVALS_PER_WRITE_MAX)
     const { environment } = await reopenEnvironment(folder, first, {}, 'reopen')
     onTestFinished(() => environment.close())
     const expiry = { partition: PARTITION, window, nowMs: 1 }
@@ -128,7 +123,7 @@ describe('a window with more set sketches than one verb removes', () => {
 })
 
 describe('a window with more index entries than one write removes', () => {
-  const ENTRIES = 2 * INDEX_ENTRIES_PER_REMOVAL_MAX + 100
+  const ENTRIES = 2 * REMOVALS_PER_WRITE_MAX + 50
   const timeline = { metricId, resolutionMs: MINUTE }
   const finer = { ...timeline, windowMs: 0 }
   const entries = Array.from({ length: ENTRIES }, (_, order) => entryOf(`block-${order}`, 0, { order }))
@@ -165,7 +160,7 @@ describe('a window with more index entries than one write removes', () => {
     const outcome = await environment.write((writes) => expireWindow(writes, heldBlocks, [HOUR], expiry))
     expect(outcome).toEqual({ isExpired: true, hasDataLeft: true })
     expect([await rowCount(environment, 'windows'), await rowCount(environment, 'due')]).toEqual([0, 0])
-    for (let count = ENTRIES - INDEX_ENTRIES_PER_REMOVAL_MAX; count > 0; count -= INDEX_ENTRIES_PER_REMOVAL_MAX) {
+    for (let count = ENTRIES - REMOVALS_PER_WRITE_MAX; count > 0; count -= REMOVALS_PER_WRITE_MAX) {
       expect(await rowCount(environment, 'index')).toBe(count)
       expect(await visible(environment)).toMatchObject({ entries: [], expired: [{ fromMs: 0 }] })
       expect(await fold({ removed: [{ timeline, entry: entries.at(-1)! }] })).toBe(false)
@@ -186,7 +181,7 @@ describe('a window with more index entries than one write removes', () => {
     const expiry = { partition: PARTITION, window: finer, dropExpiredAtResolutions: [10_000], nowMs: 1 }
     const outcome = await environment.write((writes) => expireWindow(writes, heldBlocks, [], expiry))
     expect(outcome).toEqual({ isExpired: true, hasDataLeft: true })
-    for (let count = ENTRIES - INDEX_ENTRIES_PER_REMOVAL_MAX; count > 0; count -= INDEX_ENTRIES_PER_REMOVAL_MAX) {
+    for (let count = ENTRIES - REMOVALS_PER_WRITE_MAX; count > 0; count -= REMOVALS_PER_WRITE_MAX) {
       expect(await rowCount(environment, 'index')).toBe(count)
       expect(await visible(environment)).toMatchObject({ entries: [], expired: [{ fromMs: 0 }] })
       expect(await expired(environment, 10_000)).toHaveLength(1)
