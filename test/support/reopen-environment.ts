@@ -1,12 +1,27 @@
-import { cpSync, readdirSync } from 'node:fs'
-import { expect, vi } from 'vitest'
+import { cpSync } from 'node:fs'
 import { Environment, type EnvironmentOptions } from '../../src/store/embedded/environment.ts'
 import { Lmdb } from '../../src/store/embedded/lmdb.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
-const journalsIn = (folder: string) => readdirSync(folder).filter((name) => name.startsWith('journal-'))
+/** Number of unfinished transactions of all environments. */
+let transactions = 0
 
-/** Closes an environment and opens it again; after a crash, as a copy of the folder from before the close. */
+/** Counts its unfinished transactions. */
+export class WatchedLmdb extends Lmdb {
+  override async write(changeRows: () => void): Promise<void> {
+    transactions++
+    try {
+      await super.write(changeRows)
+    } finally {
+      transactions--
+    }
+  }
+}
+
+/**
+ * Closes an environment and opens it again; after a crash, as a copy of the folder from before the close. The LMDB
+ * environment must be a `WatchedLmdb`.
+ */
 export async function reopenEnvironment(
   folder: string,
   environment: Environment,
@@ -15,11 +30,11 @@ export async function reopenEnvironment(
 ): Promise<{ readonly folder: string; readonly environment: Environment }> {
   let next = folder
   if (how === 'crash') {
-    // LMDB may not be copied while a checkpoint writes it.
-    await vi.waitFor(() => expect(journalsIn(folder)).toHaveLength(1), { timeout: 20_000 })
     next = await temporaryFolder()
+    // LMDB may not be copied during a transaction. Between two transactions of a checkpoint, it may.
+    while (transactions > 0) await new Promise((resolve) => setImmediate(resolve))
     cpSync(folder, next, { recursive: true, filter: (path) => !path.endsWith('lock.mdb') })
   }
   await environment.close()
-  return { folder: next, environment: await Environment.open(next, new Lmdb(next), options) }
+  return { folder: next, environment: await Environment.open(next, new WatchedLmdb(next), options) }
 }

@@ -11,9 +11,10 @@ import { WriteSet } from './write-set.ts'
 
 export interface EnvironmentOptions {
   readonly checkpointIntervalMs?: number
+  readonly checkpointDelayMs?: number
   /**
-   * Size of the layer in memory, and of the journal file, at which a checkpoint begins. During the checkpoint a second
-   * layer and file are filled. When one of these is full too, writes wait for the checkpoint, or are refused if it
+   * Size of the layer in memory, and of the journal file, at which the layer is frozen and a second layer and file are
+   * begun. When one of these is full too, writes wait for the checkpoint of the frozen layer, or are refused if it
    * fails.
    */
   readonly layerBytesMax?: number
@@ -22,11 +23,15 @@ export interface EnvironmentOptions {
   readonly log?: StoreLog
 }
 
-/**
- * A frame makes a checkpoint due after this time, unless one is scheduled already. The time is long enough that most
- * inbox blocks are folded before they would be written to LMDB.
- */
+/** The first frame of a layer makes its checkpoint due after this time. */
 const CHECKPOINT_INTERVAL_MS = 30_000
+/**
+ * A frozen layer waits for this time before its checkpoint, or until the active layer or its journal file is full by
+ * the part `CHECKPOINT_DELAY_FILL_MAX`. Meanwhile most of its inbox blocks are folded (the age at which they are folded
+ * is less than this time), so they are never written to LMDB.
+ */
+const CHECKPOINT_DELAY_MS = 20_000
+const CHECKPOINT_DELAY_FILL_MAX = 1 / 3
 const CHECKPOINT_RETRY_PAUSE_MS = 1_000
 const LAYER_BYTES_MAX = 25_165_824
 const JOURNAL_BYTES_MAX = 67_108_864
@@ -49,8 +54,9 @@ interface WaitingWrite {
  * Writes run one after another: each reads the results of earlier writes and records its own changes in a `WriteSet`,
  * which is dropped if the write throws. Writes that wait at the same time share a frame of the journal. When the frame
  * is synced to disk, its changes are added to a layer in memory and become visible to readers, and the writes resolve.
- * A checkpoint writes the layer to LMDB, about twice a minute or when the layer or the journal file is full. Rows that
- * are added and removed between the beginnings of two checkpoints are usually not written to LMDB.
+ * About twice a minute, or when the layer or the journal file is full, the layer is frozen and a new one is begun. A
+ * while later, a checkpoint writes the frozen layer to LMDB. A new row that is removed before that is removed from the
+ * layers, and LMDB never has it. Such rows are the blocks of the inboxes, which are most of all that is written.
  *
  * Invariant: everything that readers see is in LMDB, or in both the journal and a layer. If writing or syncing the
  * journal fails, the state of its file is unknown. Before the next write, all layers are then written to LMDB, and a
@@ -78,7 +84,7 @@ export class Environment {
   #frameLayer = new Layer()
   /** The durable changes since the previous active layer was frozen. */
   #activeLayer = new Layer()
-  /** The layer that the running checkpoint, or else the next one, writes to LMDB. */
+  /** The layer that waits for a checkpoint, or that the running one writes to LMDB. */
   #frozenLayer: Layer | undefined
   /** The arrays that `#layers` and `#layersOfWrites` have returned last. */
   #layerList: readonly Layer[] = []
@@ -88,6 +94,8 @@ export class Environment {
   /** Resolves when the last checkpoint has removed the journal files that it made superfluous. */
   #journalFileRemoval: Promise<void> = Promise.resolve()
   #isCheckpointDue = false
+  /** Set while the frozen layer waits for its checkpoint. */
+  #delayTimer: NodeJS.Timeout | undefined
   #checkpointTimer: NodeJS.Timeout | undefined
 
   private constructor(folder: string, lmdb: Lmdb, journal: Journal, options: FilledOptions) {
@@ -122,6 +130,7 @@ export class Environment {
     await removeJournalFilesBefore(folder, nextFileNumber)
     return new Environment(folder, lmdb, journal, {
       checkpointIntervalMs: options.checkpointIntervalMs ?? CHECKPOINT_INTERVAL_MS,
+      checkpointDelayMs: options.checkpointDelayMs ?? CHECKPOINT_DELAY_MS,
       layerBytesMax: options.layerBytesMax ?? LAYER_BYTES_MAX,
       journalBytesMax: options.journalBytesMax ?? JOURNAL_BYTES_MAX,
       openFile,
@@ -248,7 +257,7 @@ export class Environment {
         return
       }
       this.#checkpointTimer ??= this.#scheduleCheckpoint(this.#options.checkpointIntervalMs)
-      this.#activeLayer.addFrame(frame, (name, key) => this.#mayBeInLmdb(name, key))
+      this.#activeLayer.addFrame(frame, (name, key) => this.#mustRecordRemoval(name, key))
       noteChanges(this.tables, frame)
     }
     for (const { waiting, writes, result } of executedWrites) {
@@ -257,9 +266,17 @@ export class Environment {
     }
   }
 
-  /** Returns false only if the row is not in LMDB, and the frozen layer has no change of it. */
-  #mayBeInLmdb(name: TableName, key: string): boolean {
-    if (this.#frozenLayer?.get(name, key) !== undefined) return true
+  /**
+   * Returns whether the active layer must record the removal of a row, because LMDB or the frozen layer may have the
+   * row. If the row is new in the frozen layer, and that still waits for its checkpoint, removes the row there instead.
+   */
+  #mustRecordRemoval(name: TableName, key: string): boolean {
+    const frozenWrite = this.#frozenLayer?.get(name, key)
+    if (frozenWrite?.isNew === true && this.#delayTimer !== undefined) {
+      this.#frozenLayer!.delete(name, key)
+      return false
+    }
+    if (frozenWrite !== undefined) return true
     try {
       return this.#lmdb.tables[name].doesExist(Buffer.from(key, 'latin1'))
     } catch {
@@ -271,8 +288,8 @@ export class Environment {
   /**
    * Prepares the journal for the next frame. If the last write to the journal failed, begins a new file and writes all
    * layers to LMDB; rejects if this fails. Then, if the layer or the file is full, waits for an earlier checkpoint and
-   * begins the next one; rejects if the earlier one fails or the next one cannot begin. If neither is full but a
-   * checkpoint is due, begins it, unless an earlier one has not succeeded yet.
+   * freezes the layer; rejects if the earlier one fails or no file can be begun. If neither is full but a checkpoint is
+   * due, freezes the layer, unless an earlier checkpoint has not succeeded yet.
    */
   async #prepareForFrame(): Promise<void> {
     if (this.#failedJournal === this.#journal) {
@@ -284,7 +301,9 @@ export class Environment {
       this.#failedJournal = undefined
     }
     const { layerBytesMax, journalBytesMax } = this.#options
-    const isFull = this.#activeLayer.memoryBytes >= layerBytesMax || this.#journal.fileBytes >= journalBytesMax
+    const fill = Math.max(this.#activeLayer.memoryBytes / layerBytesMax, this.#journal.fileBytes / journalBytesMax)
+    if (this.#delayTimer !== undefined && fill >= CHECKPOINT_DELAY_FILL_MAX) this.#startCheckpoint()
+    const isFull = fill >= 1
     if (!isFull && !this.#isCheckpointDue) return
     if (isFull) await this.#finishCheckpoint()
     if (this.#frozenLayer !== undefined) return
@@ -298,12 +317,12 @@ export class Environment {
       this.#checkpointTimer ??= this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
       return
     }
-    this.#startCheckpoint()
+    this.#delayTimer = setTimeout(() => this.#startCheckpoint(), this.#options.checkpointDelayMs).unref()
   }
 
   /**
-   * Begins a new journal file and an empty layer. The previous layer becomes `#frozenLayer`, which gets no more
-   * changes; the next checkpoint writes it to LMDB.
+   * Begins a new journal file and an empty layer. The previous layer becomes `#frozenLayer`. It gets no more changes,
+   * except that new rows are removed from it while it waits.
    */
   async #freezeLayer(): Promise<void> {
     let next: Journal
@@ -316,6 +335,9 @@ export class Environment {
     this.#journal = next
     this.#frozenLayer = this.#activeLayer
     this.#activeLayer = new Layer()
+    // The next frame schedules the next checkpoint.
+    clearTimeout(this.#checkpointTimer)
+    this.#checkpointTimer = undefined
     await previous.close()
   }
 
@@ -336,6 +358,8 @@ export class Environment {
   }
 
   #startCheckpoint(): void {
+    clearTimeout(this.#delayTimer)
+    this.#delayTimer = undefined
     const first = this.#journal.fileNumber
     this.#runningCheckpoint = this.#writeFrozenLayer({ first, isClosed: false })
       .catch((error: unknown) => {
@@ -365,13 +389,15 @@ export class Environment {
   }
 
   /**
-   * Adds an empty write to the queue, so that the queue freezes the layer and starts the checkpoint. If there is a
-   * frozen layer, starts its checkpoint unless it is running. The first write after that checkpoint freezes the next
-   * layer.
+   * Adds an empty write to the queue, so that the queue freezes the layer. If there is a frozen layer already, starts
+   * its checkpoint unless it is running. The first write after that checkpoint freezes the next layer.
    */
   async #makeCheckpointDue(): Promise<void> {
+    const journal = this.#journal
     // Creating a file takes several syncs; writes go on meanwhile. If it fails, `#freezeLayer` fails with its error.
     await this.#createNextJournal().catch(() => undefined)
+    // The layer was full and was frozen meanwhile.
+    if (this.#journal !== journal) return
     this.#checkpointTimer = undefined
     this.#isCheckpointDue = true
     if (this.#frozenLayer !== undefined && this.#runningCheckpoint === undefined) this.#startCheckpoint()

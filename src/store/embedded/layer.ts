@@ -36,6 +36,11 @@ export class Layer {
     this.#tableOrNew(name).set(key, write)
   }
 
+  /** Forgets the change of a row. */
+  delete(name: TableName, key: string): void {
+    this.#tables.get(name)?.delete(key)
+  }
+
   /** Adds the changes of a later write to this layer, which becomes a frame of the journal. */
   addWriteSet(later: Layer): void {
     for (const [name, table] of later.tables()) {
@@ -45,16 +50,17 @@ export class Layer {
 
   /**
    * Adds the changes of a later frame. A removal is not kept, and the row is deleted from this layer, if the row is
-   * known to be new or `mayBeInLmdb` returns false: then no row in LMDB or in the frozen layer has to be hidden. Sorts
-   * about as many keys as the frame has, so that a later read does not have to sort the keys of many frames at once.
+   * known to be new or `mustRecordRemoval` returns false: then no row in LMDB or in the frozen layer has to be hidden.
+   * Sorts about as many keys as the frame has, so that a later read does not have to sort the keys of many frames at
+   * once.
    */
-  addFrame(later: Layer, mayBeInLmdb: (name: TableName, key: string) => boolean): void {
+  addFrame(later: Layer, mustRecordRemoval: (name: TableName, key: string) => boolean): void {
     for (const [name, table] of later.tables()) {
       const target = this.#tableOrNew(name)
       for (const [key, write] of table.entries()) {
         const isRemoval = write.value === undefined && write.addedMembers === undefined
         const isNew = (target.get(key) ?? write).isNew === true
-        if (isRemoval && (isNew || !mayBeInLmdb(name, key))) target.delete(key)
+        if (isRemoval && (isNew || !mustRecordRemoval(name, key))) target.delete(key)
         else target.set(key, write)
       }
       target.limitUnsortedKeys()

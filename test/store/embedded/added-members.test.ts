@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { HyperLogLog } from '../../../src/sketch/hyperloglog.ts'
 import { Environment } from '../../../src/store/embedded/environment.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
-import { reopenEnvironment } from '../../support/reopen-environment.ts'
+import { reopenEnvironment, WatchedLmdb } from '../../support/reopen-environment.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 /**
@@ -59,7 +59,7 @@ describe('the members that are added to a set sketch', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.array(stepOf, { maxLength: 4 }), { maxLength: 12 }), async (frames) => {
         let folder = await temporaryFolder()
-        let environment = await Environment.open(folder, new Lmdb(folder), SMALL_LAYER)
+        let environment = await Environment.open(folder, new WatchedLmdb(folder), SMALL_LAYER)
         const expected = new Map<string, Set<number>>()
         try {
           for (const steps of frames) {
@@ -101,7 +101,7 @@ describe('the members that are added to a set sketch', () => {
     })
     await environment.close()
     expect(logged).toEqual([{ sketches: 1 }])
-    environment = await Environment.open(folder, new Lmdb(folder), SMALL_LAYER)
+    environment = await Environment.open(folder, new WatchedLmdb(folder), SMALL_LAYER)
     await expectContents(environment, new Map(KEYS.map((key) => [key, new Set([1, 2])])))
     await environment.close()
   })

@@ -19,7 +19,7 @@ import { temporaryFolder } from '../../support/temporary-folder.ts'
 const TABLES = ['series', 'sets'] as const satisfies readonly TableName[]
 const START = Buffer.alloc(0)
 const END = Buffer.alloc(4, 0xff)
-const WITHOUT_CHECKPOINTS = { checkpointIntervalMs: 1e9 }
+const WITHOUT_CHECKPOINTS = { checkpointIntervalMs: 1e9, checkpointDelayMs: 0 }
 
 async function open(folder: string, options: EnvironmentOptions = WITHOUT_CHECKPOINTS): Promise<Environment> {
   const environment = await Environment.open(folder, new Lmdb(folder), options)
@@ -305,7 +305,7 @@ describe('a checkpoint', () => {
 
   test('happens by itself a while after a write, and when the store closes', async () => {
     const folder = await temporaryFolder()
-    const environment = await open(folder, { checkpointIntervalMs: 20 })
+    const environment = await open(folder, { checkpointIntervalMs: 20, checkpointDelayMs: 0 })
     await put(environment, 'a', '1')
     await vi.waitFor(() => expect(journalsIn(folder)).toEqual(['journal-2']))
     await put(environment, 'a', '2')
@@ -369,7 +369,7 @@ describe('a checkpoint', () => {
       if (path.endsWith('journal-2')) await new Promise<void>((resolve) => (finishCreation = resolve))
       return openJournalFile(path)
     }
-    const environment = await open(folder, { checkpointIntervalMs: 20, openFile })
+    const environment = await open(folder, { checkpointIntervalMs: 20, checkpointDelayMs: 0, openFile })
     await put(environment, 'a', '1')
     await vi.waitFor(() => expect(finishCreation).toBeDefined())
     await put(environment, 'a', '2')
@@ -387,7 +387,7 @@ describe('a checkpoint', () => {
       isCreating ||= path.endsWith('journal-2')
       return openJournalFile(path)
     }
-    const environment = await open(folder, { checkpointIntervalMs: 20, openFile })
+    const environment = await open(folder, { checkpointIntervalMs: 20, checkpointDelayMs: 0, openFile })
     await put(environment, 'a', '1')
     while (!isCreating) await new Promise((resolve) => setImmediate(resolve))
     await environment.close()
@@ -404,7 +404,7 @@ describe('a checkpoint', () => {
       if (isFull) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' })
       return openJournalFile(path)
     }
-    const environment = await open(folder, { checkpointIntervalMs: 20, openFile, log })
+    const environment = await open(folder, { checkpointIntervalMs: 20, checkpointDelayMs: 0, openFile, log })
     isFull = true
     await put(environment, 'a', '1')
     await vi.waitFor(() => expect(logged).toMatchObject([{ code: 'ENOSPC' }]))
