@@ -55,7 +55,7 @@ export function createComponents(
     now,
   )
   const writerEvents: WriterEvents = {
-    committed: (partition, bytes) => folds.noteCommit(partition, bytes),
+    committed: (partition, added) => folds.noteCommit(partition, added),
     writesLost: () => {
       querier.dropCachedSeries()
       idempotency.replayReceipts().catch((err: unknown) => log.warn({ err }, 'receipts could not be replayed'))

@@ -1,8 +1,9 @@
 import { formatId } from '../../model/id.ts'
 import type { MetricDeletion } from '../../store/catalog.ts'
+import { inboxSizeOf } from '../../store/inbox-size.ts'
 import type { AppendOutcome, Commit, CommitPart } from '../../store/store.ts'
 import { Replay, type ReplayContext, type ReplayHooks, type ReplaySettings } from '../recover/replay.ts'
-import { inboxBytesOf, partsWithAllSeries } from '../recover/retained-commits.ts'
+import { partsWithAllSeries } from '../recover/retained-commits.ts'
 import { pauseBeforeRetry, StoreAvailability, type StoreWait } from '../recover/store-availability.ts'
 import type { Series } from '../round/cached-metric.ts'
 import type { EncodedPart } from '../round/encode-round.ts'
@@ -281,16 +282,15 @@ export class CommitSender {
   ): void {
     const { registry, events } = this.#context
     const skipped = outcome.status === 'applied' ? outcome.skipped : undefined
-    let bytes = 0
+    const added = parts.map(({ part }) => part).filter((_, i) => skipped?.includes(i) !== true)
     for (const [i, { part }] of parts.entries()) {
-      if (skipped?.includes(i) !== true) bytes += inboxBytesOf(part)
       // A skipped part registered nothing. If an earlier call stored the commit and its response was lost, it is
       // unknown which parts were skipped.
       const isApplied = part.marker === undefined || skipped?.includes(i) === false
       if (!isApplied || registryVersion !== registry.version) continue
       for (const series of seriesToRegister[i]!) registry.recordRegistered(series)
     }
-    events.committed(partition, bytes)
+    events.committed(partition, inboxSizeOf(added))
   }
 
   /**

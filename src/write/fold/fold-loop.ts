@@ -1,4 +1,5 @@
 import { isRecent } from '../../model/time.ts'
+import type { InboxSize } from '../../store/inbox-size.ts'
 import type { Store } from '../../store/store.ts'
 import { type FoldLoopSettings, FoldScheduler, type FoldTotals } from './fold-scheduler.ts'
 import type { OmittedData } from './fold-step.ts'
@@ -80,9 +81,9 @@ export class FoldLoop {
     return Math.max(0, ...this.#schedulers.map((scheduler) => scheduler.oldestEntryAgeMs))
   }
 
-  /** The write path calls this after each stored commit. `bytes`: size of the commit's blocks. */
-  noteCommit(partition: number, bytes: number): void {
-    this.#schedulerByPartition[partition]!.noteCommit(partition, bytes)
+  /** The write path calls this after each stored commit. `added`: what the commit has added to the inbox. */
+  noteCommit(partition: number, added: InboxSize): void {
+    this.#schedulerByPartition[partition]!.noteCommit(partition, added)
   }
 
   /** Pauses folding until `untilMs`, so that tests can fill an inbox. */

@@ -2,9 +2,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { Pacer } from '../../model/pacer.ts'
 import { isRecent } from '../../model/time.ts'
 import { BlockError } from '../../rollup/block/block.ts'
+import type { InboxSize } from '../../store/inbox-size.ts'
 import type { Store } from '../../store/store.ts'
 import { type FoldSettings, foldInbox } from './fold.ts'
-import type { OmittedData } from './fold-step.ts'
+import { type OmittedData, STEP_ENTRIES_MAX } from './fold-step.ts'
 import { FoldLeases } from './leases.ts'
 import { mergeWindow } from './merge-window.ts'
 import { type OpenWindow, OpenWindows } from './open-windows.ts'
@@ -12,7 +13,7 @@ import { clearDeletedMetrics, expireDueWindows, expireEvents } from './remove-ex
 import { RUNS_PER_MERGE } from './runs-to-merge.ts'
 
 export interface FoldLoopSettings extends FoldSettings {
-  /** A partition is folded when its inbox holds this many bytes. */
+  /** A partition is folded when its inbox holds this many bytes, or as many entries as a step takes. */
   readonly inboxBytesMax: number
   /** A partition is also folded when the oldest entry of its inbox has this age. */
   readonly inboxAgeMsMax: number
@@ -82,7 +83,8 @@ const UNINTERRUPTED_MERGES = 16
 const LOADED_WINDOWS_MAX = 10_000
 
 interface InboxState {
-  /** Size of the blocks in the inbox, as far as known. */
+  /** Number of entries in the inbox, and size of their blocks, as far as known. */
+  entries: number
   bytes: number
   /**
    * Time from which the age of the inbox is counted: an estimate of the arrival of its oldest entry. Undefined: no
@@ -124,7 +126,14 @@ export class FoldScheduler {
     this.#inboxes = new Map(
       partitions.map((partition) => [
         partition,
-        { bytes: 0, oldestArrivalMs: undefined, pause: undefined, sizeLastReadMs: 0, expiredLastRemovedMs: 0 },
+        {
+          entries: 0,
+          bytes: 0,
+          oldestArrivalMs: undefined,
+          pause: undefined,
+          sizeLastReadMs: 0,
+          expiredLastRemovedMs: 0,
+        },
       ]),
     )
   }
@@ -138,6 +147,7 @@ export class FoldScheduler {
     const nowMs = now()
     for (const [partition, inbox] of this.#inboxes) {
       const { bytes, entries } = await store.inboxSize(partition)
+      inbox.entries = entries
       inbox.bytes = bytes
       if (entries > 0) inbox.oldestArrivalMs = nowMs - settings.inboxAgeMsMax
       const windows = await store.dueWindows(partition, Number.MAX_SAFE_INTEGER, LOADED_WINDOWS_MAX)
@@ -158,15 +168,16 @@ export class FoldScheduler {
   }
 
   /**
-   * Records that a commit added blocks of this size to the inbox, and starts the work if the inbox is full. A commit
-   * without blocks adds nothing.
+   * Records what a commit has added to the inbox, and starts the work if the inbox is full. A commit without blocks
+   * adds nothing.
    */
-  noteCommit(partition: number, bytes: number): void {
-    if (bytes === 0) return
+  noteCommit(partition: number, added: InboxSize): void {
+    if (added.entries === 0) return
     const inbox = this.#inboxes.get(partition)!
-    inbox.bytes += bytes
+    inbox.entries += added.entries
+    inbox.bytes += added.bytes
     inbox.oldestArrivalMs ??= this.#context.now()
-    if (inbox.bytes >= this.#context.settings.inboxBytesMax) this.wake()
+    if (this.#isFull(inbox)) this.wake()
   }
 
   /** Pauses folding, but not merging and expiry, until `untilMs`. */
@@ -242,6 +253,7 @@ export class FoldScheduler {
     if (isRecent(SIZE_READ_INTERVAL_MS, inbox.sizeLastReadMs, nowMs)) return
     inbox.sizeLastReadMs = nowMs
     const { bytes, entries } = await store.inboxSize(partition)
+    inbox.entries = entries
     inbox.bytes = bytes
     if (entries > 0) inbox.oldestArrivalMs ??= nowMs
   }
@@ -267,14 +279,22 @@ export class FoldScheduler {
   }
 
   #isFoldDue(partition: number): boolean {
-    const { inboxBytesMax, inboxAgeMsMax } = this.#context.settings
+    const { inboxAgeMsMax } = this.#context.settings
     const inbox = this.#inboxes.get(partition)!
-    const { bytes, oldestArrivalMs } = inbox
+    const { oldestArrivalMs } = inbox
     const nowMs = this.#context.now()
     if (oldestArrivalMs === undefined || nowMs < this.#pausedUntilMs || this.#isPaused(inbox)) return false
     // The clock was set back. The age starts again, because otherwise the inbox would wait too long.
     if (nowMs < oldestArrivalMs) inbox.oldestArrivalMs = nowMs
-    return bytes >= inboxBytesMax || nowMs - oldestArrivalMs >= inboxAgeMsMax
+    return this.#isFull(inbox) || nowMs - oldestArrivalMs >= inboxAgeMsMax
+  }
+
+  /**
+   * Whether the inbox has `inboxBytesMax` bytes, or as many entries as a fold step takes. With more entries, a step
+   * would not merge more of them, but queries would have to read all that wait.
+   */
+  #isFull({ entries, bytes }: InboxState): boolean {
+    return bytes >= this.#context.settings.inboxBytesMax || entries >= STEP_ENTRIES_MAX
   }
 
   /** Runs one fold step. Returns whether it folded anything. */
@@ -296,15 +316,12 @@ export class FoldScheduler {
       if (rows + blocks > 0) onOmitted(partition, step.omitted)
     }
     const remaining = await store.inboxSize(partition)
+    inbox.entries = remaining.entries
     inbox.bytes = remaining.bytes
     if (remaining.entries === 0) inbox.oldestArrivalMs = undefined
     // The step has folded all entries that it found, so the others have arrived during the step. Their age is counted
     // from now.
-    else if (
-      step?.hasMore === false &&
-      inbox.oldestArrivalMs !== Number.NEGATIVE_INFINITY &&
-      remaining.bytes < settings.inboxBytesMax
-    ) {
+    else if (step?.hasMore === false && inbox.oldestArrivalMs !== Number.NEGATIVE_INFINITY && !this.#isFull(inbox)) {
       inbox.oldestArrivalMs = now()
     }
     return step !== undefined

@@ -15,7 +15,7 @@ import { openReadableBlocks } from './timeline-blocks.ts'
 
 /**
  * Maximum number of inbox entries in one step. For each entry, the step opens a block, and its commit, which cannot be
- * divided, removes some rows from the store.
+ * divided, removes some rows from the store. An inbox with this many entries is folded at once.
  */
 export const STEP_ENTRIES_MAX = 256
 /** Maximum number of rollups that one step folds. They take a few megabytes of memory at each resolution. */

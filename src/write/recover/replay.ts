@@ -1,11 +1,12 @@
 import { GatewayError } from '../../model/errors.ts'
 import { formatId } from '../../model/id.ts'
 import type { MetricDeletion } from '../../store/catalog.ts'
+import { type InboxSize, inboxSizeOf } from '../../store/inbox-size.ts'
 import type { AppendOutcome, Commit, Store } from '../../store/store.ts'
 import type { EncodedPart } from '../round/encode-round.ts'
 import type { Registry } from '../round/registry.ts'
 import type { CommitNumbers } from './commit-numbers.ts'
-import { inboxBytesOf, partsWithAllSeries, type RetainedCommits } from './retained-commits.ts'
+import { partsWithAllSeries, type RetainedCommits } from './retained-commits.ts'
 import { RetainedDeletions } from './retained-deletions.ts'
 import { pauseBeforeRetry, type StoreAvailability, type StoreWait } from './store-availability.ts'
 import { withoutMetrics } from './without-metrics.ts'
@@ -30,10 +31,10 @@ export const LOSS_CHECK_INTERVAL_MS = 1_000
 
 export interface ReplayEvents {
   /**
-   * Called after each stored commit, and after each lost one that was replayed. `bytes` is what it added to the inbox,
+   * Called after each stored commit, and after each lost one that was replayed. `added` is what it added to the inbox,
    * or more.
    */
-  committed(partition: number, bytes: number): void
+  committed(partition: number, added: InboxSize): void
   /**
    * Called when the store has lost writes or differs from what was read, and when a commit was given up, so that caches
    * of the store's content are cleared.
@@ -272,10 +273,7 @@ export class Replay {
         // If the store lost only the newest commit of the partition, no commit had the outcome `gap`. The loss shows
         // only now: the store has applied the commit again.
         this.#handleLossOnce(partition, partitionsWithLoss)
-        events.committed(
-          partition,
-          parts.reduce((sum, part) => sum + inboxBytesOf(part), 0),
-        )
+        events.committed(partition, inboxSizeOf(parts))
         return true
       default:
         return status satisfies never

@@ -1,3 +1,4 @@
+import { blockBytesOf } from '../../store/inbox-size.ts'
 import type { CommitPart } from '../../store/store.ts'
 import { type EncodedPart, seriesRegistrations } from '../round/encode-round.ts'
 
@@ -189,13 +190,11 @@ function pointsOf(parts: readonly EncodedPart[]): number {
 }
 
 function estimatedMemoryBytesOf({ part, series }: EncodedPart): number {
-  let bytes = inboxBytesOf(part) + part.metrics.length * METRIC_MEMORY_BYTES + series.length * SERIES_MEMORY_BYTES
+  let bytes =
+    (part.block === undefined ? 0 : blockBytesOf(part.block)) +
+    part.metrics.length * METRIC_MEMORY_BYTES +
+    series.length * SERIES_MEMORY_BYTES
   for (const { members } of part.members) for (const member of members) bytes += member.length
   for (const { json } of part.events) bytes += json.length
   return bytes
-}
-
-/** Returns the number of bytes that a part adds to the inbox, unless its marker exists. */
-export function inboxBytesOf({ block }: CommitPart): number {
-  return (block?.scalars.length ?? 0) + (block?.sketches?.length ?? 0)
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { DAY_MS, MINUTE_MS } from '../../../src/model/time.ts'
+import type { InboxSize } from '../../../src/store/inbox-size.ts'
 import { openRedisStore } from '../../../src/store/redis/redis-store.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { FoldLoop } from '../../../src/write/fold/fold-loop.ts'
@@ -46,8 +47,8 @@ async function openTwo() {
 
 /** Sends rounds of points, each while both loops fold what came before. Afterwards the inboxes are empty. */
 async function foldUnderLoad(store: Store, loops: readonly FoldLoop[]): Promise<void> {
-  const noteCommit = (partition: number, bytes: number) => {
-    for (const loop of loops) loop.noteCommit(partition, bytes)
+  const noteCommit = (partition: number, added: InboxSize) => {
+    for (const loop of loops) loop.noteCommit(partition, added)
   }
   const writer = openWriter(store, {}, { committed: noteCommit })
   for (let round = 0; round < ROUNDS; round++) {

@@ -26,7 +26,7 @@ async function openLoop(ageMsMax = 60_000, onFold: (fold: FoldCommit) => Promise
   let nowMs = T0_MS
   const settings = { ...FOLD_SETTINGS, inboxBytesMax: 1 << 30, inboxAgeMsMax: ageMsMax, eventsKeptMs: 90 * DAY_MS }
   const loop = new FoldLoop(store, settings, { error: () => {} }, () => nowMs)
-  const writer = openWriter(store, {}, { committed: (partition, bytes) => loop.noteCommit(partition, bytes) })
+  const writer = openWriter(store, {}, { committed: (partition, added) => loop.noteCommit(partition, added) })
   closing.push(async () => {
     await writer.close()
     await loop.stop()

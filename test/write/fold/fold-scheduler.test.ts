@@ -3,6 +3,7 @@ import { HOUR_MS } from '../../../src/model/time.ts'
 import type { Store } from '../../../src/store/store.ts'
 import type { Writer } from '../../../src/write/commit/writer.ts'
 import { FoldLoop, type FoldLoopSettings } from '../../../src/write/fold/fold-loop.ts'
+import { STEP_ENTRIES_MAX } from '../../../src/write/fold/fold-step.ts'
 import { SEALED_TIER } from '../../../src/write/fold/runs-to-merge.ts'
 import { decoderOf, FOLD_SETTINGS, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
 import { FaultyStore, gate, lostRequest, respondWith } from '../../support/faulty-store.ts'
@@ -32,7 +33,7 @@ describe('the scheduler of folds', () => {
   }
 
   async function noteInbox(loop: FoldLoop): Promise<void> {
-    loop.noteCommit(0, (await store.inboxSize(0)).bytes)
+    loop.noteCommit(0, await store.inboxSize(0))
   }
 
   it('folds what an earlier process left, on drain', async () => {
@@ -50,6 +51,18 @@ describe('the scheduler of folds', () => {
     await track(gauge(1))
     await noteInbox(loop)
     await expect.poll(async () => (await store.inboxSize(0)).entries).toBe(0)
+  })
+
+  it('folds at once when the inbox has as many entries as a step takes, however small they are', async () => {
+    const { loop } = newLoop(store)
+    for (let i = 1; i < STEP_ENTRIES_MAX; i++) await track(gauge(i))
+    await noteInbox(loop)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect((await store.inboxSize(0)).entries).toBe(STEP_ENTRIES_MAX - 1)
+    await track(gauge(0))
+    loop.noteCommit(0, { entries: 1, bytes: 1 })
+    await expect.poll(async () => (await store.inboxSize(0)).entries).toBe(0)
+    expect(loop.totals.steps).toBe(1)
   })
 
   it('does not fold while the store is behind with writing', async () => {
@@ -183,7 +196,7 @@ describe('the scheduler of folds', () => {
   it('does not count the age of a commit without blocks', async () => {
     const faulty = new FaultyStore(store)
     const { loop, advance } = newLoop(faulty.store)
-    loop.noteCommit(0, 0)
+    loop.noteCommit(0, { entries: 0, bytes: 0 })
     advance(60_000)
     expect(loop.oldestEntryAgeMs).toBe(0)
     await loop.drain()
@@ -196,7 +209,7 @@ describe('the scheduler of folds', () => {
     await noteInbox(loop)
     advance(15_000)
     // The inbox looks full, so that the work begins.
-    loop.noteCommit(0, LOOP.inboxBytesMax)
+    loop.noteCommit(0, { entries: 1, bytes: LOOP.inboxBytesMax })
     await expect.poll(async () => (await store.inboxSize(0)).entries).toBe(0)
     expect(loop.totals.steps).toBe(3)
   })
