@@ -259,6 +259,8 @@ export class Environment {
       this.#checkpointTimer ??= this.#scheduleCheckpoint(this.#options.checkpointIntervalMs)
       this.#activeLayer.addFrame(frame, (name, key) => this.#mustRecordRemoval(name, key))
       noteChanges(this.tables, frame)
+      // Not when the next frame is prepared: large writes may wait for the end of this checkpoint.
+      if (this.#delayTimer !== undefined && this.#fill >= CHECKPOINT_DELAY_FILL_MAX) this.#startCheckpoint()
     }
     for (const { waiting, writes, result } of executedWrites) {
       writes.runActions()
@@ -285,6 +287,12 @@ export class Environment {
     }
   }
 
+  /** How full the active layer or its journal file is: 1 if one of them has reached its maximum. */
+  get #fill(): number {
+    const { layerBytesMax, journalBytesMax } = this.#options
+    return Math.max(this.#activeLayer.memoryBytes / layerBytesMax, this.#journal.fileBytes / journalBytesMax)
+  }
+
   /**
    * Prepares the journal for the next frame. If the last write to the journal failed, begins a new file and writes all
    * layers to LMDB; rejects if this fails. Then, if the layer or the file is full, waits for an earlier checkpoint and
@@ -300,10 +308,7 @@ export class Environment {
       await this.#finishCheckpoint()
       this.#failedJournal = undefined
     }
-    const { layerBytesMax, journalBytesMax } = this.#options
-    const fill = Math.max(this.#activeLayer.memoryBytes / layerBytesMax, this.#journal.fileBytes / journalBytesMax)
-    if (this.#delayTimer !== undefined && fill >= CHECKPOINT_DELAY_FILL_MAX) this.#startCheckpoint()
-    const isFull = fill >= 1
+    const isFull = this.#fill >= 1
     if (!isFull && !this.#isCheckpointDue) return
     if (isFull) await this.#finishCheckpoint()
     if (this.#frozenLayer !== undefined) return
@@ -365,7 +370,9 @@ export class Environment {
       .catch((error: unknown) => {
         this.#checkpointError = error
         this.#checkpointFailures.recordFailure(error)
-        if (!this.#isClosing) this.#checkpointTimer ??= this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
+        if (this.#isClosing) return
+        clearTimeout(this.#checkpointTimer)
+        this.#checkpointTimer = this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
       })
       .finally(() => {
         this.#runningCheckpoint = undefined

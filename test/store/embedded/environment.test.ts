@@ -263,4 +263,14 @@ describe('room for large writes', () => {
     release()
     await expect.poll(() => environment.hasRoomForLargeWrites).toBe(true)
   })
+  test('returns without further writes when one write has filled much of the next layer at once', async () => {
+    const folder = await temporaryFolder()
+    const environment = await Environment.open(folder, new Lmdb(folder), { layerBytesMax: 10_000 })
+    onTestFinished(() => environment.close())
+    const put = (name: string, bytes: number) =>
+      environment.write((writes) => writes.put('keys', key(name), Buffer.alloc(bytes)))
+    await put('a', 10_000)
+    await put('b', 6_000)
+    await expect.poll(() => environment.hasRoomForLargeWrites).toBe(true)
+  })
 })

@@ -339,6 +339,18 @@ describe('a checkpoint', () => {
     expect(await contentsAfterCrash(folder)).toEqual({ ...all, 'series z': '76' })
   })
 
+  test('that fails is tried again a second later, also if nothing is written meanwhile', async () => {
+    const folder = await temporaryFolder()
+    const lmdb = new Lmdb(folder)
+    const environment = await Environment.open(folder, lmdb, { ...WITHOUT_CHECKPOINTS, layerBytesMax: 1_000 })
+    onTestFinished(() => environment.close())
+    const failing = vi.spyOn(lmdb, 'write').mockRejectedValue(new Error('no space left'))
+    for (let i = 0; i < 8; i++) await put(environment, `a${i}`, 'v')
+    await vi.waitFor(() => expect(failing).toHaveBeenCalled())
+    failing.mockRestore()
+    await vi.waitFor(() => expect(lmdb.tables.series.getKeysCount()).toBeGreaterThan(0), { timeout: 5_000 })
+  })
+
   test('that fails is logged with its cause, once until one succeeds, and again when it fails at the end', async () => {
     const folder = await temporaryFolder()
     const lmdb = new Lmdb(folder)
