@@ -14,7 +14,7 @@ import {
   sendOtherMetrics,
 } from './day.ts'
 import { type Added, type DayQuery, emptyQuery, NOTHING_ADDED, queriesOf } from './day-queries.ts'
-import { Connection, getBytes } from './load.ts'
+import { Connection, get, getBytes } from './load.ts'
 import type { Options } from './options.ts'
 import { measureRedisMemory } from './redis-memory.ts'
 import { median, type Report } from './report.ts'
@@ -22,7 +22,7 @@ import { API_KEY, measureIdleShare, pause, type ServerProcess, startGateway, unt
 import { type BenchStore, onStore, openStore, type StoreKind } from './store.ts'
 
 const FILL_MS = 5_000
-/** Nothing is folded during the measurement. */
+/** Only inboxes with as many entries as a fold step takes are folded during the measurement. */
 const UNFOLDED_ENV = { FOLD_INBOX_AGE_MS: '3600000', FOLD_INBOX_BYTES: '4000000000' }
 /** A cache so small that every query reads and decodes its blocks again. */
 const UNCACHED_ENV = { BLOCK_CACHE_BYTES: '1' }
@@ -169,7 +169,14 @@ async function measureFullInbox(run: QueryRun, store: BenchStore, day: Day): Pro
   await pause(2_000)
   const { points, sum } = await sendForAWhile(gateway, day, FILL_MS)
   await pause(500)
-  report.add({ section, name: 'points that are not folded', measured: points, unit: 'points' })
+  const { body } = await get(gateway.port, API_KEY, '/metrics')
+  report.add({
+    section,
+    name: 'inbox entries that are not folded',
+    measured: Number(/^gaugeql_fold_backlog_entries (\S+)$/m.exec(body)![1]),
+    unit: 'entries',
+    note: `${points.toLocaleString('en-US')} points were sent in ${FILL_MS / 1_000} s`,
+  })
   const client = await QueryClient.to(gateway, empty)
   await queryOnceAndRepeatedly(run, ', full inbox', client, { sum, observations: points / 2 })
 }
