@@ -71,7 +71,8 @@ export const STORAGE_SETTINGS = {
       name: 'FOLD_INBOX_BYTES',
       default: '1048576',
       unit: 'bytes',
-      meaning: 'Size at which the inbox of a partition is folded at once.',
+      meaning:
+        'Size at which the inbox of a partition is folded at once. With 256 blocks, it is folded whatever their size.',
       parse: parsePositiveInteger,
     },
     inboxAgeMsMax: {
