@@ -5,7 +5,7 @@ import { keyTextOf, type Tables } from './table.ts'
 
 /**
  * Maximum number of entries that one write of background work removes. With its look-ups in LMDB, an entry costs up to
- * 20 µs, and the writes of requests wait for as long as this write runs. Work with more to remove takes several writes.
+ * 20 microseconds. The writes of requests wait meanwhile, so work with more to remove takes several writes.
  */
 export const REMOVALS_PER_WRITE_MAX = 100
 
