@@ -340,11 +340,15 @@ export class CatalogChanges {
 
   #readMetric(update: MetricUpdate): ChangedMetric | undefined {
     const { definition } = update
-    const keyOfId = this.#writes.get('metric-ids', metricIdKey(update.metricId))
-    const key = keyOfId ?? metricKey(definition.project, definition.name)
-    const bytes = this.#writes.get('metrics', key)
+    const key = metricKey(definition.project, definition.name)
+    let bytes = this.#writes.get('metrics', key)
+    if (bytes === undefined) {
+      // The id may belong to a metric with another name; then the update contradicts the catalog.
+      const keyOfId = this.#writes.get('metric-ids', metricIdKey(update.metricId))
+      if (keyOfId !== undefined) bytes = this.#writes.get('metrics', keyOfId)
+    }
     if (bytes !== undefined) return changedMetricOf(key, decodeMetric(bytes), bytes)
-    const keyText = Buffer.from(key).toString('latin1')
+    const keyText = keyTextOf(key)
     if (this.#createdKeys.has(keyText) || this.#isDeleted(update)) return undefined
     this.#createdKeys.add(keyText)
     return changedMetricOf(key, newMetric(definition, update.metricId, update.generation, this.#partition), undefined)
