@@ -4,6 +4,7 @@ import type { ApiKeyRow } from './api-keys.ts'
 import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from './catalog.ts'
 import type { EventRequest, StoredEvent } from './events.ts'
 import type { Receipt } from './idempotency-keys.ts'
+import type { Stretch } from './windows.ts'
 
 /**
  * The contract between the gateway and its store. `redis/` and `embedded/` implement it; the tests in
@@ -300,12 +301,6 @@ export type AppendOutcome =
   /** `metricIds` has all metrics in conflict, `deleted` those of them whose generation was deleted. */
   | { readonly status: 'conflict'; readonly metricIds: readonly Id64[]; readonly deleted: readonly Id64[] }
 
-/** A stretch of time, `fromMs` inclusive, `toMs` exclusive. */
-export interface Stretch {
-  readonly fromMs: number
-  readonly toMs: number
-}
-
 export interface TimelineKey {
   readonly metricId: Id64
   readonly resolutionMs: number
@@ -338,6 +333,8 @@ export interface IndexEntry {
   /** The first and the last series that have data in the block for this window. */
   readonly seriesFrom: Id64
   readonly seriesTo: Id64
+  /** From the first to the last bucket that has data in the block. Entries of earlier versions do not have it. */
+  readonly buckets?: Stretch | undefined
   readonly rollupCount: number
   readonly scalarBytes: number
   readonly sketchBytes: number

@@ -11,3 +11,9 @@ export function windowStart(resolutionMs: number, timeMs: number): number {
   const width = windowWidthMs(resolutionMs)
   return Math.floor(timeMs / width) * width
 }
+
+/** A stretch of time, `fromMs` inclusive, `toMs` exclusive. */
+export interface Stretch {
+  readonly fromMs: number
+  readonly toMs: number
+}

@@ -1,7 +1,7 @@
 import { type FixedOrCalendar, fixedInterval, formatInterval, parseInterval } from '../../model/interval.ts'
 import { DAY_MS, formatDuration, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
-import type { Stretch } from '../../store/store.ts'
+import type { Stretch } from '../../store/windows.ts'
 
 /** Finds the interval that the error of a query that is too large suggests. Asked with it, the query is accepted. */
 

@@ -4,8 +4,8 @@ import type { Interval } from '../../model/interval.ts'
 import { DAY_MS, floorTo } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { MetricRow } from '../../store/catalog.ts'
-import type { InboxEntry, IndexEntry, Store, Stretch } from '../../store/store.ts'
-import { windowWidthMs } from '../../store/windows.ts'
+import type { InboxEntry, IndexEntry, Store } from '../../store/store.ts'
+import { type Stretch, windowWidthMs } from '../../store/windows.ts'
 import { AUTO_BUCKETS_MAX, type Plan, type PlannedRead, readsCovering, type Timeline } from './plan.ts'
 import type { SeriesIdRange } from './series-cache.ts'
 
@@ -212,10 +212,10 @@ export function blocksForReads(
     if (levelReads.length === 0) continue
     const widthMs = windowWidthMs(resolutionMs)
     const neededEntries = entriesByLevel[level]!.filter(
-      ({ windowMs, seriesFrom, seriesTo }) =>
+      ({ windowMs, seriesFrom, seriesTo, buckets = { fromMs: windowMs, toMs: windowMs + widthMs } }) =>
         compareIds(seriesTo, idRange.from) >= 0 &&
         compareIds(seriesFrom, idRange.to) <= 0 &&
-        levelReads.some((read) => read.fromMs < windowMs + widthMs && windowMs < read.toMs),
+        levelReads.some((read) => read.fromMs < buckets.toMs && buckets.fromMs < read.toMs),
     )
     for (const entry of neededEntries.sort((a, b) => a.order - b.order)) blocks.push({ level, entry })
   }

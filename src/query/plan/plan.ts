@@ -10,7 +10,7 @@ import {
 import { type MetricType, rollupKindOf } from '../../model/metric.ts'
 import { DAY_MS, floorTo, formatDuration, formatInstant } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
-import type { Stretch } from '../../store/store.ts'
+import type { Stretch } from '../../store/windows.ts'
 import { fittingInterval } from './fitting-interval.ts'
 
 /**

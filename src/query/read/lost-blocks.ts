@@ -1,7 +1,8 @@
 import { GatewayError } from '../../model/errors.ts'
 import { Pacer } from '../../model/pacer.ts'
 import type { MetricRow } from '../../store/catalog.ts'
-import type { Store, Stretch } from '../../store/store.ts'
+import type { Store } from '../../store/store.ts'
+import type { Stretch } from '../../store/windows.ts'
 
 /**
  * Returns the error of a query that has found blocks gone at each attempt: they are lost, or were replaced. `stretches`

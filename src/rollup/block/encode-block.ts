@@ -37,6 +37,9 @@ export interface EncodedBlock {
   readonly seriesFrom: Id64
   /** The largest series id; zero for a block without rollups. */
   readonly seriesTo: Id64
+  /** The start of the first and of the last bucket; infinite for a block without rollups. */
+  readonly firstBucketMs: number
+  readonly lastBucketMs: number
 }
 
 interface RowRange {
@@ -168,13 +171,7 @@ function blockStartNear(rows: RollupRows, blockStart: number, row: number): numb
  * The two strings of a block without head, checksum and compression. They are views of shared buffers and invalid when
  * the next block is encoded.
  */
-interface BlockBodies {
-  readonly scalars: Uint8Array
-  readonly sketches: Uint8Array | undefined
-  readonly rollupCount: number
-  readonly seriesFrom: Id64
-  readonly seriesTo: Id64
-}
+type BlockBodies = EncodedBlock
 
 /** Maximum number of bytes that `addHeadAndChecksum` adds to a body. */
 const HEAD_AND_CHECKSUM_BYTES_MAX = 32
@@ -190,6 +187,8 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockB
   let rollupCount = 0
   let seriesFrom: Id64 | undefined
   let seriesTo: Id64 | undefined
+  let firstBucketMs = Number.POSITIVE_INFINITY
+  let lastBucketMs = Number.NEGATIVE_INFINITY
   let sketchSectionCount = 0
   scalarsBody.varint(resolutionMs)
   scalarsBody.varint(ranges.length)
@@ -204,6 +203,11 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockB
     const last = { hi: rows.seriesHi[lastSeries]!, lo: rows.seriesLo[lastSeries]! }
     if (seriesFrom === undefined || compareIds(first, seriesFrom) < 0) seriesFrom = first
     if (seriesTo === undefined || compareIds(last, seriesTo) > 0) seriesTo = last
+    for (let row = from; row < to; row++) {
+      const bucketMs = rows.bucketMs[row]!
+      if (bucketMs < firstBucketMs) firstBucketMs = bucketMs
+      if (bucketMs > lastBucketMs) lastBucketMs = bucketMs
+    }
 
     sectionScalars.reset()
     sectionBins.reset()
@@ -232,6 +236,8 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockB
     rollupCount,
     seriesFrom: seriesFrom ?? { hi: 0, lo: 0 },
     seriesTo: seriesTo ?? { hi: 0, lo: 0 },
+    firstBucketMs,
+    lastBucketMs,
   }
 }
 

@@ -335,17 +335,25 @@ export function decodeInboxEntry(key: Uint8Array, bytes: Uint8Array): InboxEntry
   }
 }
 
-// Layout of an index row: two u32 with the id of the last series, u32 tier, u32 rollups, scalar bytes, sketch bytes;
-// the key has the rest of the entry
+// Layout of an index row: two u32 with the id of the last series, u32 tier, u32 rollups, scalar bytes, sketch bytes,
+// and, unless an earlier version wrote it, start and end of the buckets; the key has the rest of the entry
+
+const INDEX_ROW_BYTES_WITHOUT_BUCKETS = 32
+const INDEX_ROW_BYTES = 48
 
 export function encodeIndexEntry(entry: IndexEntry): Uint8Array {
-  const bytes = Buffer.allocUnsafe(32)
+  const { buckets } = entry
+  const bytes = Buffer.allocUnsafe(buckets === undefined ? INDEX_ROW_BYTES_WITHOUT_BUCKETS : INDEX_ROW_BYTES)
   bytes.writeUInt32LE(entry.seriesTo.hi, 0)
   bytes.writeUInt32LE(entry.seriesTo.lo, 4)
   bytes.writeUInt32LE(entry.tier, 8)
   bytes.writeUInt32LE(entry.rollupCount, 12)
   bytes.writeDoubleLE(entry.scalarBytes, 16)
   bytes.writeDoubleLE(entry.sketchBytes, 24)
+  if (buckets !== undefined) {
+    bytes.writeDoubleLE(buckets.fromMs, 32)
+    bytes.writeDoubleLE(buckets.toMs, 40)
+  }
   return bytes
 }
 
@@ -361,6 +369,10 @@ export function decodeIndexEntry(key: Uint8Array, bytes: Uint8Array): IndexEntry
     rollupCount: fields.getUint32(12, true),
     scalarBytes: fields.getFloat64(16, true),
     sketchBytes: fields.getFloat64(24, true),
+    buckets:
+      bytes.length === INDEX_ROW_BYTES
+        ? { fromMs: fields.getFloat64(32, true), toMs: fields.getFloat64(40, true) }
+        : undefined,
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Id64 } from '../../model/id.ts'
-import type { Stretch } from '../store.ts'
+import type { Stretch } from '../windows.ts'
 import { afterPrefix, readTime, timelineKey, WINDOW_TIME_OFFSET, windowKey } from './keys.ts'
 import { decodeTime, encodeTime } from './rows.ts'
 import type { Tables } from './table.ts'

@@ -7,14 +7,13 @@ import type {
   IndexEntry,
   IndexRequest,
   NamedBlock,
-  Stretch,
   TimelineIndex,
   TimelineKey,
   WindowExpiry,
   WindowKey,
   WindowRetention,
 } from '../store.ts'
-import { windowStart, windowWidthMs } from '../windows.ts'
+import { type Stretch, windowStart, windowWidthMs } from '../windows.ts'
 import { blockExists, decrementListings, expireBlockIfUnlisted, incrementListings, putBlock } from './blocks.ts'
 import type { HeldBlocks } from './held-blocks.ts'
 import type { Inboxes } from './inboxes.ts'

@@ -3,7 +3,8 @@ import { METRIC_TYPES, type MetricType } from '../../model/metric.ts'
 import type { MetricDefinition, MetricRow } from '../catalog.ts'
 import type { StoredEvent } from '../events.ts'
 import type { Receipt } from '../idempotency-keys.ts'
-import type { InboxEntry, IndexEntry, Stretch, WindowKey } from '../store.ts'
+import type { InboxEntry, IndexEntry, WindowKey } from '../store.ts'
+import type { Stretch } from '../windows.ts'
 
 /**
  * Encodes members of sorted sets and values of hashes as texts, and decodes them. The fields of a member, except those
@@ -34,7 +35,9 @@ export function decodeInboxEntry(member: string, score: string): InboxEntry {
 export function encodeIndexEntry(entry: IndexEntry): string {
   const { windowMs, order, tier, rollupCount, scalarBytes, sketchBytes, block } = entry
   const range = `${formatId(entry.seriesFrom)} ${formatId(entry.seriesTo)}`
-  return `${windowMs} ${order} ${tier} ${range} ${rollupCount} ${scalarBytes} ${sketchBytes} ${block}`
+  // Entries of earlier versions end with the block. A removal of an entry must find exactly the same text again.
+  const buckets = entry.buckets === undefined ? '' : ` ${entry.buckets.fromMs} ${entry.buckets.toMs}`
+  return `${windowMs} ${order} ${tier} ${range} ${rollupCount} ${scalarBytes} ${sketchBytes} ${block}${buckets}`
 }
 
 export function decodeIndexEntry(member: string): IndexEntry {
@@ -49,6 +52,7 @@ export function decodeIndexEntry(member: string): IndexEntry {
     scalarBytes: Number(fields[6]),
     sketchBytes: Number(fields[7]),
     block: fields[8]!,
+    buckets: fields.length > 9 ? { fromMs: Number(fields[9]), toMs: Number(fields[10]) } : undefined,
   }
 }
 

@@ -45,7 +45,7 @@ export function encodeRun(
   const options = { ...TIMELINE_BLOCK_LIMITS, deflate, ...(onOmitted && { onOmittedRow: onOmitted }) }
   return encodeBlocks(resolutionMs, metricId, rows, options).map((encoded) => {
     const block = nameBlock(encoded)
-    const { rollupCount, seriesFrom, seriesTo, scalars, sketches } = encoded
+    const { rollupCount, seriesFrom, seriesTo, firstBucketMs, lastBucketMs, scalars, sketches } = encoded
     const entry: IndexEntry = {
       block: block.name,
       windowMs,
@@ -53,6 +53,7 @@ export function encodeRun(
       order,
       seriesFrom,
       seriesTo,
+      buckets: { fromMs: firstBucketMs, toMs: lastBucketMs + resolutionMs },
       rollupCount,
       scalarBytes: scalars.length,
       sketchBytes: sketches?.length ?? 0,

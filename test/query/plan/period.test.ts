@@ -4,10 +4,10 @@ import { GatewayError } from '../../../src/model/errors.ts'
 import { type Interval, parseInterval } from '../../../src/model/interval.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../../src/model/time.ts'
 import { type TimeZone, timeZone } from '../../../src/model/zone-offsets.ts'
-import { edgeDivisorOf, planPeriod } from '../../../src/query/plan/period.ts'
+import { blocksForReads, edgeDivisorOf, planPeriod } from '../../../src/query/plan/period.ts'
 import { planRange } from '../../../src/query/plan/plan.ts'
-import type { IndexRequest, Store, Stretch } from '../../../src/store/store.ts'
-import { windowWidthMs } from '../../../src/store/windows.ts'
+import type { IndexEntry, IndexRequest, Store } from '../../../src/store/store.ts'
+import { type Stretch, windowWidthMs } from '../../../src/store/windows.ts'
 import { metricRow } from '../../support/fake-graphql-gateway.ts'
 
 const STEPS_MS = [10_000, MINUTE_MS, 15 * MINUTE_MS, HOUR_MS, DAY_MS]
@@ -117,6 +117,43 @@ describe('planPeriod', () => {
     )
     expect(narrowed).toBeGreaterThan(30)
     expect(omitted).toBeGreaterThan(5)
+  })
+})
+
+describe('blocksForReads', () => {
+  it('leaves out blocks without a bucket in the reads, but none whose buckets are not known', () => {
+    const series = { hi: 1, lo: 1 }
+    const entryOf = (block: string, order: number, buckets?: Stretch): IndexEntry => ({
+      block,
+      windowMs: NOON_MS,
+      tier: 0,
+      order,
+      seriesFrom: series,
+      seriesTo: series,
+      buckets,
+      rollupCount: 1,
+      scalarBytes: 1,
+      sketchBytes: 0,
+    })
+    const at = (fromMs: number, toMs: number): Stretch => ({ fromMs: NOON_MS + fromMs, toMs: NOON_MS + toMs })
+    const entries = [
+      entryOf('before', 1, at(0, 60_000)),
+      entryOf('begins before', 2, at(50_000, 70_000)),
+      entryOf('of an earlier version', 3),
+      entryOf('within', 4, at(80_000, 90_000)),
+      entryOf('around', 5, at(0, 3_600_000)),
+      entryOf('ends after', 6, at(110_000, 130_000)),
+      entryOf('after', 7, at(120_000, 130_000)),
+      entryOf('in the second read', 8, at(300_000, 310_000)),
+    ]
+    const reads = [at(60_000, 120_000), at(300_000, 301_000)].map((stretch) => ({ level: 0, ...stretch }))
+    const blocks = blocksForReads([entries, entries], [10_000, MINUTE_MS], reads, { from: series, to: series })
+    expect(blocks.map(({ level, entry }) => [level, entry.block])).toEqual(
+      ['begins before', 'of an earlier version', 'within', 'around', 'ends after', 'in the second read'].map((name) => [
+        0,
+        name,
+      ]),
+    )
   })
 })
 

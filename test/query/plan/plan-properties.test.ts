@@ -9,8 +9,7 @@ import {
   planRange,
   type Timeline,
 } from '../../../src/query/plan/plan.ts'
-import type { Stretch } from '../../../src/store/store.ts'
-import { windowStart, windowWidthMs } from '../../../src/store/windows.ts'
+import { type Stretch, windowStart, windowWidthMs } from '../../../src/store/windows.ts'
 import { interval, SET_STEPS_MS, STEPS_MS, zone } from './plan-requests.ts'
 
 /** Properties of the plans of random requests. */

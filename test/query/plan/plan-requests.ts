@@ -3,7 +3,7 @@ import { type Interval, parseInterval } from '../../../src/model/interval.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../../src/model/time.ts'
 import { timeZone } from '../../../src/model/zone-offsets.ts'
 import type { Plan, PlanRequest, Timeline } from '../../../src/query/plan/plan.ts'
-import type { Stretch } from '../../../src/store/store.ts'
+import type { Stretch } from '../../../src/store/windows.ts'
 
 /** Requests of plans, and their parts by name. */
 

@@ -53,6 +53,8 @@ describe('a block gives back what went in', () => {
         expect(section.hasTotals).toBe(rows.hasTotals)
         expect(plainRollups(section)).toEqual(plainRollups(rows))
         expect({ hi: section.seriesHi[0], lo: section.seriesLo[0] }).toEqual(encoded.seriesFrom)
+        const bucketsMs = section.bucketMs.subarray(0, section.length)
+        expect([encoded.firstBucketMs, encoded.lastBucketMs]).toEqual([Math.min(...bucketsMs), Math.max(...bucketsMs)])
       }),
       { numRuns: 400 },
     )

@@ -279,6 +279,21 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect(await entriesIn(NOW, NOW)).toEqual([])
     })
 
+    test('an entry is removed with the buckets with which it was added, or without buckets', async () => {
+      const opened = await openedStore()
+      let { store } = opened
+      for (const buckets of [{ fromMs: NOW, toMs: NOW + SECONDS_10 }, { fromMs: -SECONDS_10, toMs: 0 }, undefined]) {
+        const entry = await list(store, metric, MINUTE, NOW, { entry: { buckets } })
+        store = await opened.reopen()
+        const { entries } = await timeline(store, metric, MINUTE)
+        expect(entries).toEqual([entry])
+        const removed = entries.map((stored) => ({ timeline: timelineOf(MINUTE), entry: stored }))
+        const fold = { partition, inbox: [], removed, added: [], touched: [], nowMs: NOW }
+        expect(await store.commitFold(fold)).toBe(true)
+        expect((await timeline(store, metric, MINUTE)).entries).toEqual([])
+      }
+    })
+
     test('a request for a range of series lists every block that may have some of them', async () => {
       const store = await openStore()
       const idOf = (number: number) => ({ hi: Math.floor(number / 2), lo: (number % 2) * 0xffffffff })

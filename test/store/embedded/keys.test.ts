@@ -59,6 +59,7 @@ describe('keys', () => {
       order: fc.maxSafeNat(),
       seriesFrom: id,
       seriesTo: id,
+      buckets: fc.option(fc.record({ fromMs: time, toMs: time }), { nil: undefined }),
       rollupCount: u32,
       scalarBytes: u32,
       sketchBytes: u32,

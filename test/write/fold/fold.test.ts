@@ -80,6 +80,23 @@ function rounded(value: number): number {
 }
 
 describe('foldInbox', () => {
+  it('an entry has the buckets with data in its block', async () => {
+    const atSeconds = (seconds: number) => ({ fromMs: T0_MS + seconds * 1_000, toMs: T0_MS + (seconds + 10) * 1_000 })
+    await track(gauge(1, T0_MS + 3_000), gauge(2, T0_MS + 31_000, { host: 'a' }), gauge(3, T0_MS + 9_000))
+    await fold()
+    await track(gauge(4, T0_MS + 75_000, { host: 'b' }))
+    await fold()
+    const bucketsAt = async (resolutionMs: number) =>
+      (await entriesOf(store, 'level', resolutionMs)).map(({ buckets }) => buckets)
+    expect(await bucketsAt(10_000)).toEqual([{ fromMs: T0_MS, toMs: T0_MS + 40_000 }, atSeconds(70)])
+    expect(await bucketsAt(MINUTE_MS)).toEqual([
+      { fromMs: T0_MS, toMs: T0_MS + MINUTE_MS },
+      { fromMs: T0_MS + MINUTE_MS, toMs: T0_MS + 2 * MINUTE_MS },
+    ])
+    await mergeWindow(store, 0, await windowOf(store, 'level', 10_000), { nowMs: NOW_MS, isSealing: true })
+    expect(await bucketsAt(10_000)).toEqual([{ fromMs: T0_MS, toMs: T0_MS + 80_000 }])
+  })
+
   it('changes nothing that a reader sees, nor does merging or sealing', async () => {
     await track(...mixture(1))
     await track(...mixture(2))
