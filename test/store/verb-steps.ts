@@ -235,6 +235,8 @@ const fold = step('fold', folding, async (world, drawn) => {
         order: world.named,
         seriesFrom: { hi: 1, lo: 2 },
         seriesTo: { hi: 0xffffffff, lo: 0xfffffffe },
+        // Earlier versions wrote none.
+        buckets: i % 2 === 0 ? { fromMs: windows[i]!.windowMs, toMs: windows[i]!.windowMs + 1 } : undefined,
         rollupCount: world.named,
         scalarBytes: 7,
         sketchBytes: 3,
