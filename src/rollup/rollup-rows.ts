@@ -59,3 +59,19 @@ export function seriesIndexOfRow(rows: RollupRows, row: number): number {
   }
   return low
 }
+
+/** Returns the start of the first and of the last bucket of the rows [from, to); infinities if there are none. */
+export function bucketRangeOf(
+  { bucketMs }: Pick<RollupRows, 'bucketMs'>,
+  from: number,
+  to: number,
+): { readonly firstMs: number; readonly lastMs: number } {
+  let firstMs = Number.POSITIVE_INFINITY
+  let lastMs = Number.NEGATIVE_INFINITY
+  for (let row = from; row < to; row++) {
+    const startMs = bucketMs[row]!
+    if (startMs < firstMs) firstMs = startMs
+    if (startMs > lastMs) lastMs = startMs
+  }
+  return { firstMs, lastMs }
+}

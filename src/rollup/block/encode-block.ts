@@ -1,7 +1,7 @@
 import { crc32, deflateRawSync } from 'node:zlib'
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { ByteWriter } from '../../sketch/varint.ts'
-import { type RollupRows, seriesIndexOfRow } from '../rollup-rows.ts'
+import { bucketRangeOf, type RollupRows, seriesIndexOfRow } from '../rollup-rows.ts'
 import { hasBins, hasBrokenBins } from '../row-bins.ts'
 import {
   BLOCK_BYTES_MAX,
@@ -203,11 +203,9 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockB
     const last = { hi: rows.seriesHi[lastSeries]!, lo: rows.seriesLo[lastSeries]! }
     if (seriesFrom === undefined || compareIds(first, seriesFrom) < 0) seriesFrom = first
     if (seriesTo === undefined || compareIds(last, seriesTo) > 0) seriesTo = last
-    for (let row = from; row < to; row++) {
-      const bucketMs = rows.bucketMs[row]!
-      if (bucketMs < firstBucketMs) firstBucketMs = bucketMs
-      if (bucketMs > lastBucketMs) lastBucketMs = bucketMs
-    }
+    const { firstMs, lastMs } = bucketRangeOf(rows, from, to)
+    firstBucketMs = Math.min(firstBucketMs, firstMs)
+    lastBucketMs = Math.max(lastBucketMs, lastMs)
 
     sectionScalars.reset()
     sectionBins.reset()

@@ -3,7 +3,7 @@ import { Pacer } from '../../model/pacer.ts'
 import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { splitByWindow } from '../../rollup/merge-rows.ts'
 import { MergedRows, releaseMergedRows } from '../../rollup/merged-rows.ts'
-import type { RollupRows } from '../../rollup/rollup-rows.ts'
+import { bucketRangeOf, type RollupRows } from '../../rollup/rollup-rows.ts'
 import type { Store, TimelineIndex, WindowKey, WindowRetention } from '../../store/store.ts'
 import { type Stretch, windowStart, windowWidthMs } from '../../store/windows.ts'
 import { chooseWork, mergeOrOmit, type OmittedData, type StepMetric } from './fold-step.ts'
@@ -148,7 +148,7 @@ async function foldMetric(
   const run = { tier: 0, order, deflate: false }
   const base = await mergeOrOmit(sections, resolutions[0]!.bucketWidthMs, false, omitted, pacer)
   if (base === undefined) return []
-  const stretch = bucketRange(base)
+  const { firstMs, lastMs } = bucketRangeOf(base, 0, base.length)
   const { timelines } = await store.readIndex({
     partition,
     metricId,
@@ -156,7 +156,7 @@ async function foldMetric(
     expiredOnly: true,
     timelines: resolutions.map(({ bucketWidthMs }) => ({
       resolutionMs: bucketWidthMs,
-      stretch: coveringWindows(bucketWidthMs, stretch),
+      stretch: coveringWindows(bucketWidthMs, firstMs, lastMs),
     })),
   })
   const folded: FoldedWindow[] = []
@@ -182,23 +182,11 @@ async function foldMetric(
   return folded
 }
 
-/** Returns the range of time from the start of the first bucket of the rows to just after the start of the last. */
-function bucketRange(rows: RollupRows): Stretch {
-  let fromMs = Number.POSITIVE_INFINITY
-  let toMs = Number.NEGATIVE_INFINITY
-  for (let row = 0; row < rows.length; row++) {
-    const bucketMs = rows.bucketMs[row]!
-    if (bucketMs < fromMs) fromMs = bucketMs
-    if (bucketMs > toMs) toMs = bucketMs
-  }
-  return { fromMs, toMs: toMs + 1 }
-}
-
-/** Returns the range of time of all windows that overlap a stretch. */
-function coveringWindows(resolutionMs: number, { fromMs, toMs }: Stretch): Stretch {
+/** Returns the stretch from the start of the window with `firstMs` to the end of that with `lastMs`. */
+function coveringWindows(resolutionMs: number, firstMs: number, lastMs: number): Stretch {
   return {
-    fromMs: windowStart(resolutionMs, fromMs),
-    toMs: windowStart(resolutionMs, toMs - 1) + windowWidthMs(resolutionMs),
+    fromMs: windowStart(resolutionMs, firstMs),
+    toMs: windowStart(resolutionMs, lastMs) + windowWidthMs(resolutionMs),
   }
 }
 
