@@ -97,7 +97,7 @@ function drawValue(kind: RollupKind, random: () => number): number {
 function sizeOf(resolutionMs: number, rows: RollupRows, deflate: boolean): { scalars: number; sketches: number } {
   let scalars = 0
   let sketches = 0
-  for (const block of encodeBlocks(resolutionMs, METRIC, rows, { deflate })) {
+  for (const block of encodeBlocks(resolutionMs, METRIC, rows, { deflate: deflate && 'small' })) {
     scalars += block.scalars.length
     sketches += block.sketches?.length ?? 0
   }

@@ -1,4 +1,4 @@
-import { crc32, deflateRawSync } from 'node:zlib'
+import { constants, crc32, deflateRawSync } from 'node:zlib'
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { ByteWriter } from '../../sketch/varint.ts'
 import { bucketRangeOf, type RollupRows, seriesIndexOfRow } from '../rollup-rows.ts'
@@ -66,6 +66,11 @@ let scratchColumn = new Float64Array(1024)
 /** The shapes of the rows of the section that is being encoded. */
 let rowShapes = new Uint8Array(1024)
 
+/** How the strings of a block are compressed. `fast` takes half the CPU of `small`, and 8 to 25 % more space. */
+export type Deflation = false | 'fast' | 'small'
+
+const DEFLATE_LEVELS = { fast: constants.Z_BEST_SPEED, small: constants.Z_DEFAULT_COMPRESSION }
+
 /**
  * Encodes sections of different metrics, in any order, as one block. Omits sections without rows. Throws a RangeError
  * if two sections with rows have the same metric, if the block would be too large, or if a row cannot be encoded: for
@@ -74,7 +79,7 @@ let rowShapes = new Uint8Array(1024)
 export function encodeBlock(
   resolutionMs: number,
   sections: readonly { readonly metricId: Id64; readonly rows: RollupRows }[],
-  options: { readonly deflate?: boolean } = {},
+  options: { readonly deflate?: Deflation } = {},
 ): EncodedBlock {
   const ranges = sections
     .filter(({ rows }) => rows.length > 0)
@@ -89,7 +94,7 @@ export function encodeBlock(
 }
 
 export interface EncodeBlocksOptions {
-  readonly deflate?: boolean
+  readonly deflate?: Deflation
   readonly bytesMax?: number
   readonly rowsMax?: number
   /** Encodes only the rows [from, to). Default: all rows. */
@@ -176,7 +181,7 @@ type BlockBodies = EncodedBlock
 /** Maximum number of bytes that `addHeadAndChecksum` adds to a body. */
 const HEAD_AND_CHECKSUM_BYTES_MAX = 32
 
-function encodeRanges(resolutionMs: number, ranges: readonly RowRange[], deflate: boolean): EncodedBlock {
+function encodeRanges(resolutionMs: number, ranges: readonly RowRange[], deflate: Deflation): EncodedBlock {
   return finishBlock(encodeBodies(resolutionMs, ranges), deflate)
 }
 
@@ -239,7 +244,7 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): BlockB
   }
 }
 
-function finishBlock(bodies: BlockBodies, deflate: boolean): EncodedBlock {
+function finishBlock(bodies: BlockBodies, deflate: Deflation): EncodedBlock {
   const scalars = addHeadAndChecksum(SCALARS_MAGIC, undefined, bodies.scalars, deflate)
   const checksum = crc32(scalars.subarray(0, scalars.length - CHECKSUM_BYTES))
   return {
@@ -253,17 +258,17 @@ function finishBlock(bodies: BlockBodies, deflate: boolean): EncodedBlock {
 }
 
 /**
- * Compresses a string of a block if `deflate` is true and the result is smaller. Adds the head and the checksum. A
+ * Compresses a string of a block if `deflate` is not false and the result is smaller. Adds the head and the checksum. A
  * sketch string also gets the checksum of the block's scalars, which shows that the two strings belong together.
  */
 function addHeadAndChecksum(
   magic: readonly number[],
   scalarsChecksum: number | undefined,
   body: Uint8Array,
-  deflate: boolean,
+  deflate: Deflation,
 ): Uint8Array {
   if (body.length > INFLATED_BYTES_MAX) throw new RangeError(`${body.length} bytes are too many for one block`)
-  const deflated = deflate ? deflateRawSync(body) : body
+  const deflated = deflate === false ? body : deflateRawSync(body, { level: DEFLATE_LEVELS[deflate] })
   const isDeflated = deflated.length < body.length
   finishedString.reset()
   for (const byte of magic) finishedString.u8(byte)

@@ -145,7 +145,7 @@ async function foldMetric(
   omitted: OmittedData,
   pacer: Pacer,
 ): Promise<readonly FoldedWindow[]> {
-  const run = { tier: 0, order, deflate: false }
+  const run = { tier: 0, order }
   const base = await mergeOrOmit(sections, resolutions[0]!.bucketWidthMs, false, omitted, pacer)
   if (base === undefined) return []
   const { firstMs, lastMs } = bucketRangeOf(base, 0, base.length)

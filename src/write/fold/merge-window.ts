@@ -26,7 +26,7 @@ export interface MergeStepResult {
 }
 
 export interface MergeWindowOptions {
-  /** True: all runs become one, which is deflated. False: eight neighbouring runs of one tier become one. */
+  /** True: all runs become one. False: eight neighbouring runs of one tier become one. */
   readonly isSealing: boolean
   /** Whether the window's resolution is coarser than the base resolution. */
   readonly isCoarse?: boolean
@@ -57,12 +57,7 @@ export async function mergeWindow(
   const source = { store, partition, window, runs: chosen.runs }
   let merged: MergedSeries
   try {
-    merged = await mergeSeries(
-      source,
-      { tier: chosen.tier, order: chosen.order, deflate: isSealing },
-      isCoarse,
-      stepBytesMax,
-    )
+    merged = await mergeSeries(source, { tier: chosen.tier, order: chosen.order }, isCoarse, stepBytesMax)
   } catch (cause) {
     // A block may be missing because another merge has replaced it meanwhile, or because the window has expired.
     if (cause instanceof BlockError && !(await areListed(source))) return undefined
@@ -140,9 +135,7 @@ async function mergeSeries(
       )
       if (divided.length === 0) continue
       const rest = { ...source, runs: [{ tier, order, entries: divided }] }
-      blocksByRange.push(
-        await mergeRange(rest, { seriesFrom, seriesTo, isCoarse: false }, { tier, order, deflate: false }, pacer),
-      )
+      blocksByRange.push(await mergeRange(rest, { seriesFrom, seriesTo, isCoarse: false }, { tier, order }, pacer))
       await pacer.pause()
     }
   }

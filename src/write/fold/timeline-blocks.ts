@@ -3,10 +3,11 @@ import type { Id64 } from '../../model/id.ts'
 import type { Pacer } from '../../model/pacer.ts'
 import type { Arena } from '../../rollup/arena.ts'
 import { type Block, BlockError, BlockVersionError, openBlock } from '../../rollup/block/block.ts'
-import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/block/encode-block.ts'
+import { type Deflation, type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/block/encode-block.ts'
 import { divideRows } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../../store/store.ts'
+import { SEALED_TIER } from './runs-to-merge.ts'
 
 /** Encodes and opens the blocks of timelines and inboxes for fold and merge. */
 
@@ -23,11 +24,10 @@ export interface TimelineBlock {
   readonly added: FoldCommit['added'][number]
 }
 
-/** What all blocks of a run have in common: see `IndexEntry`. `deflate`: whether the blocks are compressed. */
+/** What all blocks of a run have in common: see `IndexEntry`. */
 export interface RunProperties {
   readonly tier: number
   readonly order: number
-  readonly deflate: boolean
 }
 
 /**
@@ -41,7 +41,8 @@ export function encodeRun(
   onOmitted?: (row: number, cause: unknown) => void,
 ): TimelineBlock[] {
   const { metricId, resolutionMs, windowMs } = window
-  const { tier, order, deflate } = run
+  const { tier, order } = run
+  const deflate = deflationOf(tier)
   const options = { ...TIMELINE_BLOCK_LIMITS, deflate, ...(onOmitted && { onOmittedRow: onOmitted }) }
   return encodeBlocks(resolutionMs, metricId, rows, options).map((encoded) => {
     const block = nameBlock(encoded)
@@ -60,6 +61,15 @@ export function encodeRun(
     }
     return { block, added: { timeline: { metricId, resolutionMs }, entry } }
   })
+}
+
+/**
+ * A run of a tier from 3 on has data of at least 512 folds, so it is rarely rewritten, and most queries read other
+ * runs. A sealed run is stored for long.
+ */
+function deflationOf(tier: number): Deflation {
+  if (tier === SEALED_TIER) return 'small'
+  return tier >= 3 ? 'fast' : false
 }
 
 /** Reads and opens the named blocks with their sketches. Throws a BlockError if a block is missing or damaged. */

@@ -3,12 +3,14 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RollupKind } from '../../../src/model/metric.ts'
 import { type Block, BlockError, openBlock } from '../../../src/rollup/block/block.ts'
-import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../../src/rollup/block/encode-block.ts'
+import { type Deflation, type EncodedBlock, encodeBlock, encodeBlocks } from '../../../src/rollup/block/encode-block.ts'
 import { mergeRows } from '../../../src/rollup/merge-rows.ts'
 import { RollupTable } from '../../../src/rollup/rollup-table.ts'
 import { addBinsToSketch } from '../../../src/rollup/row-bins.ts'
 import { QuantileSketch } from '../../../src/sketch/quantile-sketch.ts'
 import { KINDS, type PlainPoint, plainRollups, pointsOf, tableOf } from '../plain-rollups.ts'
+
+const DEFLATIONS = [false, 'fast', 'small'] as const satisfies readonly Deflation[]
 
 const metric = (lo: number) => ({ hi: 1, lo })
 
@@ -23,7 +25,7 @@ const points = (values: readonly number[], step = 700): PlainPoint[] =>
   values.map((value, i) => ({ hi: i % 3, lo: 9, timeMs: i * step + 0, value, total: i % 2 === 0 }))
 
 /** One metric of each kind. */
-function mixedBlock(options: { deflate?: boolean } = {}): EncodedBlock {
+function mixedBlock(options: { deflate?: Deflation } = {}): EncodedBlock {
   const values = [1.5, 1.5, 2, -0, 7, 7, 7.25, 1e-300]
   const sections = KINDS.map((kind, i) => ({ metricId: metric(9 - i), rows: tableOf(kind, points(values)) }))
   return encodeBlock(10_000, sections, options)
@@ -38,24 +40,32 @@ const hostile = fc.oneof(
 describe('a block gives back what went in', () => {
   test('every kind with every finite double', () => {
     fc.assert(
-      fc.property(fc.constantFrom(...KINDS), pointsOf(hostile), fc.boolean(), (kind, all, deflate) => {
-        const rows = tableOf(kind, all)
-        const encoded = encodeBlock(10_000, [{ metricId: metric(1), rows }], { deflate })
-        const block = open(encoded)
-        expect(encoded.rollupCount).toBe(rows.length)
-        expect(block.resolutionMs).toBe(10_000)
-        if (rows.length === 0) {
-          expect(block.sections).toEqual([])
-          return
-        }
-        const section = block.section(metric(1))!
-        expect(section.kind).toBe(kind)
-        expect(section.hasTotals).toBe(rows.hasTotals)
-        expect(plainRollups(section)).toEqual(plainRollups(rows))
-        expect({ hi: section.seriesHi[0], lo: section.seriesLo[0] }).toEqual(encoded.seriesFrom)
-        const bucketsMs = section.bucketMs.subarray(0, section.length)
-        expect([encoded.firstBucketMs, encoded.lastBucketMs]).toEqual([Math.min(...bucketsMs), Math.max(...bucketsMs)])
-      }),
+      fc.property(
+        fc.constantFrom(...KINDS),
+        pointsOf(hostile),
+        fc.constantFrom<Deflation[]>(...DEFLATIONS),
+        (kind, all, deflate) => {
+          const rows = tableOf(kind, all)
+          const encoded = encodeBlock(10_000, [{ metricId: metric(1), rows }], { deflate })
+          const block = open(encoded)
+          expect(encoded.rollupCount).toBe(rows.length)
+          expect(block.resolutionMs).toBe(10_000)
+          if (rows.length === 0) {
+            expect(block.sections).toEqual([])
+            return
+          }
+          const section = block.section(metric(1))!
+          expect(section.kind).toBe(kind)
+          expect(section.hasTotals).toBe(rows.hasTotals)
+          expect(plainRollups(section)).toEqual(plainRollups(rows))
+          expect({ hi: section.seriesHi[0], lo: section.seriesLo[0] }).toEqual(encoded.seriesFrom)
+          const bucketsMs = section.bucketMs.subarray(0, section.length)
+          expect([encoded.firstBucketMs, encoded.lastBucketMs]).toEqual([
+            Math.min(...bucketsMs),
+            Math.max(...bucketsMs),
+          ])
+        },
+      ),
       { numRuns: 400 },
     )
   })
@@ -214,7 +224,7 @@ describe('encodeBlocks', () => {
     ['set', 900, 1],
   ])('a %s of %d series × %d buckets in pieces is the same when put together', (kind, series, buckets) => {
     const rows = many(kind, series, buckets)
-    const blocks = encodeBlocks(10_000, metric(1), rows, { bytesMax: 1_500, deflate: true })
+    const blocks = encodeBlocks(10_000, metric(1), rows, { bytesMax: 1_500, deflate: 'small' })
     expect(blocks.length).toBeGreaterThan(1)
     for (const block of blocks) {
       expect(block.scalars.length).toBeLessThanOrEqual(1_500)
@@ -292,9 +302,9 @@ function resealed(bytes: Uint8Array): Uint8Array {
 }
 
 describe('damaged bytes are an error that names the block', () => {
-  for (const deflate of [false, true]) {
+  for (const deflate of DEFLATIONS) {
     const { scalars, sketches } = mixedBlock({ deflate })
-    const title = deflate ? ', deflated' : ''
+    const title = deflate === false ? '' : `, deflated (${deflate})`
 
     test(`every cut${title}`, () => {
       for (let end = 0; end < scalars.length; end++) {
