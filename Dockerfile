@@ -28,4 +28,4 @@ USER node
 EXPOSE 4000
 # Of the process, not of its store: a gateway holds what a store may have lost, and must not be ended for want of one.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--max-semi-space-size=8", "--heap-growing-percent=100", "--v8-pool-size=2", "--enable-source-maps", "dist/main.js"]
+CMD ["node", "--max-semi-space-size=8", "--heap-growing-percent=50", "--v8-pool-size=2", "--enable-source-maps", "dist/main.js"]

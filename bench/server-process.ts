@@ -22,7 +22,7 @@ export const API_KEY = 'benchkey123'
  * generation when it has doubled (by default it may grow to almost four times its size before), and two threads for
  * garbage collection instead of four, so that they leave the main thread its share of two cores.
  */
-const NODE_FLAGS = ['--max-semi-space-size=8', '--heap-growing-percent=100', '--v8-pool-size=2']
+const NODE_FLAGS = ['--max-semi-space-size=8', '--heap-growing-percent=50', '--v8-pool-size=2']
 
 const START_MS_MAX = 20_000
 

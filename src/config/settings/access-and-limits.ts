@@ -176,7 +176,7 @@ export const ACCESS_AND_LIMIT_SETTINGS = {
     },
     blockCacheBytesMax: {
       name: 'BLOCK_CACHE_BYTES',
-      default: '16777216',
+      default: '8388608',
       unit: 'bytes',
       meaning: 'Cache of decoded blocks, including the objects around them.',
       parse: parsePositiveInteger,
