@@ -57,7 +57,7 @@ export async function mergeWindow(
   const source = { store, partition, window, runs: chosen.runs }
   let merged: MergedSeries
   try {
-    merged = await mergeSeries(source, { tier: chosen.tier, order: chosen.order }, isCoarse, stepBytesMax)
+    merged = await mergeSeries(source, chosen, isCoarse, stepBytesMax)
   } catch (cause) {
     // A block may be missing because another merge has replaced it meanwhile, or because the window has expired.
     if (cause instanceof BlockError && !(await areListed(source))) return undefined
