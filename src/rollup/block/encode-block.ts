@@ -134,20 +134,21 @@ export function encodeBlocks(
       return undefined
     }
   }
+  /** The number of blocks for rows that have `bytes` together. Some blocks are larger, so there are a tenth more. */
+  const blockCountOf = (bytes: number, rowCount: number): number =>
+    bytes <= bytesMax ? 1 : Math.min(rowCount, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
   const encodeRange = (from: number, to: number): void => {
-    let partCount = Math.ceil((to - from) / rowsMax)
+    // Rows with too many bins are not encoded at all: the buffers of this module would keep that size.
+    const binBytes = (rows.binStart[to] ?? 0) - (rows.binStart[from] ?? 0)
+    let partCount = Math.max(Math.ceil((to - from) / rowsMax), blockCountOf(binBytes, to - from))
     if (partCount === 1) {
       const bodies = tryToEncode(from, to)
-      const bytes =
-        bodies && Math.max(bodies.scalars.length, bodies.sketches?.length ?? 0) + HEAD_AND_CHECKSUM_BYTES_MAX
-      if (bodies !== undefined && bytes !== undefined && (bytes <= bytesMax || to - from === 1)) {
-        blocks.push(finishBlock(bodies, options.deflate ?? false))
-        return
-      }
-      if (to - from === 1) return
-      // `bytes / bytesMax` parts would be enough if all had the same size. Some are larger, so there are a tenth more
-      // parts.
-      partCount = bytes === undefined ? 2 : Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
+      if (bodies !== undefined) {
+        const bytes = Math.max(bodies.scalars.length, bodies.sketches?.length ?? 0) + HEAD_AND_CHECKSUM_BYTES_MAX
+        partCount = blockCountOf(bytes, to - from)
+        if (partCount === 1) blocks.push(finishBlock(bodies, options.deflate ?? false))
+      } else if (to - from > 1) partCount = 2
+      if (partCount === 1) return
     }
     let start = from
     for (let part = 1; part <= partCount; part++) {
