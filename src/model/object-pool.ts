@@ -25,6 +25,7 @@ const OBJECTS_PER_KIND_MAX = 64
  */
 export class ObjectPool<T extends PooledObject> {
   readonly #limits: ObjectPoolLimits
+  /** By kind, the smallest objects first. */
   readonly #freeObjects = new Map<string | undefined, T[]>()
   #bytes = 0
 
@@ -32,10 +33,16 @@ export class ObjectPool<T extends PooledObject> {
     this.#limits = limits
   }
 
-  /** Takes an empty object of this kind out of the pool. Undefined if the pool has none. */
-  take(kind?: string): T | undefined {
-    const object = this.#freeObjects.get(kind)?.pop()
-    if (object !== undefined) this.#bytes -= object.allocatedBytes
+  /**
+   * Takes an empty object of this kind out of the pool: the smallest that has allocated `bytesMin`, or else the
+   * largest. So one object grows, and not one after the other. Undefined if the pool has no object of this kind.
+   */
+  take(kind?: string, bytesMin = Number.POSITIVE_INFINITY): T | undefined {
+    const sameKind = this.#freeObjects.get(kind)
+    if (sameKind === undefined || sameKind.length === 0) return undefined
+    const index = indexOfSize(sameKind, bytesMin)
+    const [object] = sameKind.splice(Math.min(index, sameKind.length - 1), 1)
+    this.#bytes -= object!.allocatedBytes
     return object
   }
 
@@ -50,6 +57,12 @@ export class ObjectPool<T extends PooledObject> {
     if (allocatedBytes > objectBytesMax || this.#bytes + allocatedBytes > bytesMax) return
     if (sameKind.length >= OBJECTS_PER_KIND_MAX) return
     this.#bytes += allocatedBytes
-    sameKind.push(object)
+    sameKind.splice(indexOfSize(sameKind, allocatedBytes), 0, object)
   }
+}
+
+/** The index of the first object that has allocated `bytesMin`; the number of objects if there is none. */
+function indexOfSize(ascending: readonly PooledObject[], bytesMin: number): number {
+  const index = ascending.findIndex(({ allocatedBytes }) => allocatedBytes >= bytesMin)
+  return index === -1 ? ascending.length : index
 }

@@ -43,8 +43,7 @@ export class MergedRows extends RowColumns implements RollupRows {
 
   /** Approximate memory of the columns and bins in bytes, without running totals. */
   get allocatedBytes(): number {
-    const columnCount = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : 3
-    return this.bucketMs.length * (columnCount * 8 + 20) + this.#bins.capacityBytes
+    return this.bucketMs.length * bytesPerRow(this.kind) + this.#bins.capacityBytes
   }
 
   /** Removes all rows and keeps the memory of the columns and bins for reuse. */
@@ -213,11 +212,20 @@ export class MergedRows extends RowColumns implements RollupRows {
 const FREE_BYTES_MAX = 1 << 22
 const freeRows = new ObjectPool<MergedRows>({ bytesMax: FREE_BYTES_MAX, objectBytesMax: FREE_BYTES_MAX })
 
-/** Returns an empty `MergedRows`. It may be a released one; then its capacity may differ from `capacity`. */
+/** Approximate memory of a row in bytes, without bins and running totals. */
+function bytesPerRow(kind: RollupKind): number {
+  const columnCount = kind === 'gauge' ? 9 : kind === 'distribution' ? 5 : 3
+  return columnCount * 8 + 20
+}
+
+/**
+ * Returns an empty `MergedRows`. It may be a released one, if possible one with memory for `capacity` rows; otherwise it
+ * grows.
+ */
 export function acquireMergedRows(kind: RollupKind, capacity = 0): MergedRows {
   // A merge that has thrown may have left bins in `binAccumulator`.
   if (binAccumulator.binCount > 0) binAccumulator.clear()
-  return freeRows.take(kind) ?? new MergedRows(kind, capacity)
+  return freeRows.take(kind, capacity * bytesPerRow(kind)) ?? new MergedRows(kind, capacity)
 }
 
 /**

@@ -47,3 +47,13 @@ it('limits the number of objects of a kind', () => {
   while (pool.take('a') !== undefined) count++
   expect(count).toBe(64)
 })
+
+it('gives the smallest object that is large enough, or else the largest', () => {
+  const pool = new ObjectPool<Buffers>({ bytesMax: 1_000, objectBytesMax: 1_000 })
+  for (const bytes of [30, 10, 40, 20]) pool.giveBack(new Buffers(bytes))
+  expect(pool.take('a', 15)?.allocatedBytes).toBe(20)
+  expect(pool.take('a', 100)?.allocatedBytes).toBe(40)
+  expect(pool.take('a', 0)?.allocatedBytes).toBe(10)
+  expect(pool.take('a', 30)?.allocatedBytes).toBe(30)
+  expect(pool.take('a')).toBeUndefined()
+})
