@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
 import { createFleet, type Fleet } from './fleet.ts'
-import { HiccupMeter } from './hiccups.ts'
 import { Connection, get, getBytes } from './load.ts'
+import { DelayMeter } from './machine-delay.ts'
 import type { Options } from './options.ts'
 import type { Report } from './report.ts'
 import { API_KEY, pause, type ServerProcess, startFloor, startGateway } from './server-process.ts'
@@ -13,8 +13,8 @@ import { onStore, openStore, type StoreKind } from './store.ts'
 /**
  * Memory of a gateway with default settings under a steady load: a fleet sends points at a fixed rate while dashboards
  * query the last hour. Measures the resident memory of the process, which is what an operator pays for, and how long
- * batches wait for their response. What the machine itself adds to that is shown by how late an idle thread wakes, and
- * by the same batches to a server that only parses and syncs them.
+ * batches wait for their response. What the machine itself adds to that is shown by how late an idle thread wakes, by
+ * how long a small synced write takes, and by the same batches to a server that only parses and syncs them.
  */
 interface Scenario {
   readonly name: string
@@ -70,7 +70,7 @@ async function measureScenario(
   const folder = mkdtempSync(join(tmpdir(), 'bench-memory-'))
   const store = await openStore(kind, folder)
   const gateway = await startGateway({ entry: options.entry, store, profileDir: profileDir && join(profileDir, name) })
-  const hiccups = new HiccupMeter()
+  const machine = new MachineDelays(folder)
   // A response is read late if the thread of this client is busy. The intervals include the resolution.
   const clientDelay = monitorEventLoopDelay({ resolution: CLIENT_DELAY_RESOLUTION_MS })
   clientDelay.enable()
@@ -98,12 +98,12 @@ async function measureScenario(
         name: `after ${atMs / 1_000} s`,
         measured: memory.rssMb,
         unit: 'MB RSS',
-        note: `${describe(memory)}, journal ${journalMb.toFixed(0)} MB; ${load.describe()}, an idle thread woke up to ${hiccups.maximumMs().toFixed(0)} ms late`,
+        note: `${describe(memory)}, journal ${journalMb.toFixed(0)} MB; ${load.describe()}, ${machine.describe()}`,
       })
       if (atMs <= warmUpMs) warmMb = memory.rssMb
       if (atMs === warmUpMs) {
         load.batchLatencies.reset()
-        hiccups.reset()
+        machine.reset()
         clientDelay.reset()
       }
       maximumMb = Math.max(maximumMb, memory.rssMb)
@@ -127,12 +127,12 @@ async function measureScenario(
       measured: batchLatencies.max / 1_000,
       unit: 'ms',
       budget: STALL_MS_BUDGET,
-      note: `the client's thread was busy for up to ${(clientDelay.max / 1e6 - CLIENT_DELAY_RESOLUTION_MS).toFixed(0)} ms, an idle thread of the machine woke up to ${hiccups.maximumMs().toFixed(0)} ms late`,
+      note: `the client's thread was busy for up to ${(clientDelay.max / 1e6 - CLIENT_DELAY_RESOLUTION_MS).toFixed(0)} ms, ${machine.describe()}`,
     })
     await gateway.stop()
     await measureFloor(report, section, fleet, rate, join(folder, 'floor'), options.quick)
   } finally {
-    await hiccups.stop()
+    await machine.stop()
     await gateway.stop()
     await store.stop()
     rmSync(folder, { recursive: true, force: true })
@@ -168,6 +168,29 @@ async function peakRate(gateway: ServerProcess, fleet: Fleet, loadMs: number): P
   const load = new Load(gateway, fleet, Number.POSITIVE_INFINITY, QUERIES_PER_SECOND, startMs + loadMs)
   await load.run()
   return load.pointCount / ((performance.now() - startMs) / 1_000)
+}
+
+/** How long the machine itself lets any thread, and any synced write, wait. */
+class MachineDelays {
+  readonly #wake = new DelayMeter({ kind: 'wake' })
+  readonly #sync: DelayMeter
+
+  constructor(folder: string) {
+    this.#sync = new DelayMeter({ kind: 'sync', path: join(folder, 'synced') })
+  }
+
+  describe(): string {
+    return `an idle thread woke up to ${this.#wake.maximumMs().toFixed(0)} ms late, a synced write of 4 KB took up to ${this.#sync.maximumMs().toFixed(0)} ms`
+  }
+
+  reset(): void {
+    this.#wake.reset()
+    this.#sync.reset()
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#wake.stop(), this.#sync.stop()])
+  }
 }
 
 /** The size of the journal of the embedded store. */
