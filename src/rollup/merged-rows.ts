@@ -218,10 +218,7 @@ function bytesPerRow(kind: RollupKind): number {
   return columnCount * 8 + 20
 }
 
-/**
- * Returns an empty `MergedRows`. It may be a released one, if possible one with memory for `capacity` rows; otherwise it
- * grows.
- */
+/** Returns an empty `MergedRows`: a released one, if possible with memory for `capacity` rows, or else a new one. */
 export function acquireMergedRows(kind: RollupKind, capacity = 0): MergedRows {
   // A merge that has thrown may have left bins in `binAccumulator`.
   if (binAccumulator.binCount > 0) binAccumulator.clear()

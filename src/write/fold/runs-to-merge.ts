@@ -16,6 +16,12 @@ export const RUNS_PER_MERGE = 8
 /** The tier of the run that a sealing writes. Only another sealing merges this run, after a late fold. */
 export const SEALED_TIER = 255
 
+/**
+ * From this tier on, runs are large: they have the data of at least 512 folds. A large run is not made of the most
+ * recent data, because many queries need the last buckets of the base resolution, and would read the whole run.
+ */
+export const LARGE_TIER = 3
+
 export interface Run {
   readonly tier: number
   readonly order: number
@@ -43,7 +49,10 @@ export function runsOf(entries: readonly IndexEntry[]): Run[] {
   return runs
 }
 
-/** Chooses the first eight neighbouring runs of one tier. Undefined if there are none. */
+/**
+ * Chooses the first eight neighbouring runs of one tier. Undefined if there are none. Eight runs that become a large
+ * run must be followed by another one of their tier.
+ */
 export function chooseTierMerge(runs: readonly Run[]): RunsToMerge | undefined {
   for (const [i, { order, tier }] of runs.entries()) {
     if (tier === SEALED_TIER) continue
@@ -51,6 +60,7 @@ export function chooseTierMerge(runs: readonly Run[]): RunsToMerge | undefined {
     const begunIndex = isRun(runs[i - 1], tier + 1, order) ? i - 1 : undefined
     const neighbours = [...runs.slice(0, begunIndex ?? i).slice(1 - RUNS_PER_MERGE), runs[i]!]
     if (neighbours.length < RUNS_PER_MERGE || neighbours.some((run) => run.tier !== tier)) continue
+    if (tier + 1 >= LARGE_TIER && runs[i + 1]?.tier !== tier) continue
     if (begunIndex === undefined || areAfter(neighbours, runs[begunIndex]!))
       return { runs: neighbours, tier: tier + 1, order }
   }

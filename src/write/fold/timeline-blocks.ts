@@ -7,7 +7,7 @@ import { type Deflation, type EncodedBlock, encodeBlock, encodeBlocks } from '..
 import { divideRows } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../../store/store.ts'
-import { SEALED_TIER } from './runs-to-merge.ts'
+import { LARGE_TIER, SEALED_TIER } from './runs-to-merge.ts'
 
 /** Encodes and opens the blocks of timelines and inboxes for fold and merge. */
 
@@ -63,13 +63,10 @@ export function encodeRun(
   })
 }
 
-/**
- * A run of a tier from 3 on has data of at least 512 folds, so it is rarely rewritten, and most queries read other
- * runs. A sealed run is stored for long.
- */
+/** Large runs are rarely rewritten, and most queries read other runs. Sealed runs are stored for long. */
 function deflationOf(tier: number): Deflation {
   if (tier === SEALED_TIER) return 'small'
-  return tier >= 3 ? 'fast' : false
+  return tier >= LARGE_TIER ? 'fast' : false
 }
 
 /** Reads and opens the named blocks with their sketches. Throws a BlockError if a block is missing or damaged. */

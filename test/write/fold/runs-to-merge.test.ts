@@ -32,6 +32,18 @@ it('does not add series to a run of the next tier that may have them already', (
   expect(chooseTierMerge(runs)).toBeUndefined()
 })
 
+it('makes a large run only of eight that are followed by another one of their tier', () => {
+  const eight = [...many(2, 0, 99), run(8, 2, 0, 99)]
+  expect(chooseTierMerge(eight)).toBeUndefined()
+  expect(chooseTierMerge([...eight, run(9, 1, 0, 99), run(10, 0, 0, 99)])).toBeUndefined()
+  const nine = [...eight, run(9, 2, 0, 99), run(10, 0, 0, 99)]
+  expect(chooseTierMerge(nine)).toEqual({ runs: eight, tier: 3, order: 8 })
+  const begun = [...many(2, 50, 99), run(8, 3, 0, 49), run(8, 2, 50, 99)]
+  expect(chooseTierMerge([...begun, run(9, 2, 0, 99)])).toMatchObject({ tier: 3, order: 8 })
+  const smaller = [...many(1, 0, 99), run(8, 1, 0, 99)]
+  expect(chooseTierMerge(smaller)).toEqual({ runs: smaller, tier: 2, order: 8 })
+})
+
 it('goes on with a sealing after the series that are sealed', () => {
   const sources = [run(1, 0, 50, 99), run(2, 0, 50, 99)]
   expect(chooseRunsToSeal([sources[0]!, run(2, SEALED_TIER, 0, 49), sources[1]!])).toEqual({
