@@ -138,7 +138,7 @@ export function encodeBlocks(
   const blockCountOf = (bytes: number, rowCount: number): number =>
     bytes <= bytesMax ? 1 : Math.min(rowCount, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
   const encodeRange = (from: number, to: number): void => {
-    // Rows with too many bins are not encoded at all: the buffers of this module would keep that size.
+    // Rows with too many bins are divided first: the buffers of this module keep the size of the largest attempt.
     const binBytes = (rows.binStart[to] ?? 0) - (rows.binStart[from] ?? 0)
     let partCount = Math.max(Math.ceil((to - from) / rowsMax), blockCountOf(binBytes, to - from))
     if (partCount === 1) {

@@ -243,6 +243,28 @@ describe('encodeBlocks', () => {
     expect(plainRollups(mergeRows(sections, 10_000))).toEqual(plainRollups(rows))
   })
 
+  test('rows with too many bins for one block are divided before they are encoded', () => {
+    const points = Array.from({ length: 20_000 }, (_, i) => ({
+      hi: Math.floor(i / 1_000),
+      lo: 1,
+      timeMs: (i % 10) * 10_000,
+      value: 1 + Math.abs(Math.sin(i)) * 1_000,
+      total: false,
+    }))
+    const rows = tableOf('distribution', points)
+    let encodedRows = 0
+    // While a row is encoded, its bins are looked at once, and those of all rows are copied once.
+    const observed = new Proxy(rows, {
+      get(target, property) {
+        if (property === 'binBytes') encodedRows++
+        return Reflect.get(target, property, target)
+      },
+    })
+    const blocks = encodeBlocks(10_000, metric(1), observed, { bytesMax: 6_000 })
+    expect(blocks.length).toBeGreaterThan(1)
+    expect(encodedRows - blocks.length).toBe(rows.length)
+  })
+
   test('rows that exceed the bound by themselves are blocks of one', () => {
     const rows = many('gauge', 3, 3)
     const blocks = encodeBlocks(10_000, metric(1), rows, { bytesMax: 1 })
