@@ -123,6 +123,7 @@ export class FakeGateway implements Gateway {
     await this.before?.()
     if (this.failure !== undefined) throw this.failure
     const errors: ItemError[] = []
+    const pointsBefore = this.points.length
     const push = (ref: SeriesRef, timeMs: number, value: number | string): void => {
       const found = this.#series.get(ref)
       if (found === undefined) throw new Error('a series that was not resolved')
@@ -152,7 +153,10 @@ export class FakeGateway implements Gateway {
       itemCache: this.#itemCache,
       canAddTo: (ref) => this.#isDefined(ref),
       mayCache: (ref) => this.#isDefined(ref),
-      restart() {},
+      restart: () => {
+        this.points.length = pointsBefore
+        errors.length = 0
+      },
     })
     return errors
   }

@@ -240,6 +240,23 @@ test('a list that is not parsed has the same results as a parsed one', async () 
   expect(storedCount).toBeGreaterThan(500)
 })
 
+test('a list whose inputs are all cached, but one has an invalid value, is stored once', async () => {
+  const harness = startGraphQL()
+  const track = (...values: readonly unknown[]) => {
+    const inputs = values.map((value, i) => ({ name: `m${i}`, type: 'GAUGE', value }))
+    const query = PADDING + DOCUMENTS[0]
+    return post(harness, JSON.stringify({ query, variables: { m: inputs } }))
+  }
+  await track(1, 2)
+  await track(1, 2)
+  harness.gateway.points.length = 0
+  const { body } = await track(3, 'no number')
+  expect(JSON.parse(body)).toMatchObject({
+    data: { trackMetrics: { accepted: 1, rejected: 1, errors: [{ index: 1 }] } },
+  })
+  expect(harness.gateway.points.map(({ name, value }) => [name, value])).toEqual([['m0', 3]])
+})
+
 test('graphql-js coerces each list that is not parsed, to the same values', async () => {
   const type = schema.getType('MetricInput')
   if (!isInputType(type)) throw new Error('no such type')
